@@ -1,0 +1,163 @@
+# Everything a developer runs. Needs Python 3.11+ (with pip and venv), git and bash; the rest installs itself into .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+RECIPE ?= al2023-nginx
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+INSTALLED := $(VENV)/.installed
+DEPENDENCIES := build/lambda/.built
+CDK := node_modules/.package-lock.json
+CDK_RUN := $(BIN)/node node_modules/aws-cdk/bin/cdk --no-notices
+CDK_HINT = printf '%s\n' \
+  "make: the CDK stopped, see above. It needs AWS credentials and a Region, e.g." \
+  "      AWS_PROFILE=images AWS_REGION=eu-west-1 make $@   (sign in first: aws sso login)" \
+  "      and, once per account and Region, make bootstrap." >&2
+
+# The CDK's Python packages drive a Node process: the one of the virtual environment, whatever the machine has.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export JSII_NODE := $(CURDIR)/$(BIN)/node
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+##@ Everyday
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: bake
+bake: setup ## Bake RECIPE on the local AWS and watch it (RECIPE=al2023-nginx)
+	@$(BIN)/bakery --local bake "$(RECIPE)"
+
+.PHONY: test
+test: setup ## Run the tests: no account, no Docker, no root
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: check
+check: setup ## All that CI runs: format, lint, types, generated files, synthesis, cfn-lint, tests
+	@$(MAKE) --no-print-directory format-check lint types generated-check template-check test
+
+##@ Deploy
+
+.PHONY: synth
+synth: setup ## Synthesize the stack into cdk.out (no account, no network)
+	@CDK_OUTDIR=cdk.out $(BIN)/python app.py
+	@echo "Synthesized into cdk.out/"
+
+.PHONY: diff
+diff: $(CDK) ## Show what `make deploy` would change in your account
+	@$(CDK_RUN) diff $(CDK_ARGS) || { $(CDK_HINT); exit 1; }
+
+.PHONY: bootstrap
+bootstrap: $(CDK) ## Prepare an account and Region for the CDK, once
+	@$(CDK_RUN) bootstrap $(CDK_ARGS) || { $(CDK_HINT); exit 1; }
+
+.PHONY: deploy
+deploy: $(CDK) ## Deploy the stack to your account (credentials and Region from the environment)
+	@$(CDK_RUN) deploy $(CDK_ARGS) || { $(CDK_HINT); exit 1; }
+
+##@ Pieces of check
+
+.PHONY: format-check
+format-check: $(INSTALLED)
+	@$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: $(INSTALLED) ## Ruff
+	@$(BIN)/ruff check .
+
+.PHONY: types
+types: $(INSTALLED) ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: generated-check
+generated-check: $(INSTALLED)
+	@$(BIN)/python -m scripts.generate --check
+
+.PHONY: template-check
+template-check: synth
+	@$(BIN)/cfn-lint --format parseable 'cdk.out/*.template.json'
+	@echo "cfn-lint: no finding"
+
+##@ Change
+
+.PHONY: format
+format: $(INSTALLED) ## Format and fix what Ruff can fix
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: generate
+generate: $(INSTALLED) ## Write the files made from code: recipe schema, reference, diagram
+	@$(BIN)/python -m scripts.generate
+
+.PHONY: lock
+lock: $(INSTALLED) ## Renew all locks within the ranges of pyproject.toml and package.json
+	@$(BIN)/pip install -qq "uv==$(UV_VERSION)"
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --python-version 3.13 \
+	  --python-platform aarch64-manylinux_2_28 --only-binary :all: \
+	  pyproject.toml --output-file functions/requirements.lock
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --universal --python-version 3.11 \
+	  --constraints functions/requirements.lock --group dev \
+	  pyproject.toml --output-file requirements.lock
+	@rm -f package-lock.json
+	@$(BIN)/node "$$($(BIN)/python infra/node.py npm)" install --package-lock-only --ignore-scripts
+	@! grep -nE '"resolved"|https?://[^ ]*\.(whl|tar\.gz|tgz)|file:|index-url' \
+	  requirements.lock functions/requirements.lock package-lock.json
+
+##@ Longer runs
+
+.PHONY: test-os
+test-os: setup ## Run the documents in booted operating systems (Linux, root, systemd-nspawn)
+	@$(BIN)/pytest -m os $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: setup ## Measure what benchmarks/ measures (BENCH_ARGS=--quick)
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+##@ Set up
+
+.PHONY: setup
+setup: $(INSTALLED) $(DEPENDENCIES) ## Install the tools and fetch the Lambda dependencies (every target does it by itself)
+
+.PHONY: dependencies
+dependencies: $(DEPENDENCIES) ## Fetch the Lambda functions' dependencies for Lambda's own platform
+
+.PHONY: clean
+clean: ## Remove everything that make made
+	rm -rf $(VENV) build cdk.out node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(LOCKED): requirements.lock
+	@command -v "$(PYTHON)" >/dev/null || { echo "make: '$(PYTHON)' not found; install Python 3.11 or newer, or say PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  found=$$("$(PYTHON)" -V 2>&1 || true); \
+	  echo "make: Python 3.11 or newer is needed, '$(PYTHON)' is $${found:-not working}; say PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: '$(PYTHON)' has no venv or ensurepip; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing the pinned tools into $(VENV) (about a minute, only when the lock changes)"
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --no-deps --no-compile --require-hashes --only-binary :all: -r requirements.lock
+	@touch $@
+
+$(INSTALLED): $(LOCKED) pyproject.toml infra/node.py
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	@ln -sf "$$($(BIN)/python infra/node.py node)" $(BIN)/node
+	@touch $@
+
+$(DEPENDENCIES): $(INSTALLED) functions/requirements.lock infra/asset.py scripts/build_dependencies.py
+	@$(BIN)/python -m scripts.build_dependencies
+	@touch $@
+
+$(CDK): $(INSTALLED) $(DEPENDENCIES) package.json package-lock.json
+	@echo "Installing the CDK command line into node_modules"
+	@$(BIN)/node "$$($(BIN)/python infra/node.py npm)" ci --ignore-scripts --loglevel=error
+	@touch $@

@@ -1,0 +1,57 @@
+"""boto3 clients, one of each kind per Lambda environment."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20
+)
+# InsufficientInstanceCapacity comes as HTTP 500, so the SDK's own retries would ask the same
+# full Availability Zone again and again; the launch task moves on to the next one instead.
+_ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=60)
+
+
+@cache
+def ec2() -> "EC2Client":
+    return boto3.client("ec2", config=_CONFIG)
+
+
+@cache
+def ec2_one_try() -> "EC2Client":
+    return boto3.client("ec2", config=_ONE_TRY)
+
+
+@cache
+def ssm() -> "SSMClient":
+    return boto3.client("ssm", config=_CONFIG)
+
+
+@cache
+def ssm_one_try() -> "SSMClient":
+    """For SendCommand, which has no client token: an SDK retry could run a script twice."""
+    return boto3.client("ssm", config=_ONE_TRY)
+
+
+@cache
+def stepfunctions() -> "SFNClient":
+    return boto3.client("stepfunctions", config=_CONFIG)
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    return boto3.client("dynamodb", config=_CONFIG)
+
+
+@cache
+def events() -> "EventBridgeClient":
+    return boto3.client("events", config=_CONFIG)

@@ -1,0 +1,356 @@
+"""EC2: images, instance types, subnets, the builder and its image."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from bakery.aws import clients
+from bakery.aws.failures import code_of, translated
+from bakery.errors import NotYetVisibleError
+from bakery.naming import TAG_BAKE
+from bakery.resources import Image, Instance, InstanceTypeInfo, LaunchSpec, Subnet
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef, TagSpecificationTypeDef
+
+LIVE_STATES = ("pending", "running", "stopping", "stopped")
+
+# Answers to RunInstances that say "not here", so that the next type or subnet is worth a try.
+_NO_ROOM = {
+    "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "InsufficientReservedInstanceCapacity",
+    "Unsupported",
+}
+
+
+class NoRoomError(Exception):
+    """This instance type has no room in this subnet's zone; try another."""
+
+
+def find_images(ids: Sequence[str]) -> list[Image]:
+    """The images of ``ids`` that exist and are visible, deprecated and disabled ones included."""
+    return _images({"ImageIds": list(ids)}, f"of {', '.join(ids)}")
+
+
+def search_images(*, owner: str, name: str, architecture: str) -> list[Image]:
+    """Available images of ``owner`` whose name fits, newest first."""
+    found = _images(
+        {
+            "Owners": [owner],
+            "Filters": [
+                {"Name": "name", "Values": [name]},
+                {"Name": "architecture", "Values": [architecture]},
+                {"Name": "state", "Values": ["available"]},
+            ],
+        },
+        f"of owner {owner} named {name}",
+    )
+    return sorted(found, key=lambda image: image.created, reverse=True)
+
+
+def own_images_named(name: str) -> list[Image]:
+    """Images of this account with exactly this name, whatever their state."""
+    return _images({"Owners": ["self"], "Filters": [{"Name": "name", "Values": [name]}]}, name)
+
+
+def images_of_bake(bake: str) -> list[Image]:
+    """Images of this account that the bake made."""
+    return _images(
+        {"Owners": ["self"], "Filters": [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]}, bake
+    )
+
+
+def _images(request: dict[str, Any], subject: str) -> list[Image]:
+    with translated("ec2:DescribeImages", subject):
+        try:
+            pages = (
+                clients.ec2()
+                .get_paginator("describe_images")
+                .paginate(**request, IncludeDeprecated=True, IncludeDisabled=True)
+            )
+            return [_image(record) for page in pages for record in page["Images"]]
+        except ClientError as error:
+            if code_of(error) in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
+                return []
+            raise
+
+
+def _image(record: "ImageTypeDef") -> Image:
+    mappings = record.get("BlockDeviceMappings", [])
+    root = record.get("RootDeviceName", "")
+    volumes = {mapping.get("DeviceName", ""): mapping.get("Ebs", {}) for mapping in mappings}
+    reason = record.get("StateReason", {})
+    return Image(
+        id=record.get("ImageId", ""),
+        name=record.get("Name", ""),
+        owner=record.get("OwnerId", ""),
+        state=record.get("State", "pending"),
+        architecture=record.get("Architecture", ""),
+        virtualization=record.get("VirtualizationType", ""),
+        root_device_type=record.get("RootDeviceType", ""),
+        root_device_name=root,
+        root_size_gib=volumes.get(root, {}).get("VolumeSize", 0),
+        boot_mode=record.get("BootMode"),
+        ena=record.get("EnaSupport", False),
+        tpm=record.get("TpmSupport"),
+        platform=record.get("PlatformDetails", "Linux/UNIX"),
+        created=record.get("CreationDate", ""),
+        state_reason=": ".join(filter(None, [reason.get("Code"), reason.get("Message")])),
+        deprecation_time=record.get("DeprecationTime"),
+        snapshots=tuple(v["SnapshotId"] for v in volumes.values() if v.get("SnapshotId")),
+        tags={tag.get("Key", ""): tag.get("Value", "") for tag in record.get("Tags", [])},
+    )
+
+
+def describe_types(names: Sequence[str]) -> dict[str, InstanceTypeInfo]:
+    """The types of ``names`` that exist in this Region, by name."""
+    with translated("ec2:DescribeInstanceTypes", ", ".join(names)):
+        # A filter, unlike InstanceTypes=, answers for the known ones when one is unknown.
+        pages = (
+            clients.ec2()
+            .get_paginator("describe_instance_types")
+            .paginate(Filters=[{"Name": "instance-type", "Values": list(names)}])
+        )
+        return {
+            record["InstanceType"]: InstanceTypeInfo(
+                name=record["InstanceType"],
+                architectures=tuple(record["ProcessorInfo"].get("SupportedArchitectures", [])),
+                virtualizations=tuple(record.get("SupportedVirtualizationTypes", [])),
+                boot_modes=tuple(record.get("SupportedBootModes", [])),
+                root_device_types=tuple(record.get("SupportedRootDeviceTypes", [])),
+                ena=record["NetworkInfo"].get("EnaSupport", "unsupported"),
+                tpm=record.get("NitroTpmSupport") == "supported",
+                vcpus=record["VCpuInfo"].get("DefaultVCpus", 0),
+                memory_mib=record["MemoryInfo"].get("SizeInMiB", 0),
+            )
+            for page in pages
+            for record in page["InstanceTypes"]
+        }
+
+
+def subnets(ids: Sequence[str]) -> list[Subnet]:
+    """The subnets of ``ids`` in that order; without ids, those of the default VPC."""
+    by_default: Sequence[FilterTypeDef] = [{"Name": "default-for-az", "Values": ["true"]}]
+    request: dict[str, Any] = {"SubnetIds": list(ids)} if ids else {"Filters": by_default}
+    with translated("ec2:DescribeSubnets", ", ".join(ids)):
+        found = {
+            record["SubnetId"]: Subnet(
+                record["SubnetId"],
+                record["AvailabilityZone"],
+                record.get("MapPublicIpOnLaunch", False),
+            )
+            for record in clients.ec2().describe_subnets(**request)["Subnets"]
+        }
+    return [found[id_] for id_ in (ids or sorted(found, key=lambda key: found[key].zone))]
+
+
+def launch_builder(spec: LaunchSpec) -> str:
+    """Launch one instance and return its id; the same client token returns the same instance.
+
+    Raises NoRoomError when the zone has no room for the type, a BakeryError otherwise.
+    """
+    with translated("ec2:RunInstances", f"{spec.instance_type} in {spec.subnet.id}"):
+        try:
+            answer = clients.ec2_one_try().run_instances(**_launch_request(spec))
+        except ClientError as error:
+            if code_of(error) in _NO_ROOM:
+                message = error.response["Error"].get("Message", "")
+                raise NoRoomError(f"{code_of(error)}: {message}") from error
+            raise
+    return answer["Instances"][0]["InstanceId"]
+
+
+def _launch_request(spec: LaunchSpec) -> dict[str, Any]:
+    volume = spec.root_volume
+    ebs: dict[str, Any] = {
+        "VolumeType": "gp3",
+        "VolumeSize": volume.size_gib,
+        "Iops": volume.iops,
+        "Throughput": volume.throughput,
+        "Encrypted": True,
+        "DeleteOnTermination": True,
+    }
+    if volume.kms_key:
+        ebs["KmsKeyId"] = volume.kms_key
+    return {
+        "ImageId": spec.image_id,
+        "InstanceType": spec.instance_type,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "ClientToken": spec.client_token,
+        "IamInstanceProfile": {"Arn": spec.instance_profile},
+        # With "terminate", a shutdown from inside would destroy the work.
+        "InstanceInitiatedShutdownBehavior": "stop",
+        "MetadataOptions": {
+            "HttpTokens": "required",
+            "HttpPutResponseHopLimit": 1,
+            "HttpEndpoint": "enabled",
+        },
+        "NetworkInterfaces": [
+            {
+                "DeviceIndex": 0,
+                "SubnetId": spec.subnet.id,
+                "Groups": [spec.security_group],
+                "AssociatePublicIpAddress": spec.subnet.public,
+                "DeleteOnTermination": True,
+            }
+        ],
+        "BlockDeviceMappings": [{"DeviceName": volume.device, "Ebs": ebs}],
+        "TagSpecifications": _tag_specifications(
+            ("instance", "volume", "network-interface"), spec.tags
+        ),
+    }
+
+
+def _tag_specifications(
+    kinds: Iterable[str], tags: Mapping[str, str]
+) -> "list[TagSpecificationTypeDef]":
+    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+    return [{"ResourceType": kind, "Tags": pairs} for kind in kinds]  # type: ignore[typeddict-item]
+
+
+def builders_of_bake(bake: str) -> list[Instance]:
+    """Instances of the bake that are not gone."""
+    filters: Sequence[FilterTypeDef] = [
+        {"Name": f"tag:{TAG_BAKE}", "Values": [bake]},
+        {"Name": "instance-state-name", "Values": list(LIVE_STATES)},
+    ]
+    with translated("ec2:DescribeInstances", f"of bake {bake}"):
+        return _instances({"Filters": filters})
+
+
+def find_instance(instance_id: str) -> Instance | None:
+    """The instance, or None while EC2 does not show it (just launched, or long gone)."""
+    with translated("ec2:DescribeInstances", instance_id):
+        try:
+            found = _instances({"InstanceIds": [instance_id]})
+        except ClientError as error:
+            if code_of(error) == "InvalidInstanceID.NotFound":
+                return None
+            raise
+    return found[0] if found else None
+
+
+def _instances(request: dict[str, Any]) -> list[Instance]:
+    pages = clients.ec2().get_paginator("describe_instances").paginate(**request)
+    return [
+        Instance(
+            id=record["InstanceId"],
+            state=record["State"].get("Name", "pending"),
+            instance_type=record.get("InstanceType", ""),
+            reason_code=record.get("StateReason", {}).get("Code", ""),
+            reason=record.get("StateReason", {}).get("Message", ""),
+        )
+        for page in pages
+        for reservation in page["Reservations"]
+        for record in reservation.get("Instances", [])
+    ]
+
+
+def stop(instance_id: str) -> None:
+    """Ask for a clean shutdown; harmless when the instance stops or is stopped already.
+
+    Never with Force or SkipOsShutdown: both risk a dirty file system in the image.
+    """
+    with translated("ec2:StopInstances", instance_id):
+        clients.ec2().stop_instances(InstanceIds=[instance_id])
+
+
+def terminate(instance_id: str) -> None:
+    """End the instance; harmless when it is gone already."""
+    with translated("ec2:TerminateInstances", instance_id):
+        try:
+            clients.ec2().terminate_instances(InstanceIds=[instance_id])
+        except ClientError as error:
+            if code_of(error) != "InvalidInstanceID.NotFound":
+                raise
+
+
+class NameTakenError(Exception):
+    """An image of this account already has the name."""
+
+
+def create_image(instance_id: str, *, name: str, description: str, tags: Mapping[str, str]) -> str:
+    """Image a stopped instance; image and snapshots carry ``tags`` from the call on.
+
+    CreateImage has no client token; the unique name is what keeps a repeated call from making a
+    second image. Raises NameTakenError then.
+    """
+    with translated("ec2:CreateImage", instance_id):
+        try:
+            # One try: the SDK's own retry after a lost answer would only find its own name taken.
+            return clients.ec2_one_try().create_image(
+                InstanceId=instance_id,
+                Name=name,
+                Description=description,
+                TagSpecifications=_tag_specifications(("image", "snapshot"), tags),
+            )["ImageId"]
+        except ClientError as error:
+            if code_of(error) == "InvalidAMIName.Duplicate":
+                raise NameTakenError(name) from error
+            raise
+
+
+def image_or_not_yet(image_id: str) -> Image:
+    """The image; raises NotYetVisibleError while EC2 does not show it."""
+    found = find_images([image_id])
+    if not found:
+        raise NotYetVisibleError(f"EC2 does not show image {image_id} yet")
+    return found[0]
+
+
+def delete_image(image: Image) -> None:
+    """Deregister the image and delete its snapshots; harmless when they are gone."""
+    with translated("ec2:DeregisterImage", image.id):
+        try:
+            clients.ec2().deregister_image(ImageId=image.id)
+        except ClientError as error:
+            if code_of(error) not in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
+                raise
+    for snapshot in image.snapshots:
+        delete_snapshot(snapshot)
+
+
+def delete_snapshot(snapshot_id: str) -> None:
+    """Delete the snapshot; harmless when it is gone."""
+    with translated("ec2:DeleteSnapshot", snapshot_id):
+        try:
+            clients.ec2().delete_snapshot(SnapshotId=snapshot_id)
+        except ClientError as error:
+            if code_of(error) != "InvalidSnapshot.NotFound":
+                raise
+
+
+def snapshots_of_bake(bake: str) -> list[str]:
+    """Snapshots of this account that the bake made."""
+    filters: Sequence[FilterTypeDef] = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
+    with translated("ec2:DescribeSnapshots", f"of bake {bake}"):
+        pages = (
+            clients.ec2()
+            .get_paginator("describe_snapshots")
+            .paginate(OwnerIds=["self"], Filters=filters)
+        )
+        return [record["SnapshotId"] for page in pages for record in page["Snapshots"]]
+
+
+def loose_volumes_of_bake(bake: str) -> list[str]:
+    """Volumes of the bake that no instance holds."""
+    filters: Sequence[FilterTypeDef] = [
+        {"Name": f"tag:{TAG_BAKE}", "Values": [bake]},
+        {"Name": "status", "Values": ["available"]},
+    ]
+    with translated("ec2:DescribeVolumes", f"of bake {bake}"):
+        pages = clients.ec2().get_paginator("describe_volumes").paginate(Filters=filters)
+        return [record["VolumeId"] for page in pages for record in page["Volumes"]]
+
+
+def delete_volume(volume_id: str) -> None:
+    """Delete the volume; harmless when it is gone."""
+    with translated("ec2:DeleteVolume", volume_id):
+        try:
+            clients.ec2().delete_volume(VolumeId=volume_id)
+        except ClientError as error:
+            if code_of(error) != "InvalidVolume.NotFound":
+                raise

@@ -1,0 +1,81 @@
+"""botocore's errors as the product's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bakery.errors import (
+    AccessDeniedError,
+    AwsCallFailedError,
+    BakeryError,
+    QuotaExceededError,
+    ServiceUnavailableError,
+    ThrottledError,
+)
+
+_THROTTLED = {
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyUpdates",
+    "TooManyRequestsException",
+    "ProvisionedThroughputExceededException",
+    "SnapshotCreationPerVolumeRateExceeded",
+}
+_DENIED = {
+    "UnauthorizedOperation",
+    "AccessDenied",
+    "AccessDeniedException",
+    "OptInRequired",
+    "AuthFailure",
+}
+_QUOTA = {
+    "VcpuLimitExceeded",
+    "InstanceLimitExceeded",
+    "ResourceLimitExceeded",
+    "MaxSpotInstanceCountExceeded",
+    "ConcurrentSnapshotLimitExceeded",
+    "SnapshotLimitExceeded",
+    "VolumeLimitExceeded",
+}
+
+
+def code_of(error: ClientError) -> str:
+    """AWS's own error code, e.g. ``InvalidAMIName.Duplicate``."""
+    return error.response.get("Error", {}).get("Code", "Unknown")
+
+
+@contextmanager
+def translated(call: str, subject: str = "") -> Iterator[None]:
+    """Raise what fails inside as a BakeryError that names ``call`` and ``subject``.
+
+    Classes follow ``aws-facts`` section G: throttling and server errors are retryable, all else
+    is final.
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise _from_client_error(error, f"{call} {subject}".strip()) from error
+    except BotoCoreError as error:
+        # No answer arrived: AWS may or may not have acted, which every task tolerates.
+        raise ServiceUnavailableError(f"{call} {subject}: no answer from AWS: {error}") from error
+
+
+def _from_client_error(error: ClientError, call: str) -> BakeryError:
+    code = code_of(error)
+    message = error.response.get("Error", {}).get("Message", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    text = f"{call} failed: {code}: {message}"
+    if code in _THROTTLED:
+        return ThrottledError(text)
+    if code in _DENIED:
+        return AccessDeniedError(
+            f"{text} (check the task's role, service control policies and boundaries)"
+        )
+    if code in _QUOTA:
+        return QuotaExceededError(text)
+    if status >= 500:
+        return ServiceUnavailableError(text)
+    return AwsCallFailedError(text)

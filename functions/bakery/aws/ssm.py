@@ -1,0 +1,170 @@
+"""Systems Manager: managed instances, documents, commands and parameters."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from bakery.aws import clients
+from bakery.aws.failures import code_of, translated
+from bakery.errors import NotYetVisibleError
+from bakery.resources import Document, Invocation, ManagedInstance
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm.type_defs import CommandInvocationTypeDef
+
+
+def managed_instance(instance_id: str) -> ManagedInstance | None:
+    """What the agent on the instance has reported, or None if it never has."""
+    with translated("ssm:DescribeInstanceInformation", instance_id):
+        found = clients.ssm().describe_instance_information(
+            Filters=[{"Key": "InstanceIds", "Values": [instance_id]}]
+        )["InstanceInformationList"]
+    if not found:
+        return None
+    return ManagedInstance(
+        ping=found[0].get("PingStatus", ""),
+        agent_version=found[0].get("AgentVersion", ""),
+        platform=found[0].get("PlatformName", ""),
+        platform_version=found[0].get("PlatformVersion", ""),
+    )
+
+
+def find_document(name: str) -> Document | None:
+    """The default version of a Command document, or None if there is none of that name."""
+    with translated("ssm:DescribeDocument", name):
+        try:
+            record = clients.ssm().describe_document(Name=name)["Document"]
+            version = record["DefaultVersion"]
+            body = clients.ssm().get_document(
+                Name=name, DocumentVersion=version, DocumentFormat="JSON"
+            )
+        except ClientError as error:
+            if code_of(error) in {"InvalidDocument", "InvalidDocumentVersion"}:
+                return None
+            raise
+    return Document(name, version, record.get("Hash", ""), json.loads(body["Content"]))
+
+
+def send_command(
+    *,
+    instance_id: str,
+    document: str,
+    version: str,
+    content_hash: str,
+    parameters: Mapping[str, Sequence[str]],
+    comment: str,
+    log_group: str,
+    delivery_seconds: int,
+) -> str:
+    """Send one command to one instance and return its id.
+
+    SendCommand has no client token: look for ``comment`` with find_command before a second try.
+    Raises NotYetVisibleError when Systems Manager does not know the instance (any more).
+    """
+    with translated("ssm:SendCommand", f"{document} to {instance_id}"):
+        try:
+            answer = clients.ssm_one_try().send_command(
+                InstanceIds=[instance_id],
+                DocumentName=document,
+                DocumentVersion=version,
+                DocumentHash=content_hash,
+                DocumentHashType="Sha256",
+                Parameters={name: list(values) for name, values in parameters.items()},
+                Comment=comment,
+                TimeoutSeconds=delivery_seconds,
+                CloudWatchOutputConfig={
+                    "CloudWatchLogGroupName": log_group,
+                    "CloudWatchOutputEnabled": True,
+                },
+            )
+        except ClientError as error:
+            if code_of(error) == "InvalidInstanceId":
+                raise NotYetVisibleError(
+                    f"Systems Manager does not see {instance_id} as running and managed"
+                ) from error
+            raise
+    return answer["Command"]["CommandId"]
+
+
+def find_command(instance_id: str, comment: str) -> str | None:
+    """The newest command on the instance with exactly this comment."""
+    with translated("ssm:ListCommandInvocations", instance_id):
+        pages = (
+            clients.ssm().get_paginator("list_command_invocations").paginate(InstanceId=instance_id)
+        )
+        found: list[CommandInvocationTypeDef] = [
+            record
+            for page in pages
+            for record in page["CommandInvocations"]
+            if record.get("Comment") == comment
+        ]
+    newest = max(found, key=lambda record: record["RequestedDateTime"], default=None)
+    return newest["CommandId"] if newest else None
+
+
+def invocation(command_id: str, instance_id: str) -> Invocation | None:
+    """What the command has done so far; None while Systems Manager does not show it yet."""
+    with translated("ssm:GetCommandInvocation", command_id):
+        try:
+            answer = clients.ssm().get_command_invocation(
+                CommandId=command_id, InstanceId=instance_id
+            )
+        except ClientError as error:
+            if code_of(error) == "InvocationDoesNotExist":
+                return None
+            raise
+    return Invocation(
+        status=answer["StatusDetails"],
+        exit_code=answer.get("ResponseCode", -1),
+        stdout=answer.get("StandardOutputContent", ""),
+        stderr=answer.get("StandardErrorContent", ""),
+    )
+
+
+def get_parameter(name: str) -> str | None:
+    """The value of a parameter, or None if there is none of that name."""
+    with translated("ssm:GetParameter", name):
+        try:
+            return clients.ssm().get_parameter(Name=name)["Parameter"]["Value"]
+        except ClientError as error:
+            if code_of(error) in {"ParameterNotFound", "ParameterVersionNotFound"}:
+                return None
+            raise
+
+
+def put_image_parameter(name: str, image_id: str, description: str) -> None:
+    """Ask Parameter Store to point ``name`` at an image.
+
+    Returns before the value is in force: a value of type ``aws:ec2:image`` is validated
+    asynchronously, and the old one stays if it is refused.
+    Source: SSM user guide, "Native parameter support for Amazon Machine Image IDs".
+    """
+    with translated("ssm:PutParameter", name):
+        clients.ssm().put_parameter(
+            Name=name,
+            Value=image_id,
+            Description=description,
+            Type="String",
+            DataType="aws:ec2:image",
+            Overwrite=True,
+        )
+
+
+def earlier_value(name: str, current: str) -> str | None:
+    """The newest value that the parameter had before ``current``, or None if it had no other."""
+    with translated("ssm:GetParameterHistory", name):
+        pages = clients.ssm().get_paginator("get_parameter_history").paginate(Name=name)
+        values = [record["Value"] for page in pages for record in page["Parameters"]]
+    return next((value for value in reversed(values) if value != current), None)
+
+
+def delete_parameter(name: str) -> None:
+    """Delete the parameter; harmless when it is gone."""
+    with translated("ssm:DeleteParameter", name):
+        try:
+            clients.ssm().delete_parameter(Name=name)
+        except ClientError as error:
+            if code_of(error) != "ParameterNotFound":
+                raise

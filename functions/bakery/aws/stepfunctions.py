@@ -1,0 +1,49 @@
+"""Step Functions: resuming a task that waits for its token."""
+
+import json
+from collections.abc import Mapping
+
+from botocore.exceptions import ClientError
+
+from bakery.aws import clients
+from bakery.aws.failures import code_of, translated
+
+# Nobody waits any more: the task timed out, was resumed before, or its execution ended.
+_NOBODY_WAITS = {"TaskDoesNotExist", "TaskTimedOut", "InvalidToken"}
+
+# Source: Step Functions API reference, SendTaskFailure.
+_MAX_ERROR = 256
+_MAX_CAUSE = 32_768
+
+
+def succeed(token: str, output: Mapping[str, object]) -> bool:
+    """Resume the waiting task with ``output``; False if nobody waits for this token any more."""
+    with translated("states:SendTaskSuccess"):
+        try:
+            clients.stepfunctions().send_task_success(taskToken=token, output=json.dumps(output))
+        except ClientError as error:
+            if code_of(error) in _NOBODY_WAITS:
+                return False
+            raise
+    return True
+
+
+def fail(token: str, error_name: str, cause: str) -> bool:
+    """End the waiting task with an error; False if nobody waits for this token any more."""
+    with translated("states:SendTaskFailure"):
+        try:
+            clients.stepfunctions().send_task_failure(
+                taskToken=token, error=error_name[:_MAX_ERROR], cause=cause[:_MAX_CAUSE]
+            )
+        except ClientError as error:
+            if code_of(error) in _NOBODY_WAITS:
+                return False
+            raise
+    return True
+
+
+def failure_of(execution_arn: str) -> tuple[str, str]:
+    """Error name and cause of an ended execution; empty texts where it has none."""
+    with translated("states:DescribeExecution", execution_arn):
+        answer = clients.stepfunctions().describe_execution(executionArn=execution_arn)
+    return answer.get("error", ""), answer.get("cause", "")

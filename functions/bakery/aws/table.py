@@ -1,0 +1,119 @@
+"""The bakery's table: open waits, and claims that something happens once.
+
+One item per wait or claim, key ``id``; ``expires`` (epoch seconds) lets DynamoDB forget it.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from bakery.aws import clients
+from bakery.aws.failures import code_of, translated
+from bakery.waits import Wait
+
+# A little longer than the longest wait, so that an item never vanishes under a live one.
+_WAIT_LIFE = timedelta(days=2)
+
+
+def store_wait(table: str, wait: Wait) -> None:
+    """Remember the wait, in place of an earlier one for its subject (a retry has a new token)."""
+    expires = int((wait.deadline + _WAIT_LIFE).timestamp())
+    with translated("dynamodb:PutItem", wait.subject):
+        clients.dynamodb().put_item(
+            TableName=table,
+            Item={
+                "id": {"S": _key(wait.subject)},
+                "wait": {"S": wait.model_dump_json()},
+                "token": {"S": wait.token},
+                "expires": {"N": str(expires)},
+            },
+        )
+
+
+def find_wait(table: str, subject: str) -> Wait | None:
+    """The open wait for the subject, or None."""
+    with translated("dynamodb:GetItem", subject):
+        item = (
+            clients.dynamodb()
+            .get_item(TableName=table, Key={"id": {"S": _key(subject)}}, ConsistentRead=True)
+            .get("Item")
+        )
+    return _wait(item) if item else None
+
+
+def open_waits(table: str) -> Iterator[Wait]:
+    """All open waits."""
+    with translated("dynamodb:Scan", table):
+        pages = (
+            clients.dynamodb()
+            .get_paginator("scan")
+            .paginate(
+                TableName=table,
+                FilterExpression="begins_with(id, :prefix)",
+                ExpressionAttributeValues={":prefix": {"S": _key("")}},
+                ConsistentRead=True,
+            )
+        )
+        for page in pages:
+            yield from (_wait(item) for item in page["Items"])
+
+
+def forget_wait(table: str, wait: Wait) -> None:
+    """Forget the wait, unless a retry has stored a newer one for the same subject."""
+    with translated("dynamodb:DeleteItem", wait.subject):
+        try:
+            clients.dynamodb().delete_item(
+                TableName=table,
+                Key={"id": {"S": _key(wait.subject)}},
+                ConditionExpression="#token = :token",
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues={":token": {"S": wait.token}},
+            )
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+
+
+def claim(table: str, what: str, *, by: str, now: datetime, days: int) -> str:
+    """Claim ``what`` for ``by`` unless somebody holds it; returns the holder. Safe to repeat."""
+    with translated("dynamodb:PutItem", what):
+        try:
+            clients.dynamodb().put_item(
+                TableName=table,
+                Item={
+                    "id": {"S": f"claim#{what}"},
+                    "holder": {"S": by},
+                    "expires": {"N": str(int((now + timedelta(days=days)).timestamp()))},
+                },
+                ConditionExpression="attribute_not_exists(id) OR holder = :holder",
+                ExpressionAttributeValues={":holder": {"S": by}},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+            item: dict[str, Any] = error.response.get("Item", {})  # type: ignore[assignment]
+            return str(item.get("holder", {}).get("S", "another bake"))
+    return by
+
+
+def holder_of(table: str, what: str) -> str | None:
+    """Who has claimed ``what``, or None."""
+    with translated("dynamodb:GetItem", what):
+        item = (
+            clients.dynamodb()
+            .get_item(TableName=table, Key={"id": {"S": f"claim#{what}"}}, ConsistentRead=True)
+            .get("Item")
+        )
+    return item["holder"]["S"] if item else None
+
+
+def _key(subject: str) -> str:
+    return f"wait#{subject}"
+
+
+def _wait(item: Any) -> Wait:
+    return Wait.model_validate(json.loads(item["wait"]["S"]))

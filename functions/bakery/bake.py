@@ -1,0 +1,105 @@
+"""What travels through the state machine: small, typed, ids and no output of scripts."""
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from bakery.recipe import RecipeName
+from bakery.resources import Subnet
+
+
+class State(BaseModel):
+    """A part of the execution's state; keys that another release added are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ExecutionInput(BaseModel):
+    """What ``StartExecution`` accepts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: RecipeName = Field(description="Name of a deployed recipe.")
+    force: bool = Field(default=False, description="Bake even if nothing has changed.")
+    slot: str | None = Field(
+        default=None,
+        description="The schedule's time; a slot that is delivered twice bakes once.",
+        max_length=40,
+    )
+
+    @field_validator("force", mode="before")
+    @classmethod
+    def _only_booleans(cls, value: object) -> object:
+        if not isinstance(value, bool):
+            raise ValueError("must be true or false, without quotes")
+        return value
+
+
+class BaseImage(State):
+    """The image that the builder starts from, as Plan resolved it."""
+
+    id: str
+    name: str
+    architecture: str
+    size_gib: int
+    root_device: str
+
+
+class LaunchPlan(State):
+    """Where and how the builder may run, in the order to try."""
+
+    instance_types: tuple[str, ...]
+    subnets: tuple[Subnet, ...]
+    size_gib: int
+    iops: int
+    throughput: int
+    instance_profile: str
+
+
+class Command(State):
+    """One document to run on the builder, pinned by version and content."""
+
+    label: str
+    document: str
+    version: str
+    hash: str
+    parameters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    timeout_seconds: int
+    sentinel: str = ""
+
+
+class Current(State):
+    """The recipe's image before this bake, if it has one."""
+
+    image: str | None = None
+    name: str = ""
+
+
+class Estimate(State):
+    """What a bake will take, before it has begun; see ``bakery.estimate`` for how it is guessed."""
+
+    minutes: float
+    usd: float
+
+
+class Plan(State):
+    """The whole bake, decided before anything is created."""
+
+    entered: str = ""
+    recipe: str
+    bake: str
+    region: str
+    bake_needed: bool
+    reason: str
+    description: str
+    image_name: str
+    image_tags: dict[str, str]
+    base_image: BaseImage
+    current: Current
+    launch: LaunchPlan
+    prepare: Command
+    customize: tuple[Command, ...]
+    remove_identity: Command
+    generalize: Command
+    verify_identity: Command
+    usd_per_hour: dict[str, float]
+    """For each instance type."""
+    estimate: Estimate

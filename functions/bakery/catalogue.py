@@ -1,0 +1,38 @@
+"""The recipes that this deployment carries, as synthesis stored them beside the code."""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bakery.errors import UnknownRecipeError
+from bakery.recipe import Recipe, parse_recipe
+
+FILE = "recipes.json"
+
+
+def load(name: str) -> Recipe:
+    """The deployed recipe of that name.
+
+    Raises UnknownRecipeError with the names that exist, InvalidRecipeError if it does not fit the
+    model (which synthesis should have refused).
+    """
+    deployed = _deployed()
+    if name not in deployed:
+        raise UnknownRecipeError(f"There is no recipe '{name}'. {names_hint()}")
+    return parse_recipe(name, deployed[name])
+
+
+def names_hint() -> str:
+    """A sentence with the names that exist."""
+    names = sorted(_deployed())
+    return f"Deployed recipes: {', '.join(names)}." if names else "No recipe is deployed."
+
+
+@cache
+def _deployed() -> dict[str, Any]:
+    # LAMBDA_TASK_ROOT is where Lambda unpacked the asset.
+    path = Path(os.environ["LAMBDA_TASK_ROOT"]) / FILE
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,62 @@
+"""Running one document on the builder: what Prepare, RunStep and the identity tasks share."""
+
+from datetime import timedelta
+
+from bakery import clock, waiting
+from bakery.aws import ssm
+from bakery.bake import Command, State
+from bakery.errors import BakeryError
+from bakery.settings import CommandSettings
+from bakery.waits import Kind, Wait
+
+DELIVERY_SECONDS = 600
+"""How long Systems Manager tries to hand a command to the agent (its default is an hour)."""
+
+_SLACK = timedelta(minutes=2)
+
+
+class CommandRequest(State):
+    """What a task that runs a document gets."""
+
+    token: str
+    bake: str
+    instance_id: str
+    command: Command
+    index: int = 0
+    """Position of the step in the recipe; two steps may run the same document."""
+
+
+def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> None:
+    """Send the command and begin to wait for its end; a failure is reported as ``error``.
+
+    Idempotent because the command's comment names bake, stage and index: a second try adopts the
+    command that the first one sent, running or ended, instead of running its script again.
+    """
+    settings = CommandSettings.load()
+    command = request.command
+    comment = f"{request.bake}/{stage}/{request.index}"
+    command_id = ssm.find_command(request.instance_id, comment) or ssm.send_command(
+        instance_id=request.instance_id,
+        document=command.document,
+        version=command.version,
+        content_hash=command.hash,
+        parameters=command.parameters,
+        comment=comment,
+        log_group=settings.command_log_group,
+        delivery_seconds=DELIVERY_SECONDS,
+    )
+    budget = timedelta(seconds=DELIVERY_SECONDS + command.timeout_seconds) + _SLACK
+    waiting.begin(
+        settings.table,
+        Wait(
+            kind=Kind.COMMAND,
+            target=command_id,
+            token=request.token,
+            bake=request.bake,
+            deadline=clock.now() + budget,
+            instance_id=request.instance_id,
+            label=command.label,
+            error=error.__name__,
+            sentinel=command.sentinel,
+        ),
+    )

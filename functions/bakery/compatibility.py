@@ -1,0 +1,72 @@
+"""Which image runs on which instance type. Pure rules; sources in aws-facts E6.
+
+Checked before launch because EC2 refuses late, one reason at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from bakery.problems import Problem
+from bakery.resources import Image, InstanceTypeInfo
+
+
+def image_problems(path: str, image: Image) -> list[Problem]:
+    """What makes an image unfit as a base, whatever the instance type."""
+    return [Problem(path, f"image {image.id} ({image.name}) {text}") for text in _faults(image)]
+
+
+def _faults(image: Image) -> Iterator[str]:
+    if image.state != "available":
+        yield f"is {image.state}, not available; choose another base image"
+    if image.architecture not in {"x86_64", "arm64"}:
+        yield f"is {image.architecture}, not 64-bit; choose its x86_64 or arm64 edition"
+    if image.root_device_type != "ebs":
+        yield (
+            f"has an {image.root_device_type} root, which CreateImage cannot image; "
+            "choose an EBS-backed edition"
+        )
+    if "windows" in image.platform.lower():
+        yield "is Windows, which is not supported yet; choose a Linux image"
+
+
+def type_problems(
+    path: str, image: Image, names: Sequence[str], known: dict[str, InstanceTypeInfo]
+) -> list[Problem]:
+    """A problem for each listed type that does not exist here or cannot run the image."""
+    problems: list[Problem] = []
+    for index, name in enumerate(names):
+        where = f"{path}[{index}]"
+        if name not in known:
+            problems.append(
+                Problem(where, f"'{name}' is no instance type of this Region; correct or remove it")
+            )
+            continue
+        problems += [Problem(where, f"{name} {text}") for text in _clashes(image, known[name])]
+    return problems
+
+
+def _clashes(image: Image, kind: InstanceTypeInfo) -> Iterator[str]:
+    if image.architecture not in kind.architectures:
+        yield (
+            f"runs {' and '.join(kind.architectures)}, but image {image.id} is "
+            f"{image.architecture}; choose types or an image of one architecture"
+        )
+    if image.virtualization not in kind.virtualizations:
+        yield (
+            f"runs {' and '.join(kind.virtualizations)} images, but {image.id} is "
+            f"{image.virtualization}; choose an hvm image or an older type"
+        )
+    if image.root_device_type not in kind.root_device_types:
+        yield f"does not boot from {image.root_device_type} roots such as that of {image.id}"
+    if kind.ena == "required" and not image.ena:
+        yield f"requires ENA networking, which image {image.id} does not declare"
+    if (
+        image.boot_mode
+        and image.boot_mode != "uefi-preferred"
+        and image.boot_mode not in kind.boot_modes
+    ):
+        yield (
+            f"boots by {' and '.join(kind.boot_modes)}, but image {image.id} needs "
+            f"{image.boot_mode}; choose a type that lists this boot mode"
+        )
+    if image.tpm and not kind.tpm:
+        yield f"has no NitroTPM, which image {image.id} needs ({image.tpm})"

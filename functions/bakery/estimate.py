@@ -1,0 +1,50 @@
+"""What a bake takes: minutes and US dollars, as estimates.
+
+Prices are a linear fit to us-east-1's on-demand list for Linux (2026): general purpose types come
+out within about 15 %. They are for comparing recipes, not for invoices.
+"""
+
+from bakery.bake import Estimate
+from bakery.resources import InstanceTypeInfo
+
+_USD_PER_VCPU_HOUR = 0.037
+_USD_PER_GIB_HOUR = 0.00275
+_BURSTABLE_SHARE = 0.5
+_VOLUME_USD_PER_GIB_MONTH = 0.08
+_SNAPSHOT_USD_PER_GIB_MONTH = 0.05
+_HOURS_PER_MONTH = 730
+# Transitions of one bake at $0.025 per thousand, and about thirty short Lambda calls.
+_ORCHESTRATION_USD = 0.001
+
+_FIXED_MINUTES = 4.0
+"""Launch, agent, preparation, identity, stop: published durations, aws-facts E12."""
+_MINUTES_PER_STEP = 1.0
+_IMAGE_MINUTES = 2.0
+_IMAGE_MINUTES_PER_GIB = 0.1
+
+
+def usd_per_hour(kind: InstanceTypeInfo, size_gib: int) -> float:
+    """A running builder of this type with this root volume."""
+    compute = kind.vcpus * _USD_PER_VCPU_HOUR + kind.memory_mib / 1024 * _USD_PER_GIB_HOUR
+    if kind.name.startswith("t"):
+        compute *= _BURSTABLE_SHARE
+    return compute + size_gib * _VOLUME_USD_PER_GIB_MONTH / _HOURS_PER_MONTH
+
+
+def before(*, steps: int, size_gib: int, hourly: float) -> Estimate:
+    """A guess before the bake: how long, and what for."""
+    running = _FIXED_MINUTES + steps * _MINUTES_PER_STEP
+    imaging = _IMAGE_MINUTES + size_gib * _IMAGE_MINUTES_PER_GIB
+    return Estimate(
+        minutes=round(running + imaging, 1), usd=spent(hours=running / 60, hourly=hourly)
+    )
+
+
+def spent(*, hours: float, hourly: float) -> float:
+    """The cost of a bake whose builder ran for ``hours``; storage is ``monthly_storage``."""
+    return round(hours * hourly + _ORCHESTRATION_USD, 4)
+
+
+def monthly_storage(size_gib: int) -> float:
+    """An upper bound for keeping the image: snapshots store only blocks in use."""
+    return round(size_gib * _SNAPSHOT_USD_PER_GIB_MONTH, 2)

@@ -1,0 +1,60 @@
+"""Tell others how a bake ended: one event on the default bus, source ``ami-bakery``.
+
+Driven by Step Functions' own status event, so that aborted and timed-out bakes are told as well;
+no state of the machine would see those. Output of commands stays out of events, so only the first
+line of a cause is passed on.
+Idempotent but for a crash between the event and its mark: then the same end is told twice.
+"""
+
+import json
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from bakery import clock
+from bakery.aws import events, stepfunctions, table
+from bakery.observability import logger
+from bakery.settings import AnnounceSettings
+
+_MARK_DAYS = 30
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Announce the end of the execution that the status event is about, unless it was before."""
+    ended = event["detail"]
+    settings = AnnounceSettings.load()
+    mark = f"announced#{ended['executionArn']}#{ended['stopDate']}"
+    if table.holder_of(settings.table, mark):
+        return
+    detail_type, detail = announcement(ended)
+    events.announce(detail_type, detail)
+    table.claim(settings.table, mark, by=ended["name"], now=clock.now(), days=_MARK_DAYS)
+
+
+def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:
+    """Detail type and detail of the event for an ended execution."""
+    detail: dict[str, object] = {
+        "recipe": _recipe(ended),
+        "bake": ended["name"],
+        "execution": ended["executionArn"],
+    }
+    if ended["status"] != "SUCCEEDED":
+        error, cause = stepfunctions.failure_of(ended["executionArn"])
+        detail |= {
+            "status": ended["status"],
+            "error": error or ended["status"],
+            "summary": cause.partition("\n")[0] or f"The execution was {ended['status']}.",
+        }
+        return "Bake Failed", detail
+    output = json.loads(ended.get("output") or "{}")
+    detail |= {key: output.get(key) for key in ("outcome", "image", "copies", "previous", "reason")}
+    return ("Bake Succeeded" if output.get("outcome") == "baked" else "Bake Unchanged"), detail
+
+
+def _recipe(ended: dict[str, Any]) -> str | None:
+    try:
+        recipe = json.loads(ended.get("input") or "{}").get("recipe")
+    except (ValueError, AttributeError):
+        return None
+    return recipe if isinstance(recipe, str) else None

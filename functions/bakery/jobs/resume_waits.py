@@ -1,0 +1,50 @@
+"""Resume tasks whose wait is over: at once by an event, or within a minute by the sweeper.
+
+One function for both, so that a lost event changes the time of a resumption and nothing else.
+Idempotent because ``waiting.settle`` looks at AWS, not at the event, and a token works once.
+"""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from bakery import waiting
+from bakery.aws import table
+from bakery.errors import BakeryError
+from bakery.observability import logger
+from bakery.settings import WaitSettings
+from bakery.waits import subject_of_event
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """An EventBridge event resumes its own wait; anything else (the schedule) sweeps all."""
+    table_name = WaitSettings.load().table
+    if "detail-type" in event:
+        resume_one(table_name, event)
+    else:
+        sweep(table_name)
+
+
+def resume_one(table_name: str, event: dict[str, Any]) -> None:
+    """Settle the wait that the event is about; events of others' resources find none."""
+    subject = subject_of_event(event)
+    wait = table.find_wait(table_name, subject) if subject else None
+    if wait is not None:
+        waiting.settle(table_name, wait, exception=event["detail"].get("exception"))
+
+
+def sweep(table_name: str) -> None:
+    """Settle every wait that is over; one that cannot be looked at does not stop the others.
+
+    Raises ExceptionGroup at the end when some could not, so that the failure shows in the metrics.
+    """
+    errors: list[BakeryError] = []
+    for wait in table.open_waits(table_name):
+        try:
+            waiting.settle(table_name, wait)
+        except BakeryError as error:
+            logger.exception("wait could not be looked at", subject=wait.subject)
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("waits that could not be looked at", errors)

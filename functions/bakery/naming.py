@@ -1,0 +1,76 @@
+"""Names, tags and parameter paths: computed here and nowhere else."""
+
+import re
+from datetime import UTC, datetime
+
+TAG_RECIPE = "ami-bakery:recipe"
+TAG_BAKE = "ami-bakery:bake"
+TAG_BASE_IMAGE = "ami-bakery:base-image"
+TAG_FINGERPRINT = "ami-bakery:fingerprint"
+
+EVENT_SOURCE = "ami-bakery"
+DOCUMENT_PREFIX = "AmiBakery"
+
+# Narrower than CreateImage's own rule (it also allows space, [ ] ' @) because EC2's error page
+# documents this smaller set. Source: EC2 API reference, "Error codes", InvalidAMIName.Malformed.
+_IMAGE_NAME = re.compile(r"[A-Za-z0-9()./_-]{3,128}")
+_PLACEHOLDERS = ("recipe", "time", "date", "bake", "base")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+def pointer(recipe: str) -> str:
+    """SSM parameter that holds the current image of ``recipe``."""
+    return f"/ami-bakery/{recipe}/image"
+
+
+def previous_pointer(recipe: str) -> str:
+    """SSM parameter that holds the image that was current before."""
+    return f"/ami-bakery/{recipe}/previous-image"
+
+
+def slug(text: str) -> str:
+    """``text`` as a part of a document's name: lower case, hyphens for all else."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def fixed_document(stem: str) -> str:
+    """Deployed name of ``documents/<stem>.yaml``."""
+    return f"{DOCUMENT_PREFIX}-{stem}"
+
+
+def step_document(recipe: str, step: str) -> str:
+    """Deployed name of the document that a recipe's own script becomes.
+
+    The two dots keep it apart from every fixed document and from another recipe's steps.
+    """
+    return f"{DOCUMENT_PREFIX}.{recipe}.{slug(step)}"
+
+
+def image_name(template: str, *, recipe: str, bake: str, base: str, moment: datetime) -> str:
+    """The name of the image that ``bake`` makes; ``template`` must have passed the recipe model."""
+    utc = moment.astimezone(UTC)
+    return template.format(
+        recipe=recipe, time=f"{utc:%Y%m%dT%H%M%SZ}", date=f"{utc:%Y-%m-%d}", bake=bake, base=base
+    )
+
+
+def image_name_problem(template: str) -> str | None:
+    """What is wrong with a name template, whatever it is used for; None if nothing."""
+    unknown = [name for name in _PLACEHOLDER.findall(template) if name not in _PLACEHOLDERS]
+    if unknown:
+        known = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
+        return f"'{{{unknown[0]}}}' is unknown; use {known}"
+    literal = _PLACEHOLDER.sub("", template)
+    if strange := sorted(set(re.sub(r"[A-Za-z0-9()./_-]", "", literal))):
+        return f"contains {strange[0]!r}; image names allow letters, digits and ( ) . / _ -"
+    return None
+
+
+def valid_image_name(name: str) -> bool:
+    """Whether EC2 accepts ``name`` (3 to 128 characters of its set)."""
+    return _IMAGE_NAME.fullmatch(name) is not None
+
+
+def bake_tags(recipe: str, bake: str) -> dict[str, str]:
+    """Tags of everything that a bake creates, given in the creating call."""
+    return {TAG_RECIPE: recipe, TAG_BAKE: bake}

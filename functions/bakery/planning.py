@@ -1,0 +1,283 @@
+"""The decision that Plan makes: from what AWS shows to a whole bake. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from bakery import VERSION, estimate, naming, steps
+from bakery.bake import BaseImage, Command, Current, LaunchPlan, Plan
+from bakery.compatibility import image_problems, type_problems
+from bakery.documents import parameter_problems
+from bakery.errors import InvalidRecipeError
+from bakery.fingerprint import changes, fingerprint, to_tag
+from bakery.naming import fixed_document
+from bakery.problems import Problem
+from bakery.recipe import CustomizeStep, DocumentStep, Recipe
+from bakery.resources import Document, Image, InstanceTypeInfo, Subnet
+
+PREPARE = "prepare-linux"
+REMOVE_IDENTITY = "remove-opsworks-identity"
+GENERALIZE = "generalize-linux"
+VERIFY_IDENTITY = "verify-identity"
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    label: str
+    timeout_seconds: int
+    """For the whole document; the steps inside have shorter limits of their own."""
+
+
+_FIXED = {
+    PREPARE: _Fixed("Preparing the builder", 2400),
+    REMOVE_IDENTITY: _Fixed("Removing the OpsWorks identity", 2400),
+    GENERALIZE: _Fixed("Generalizing the builder", 2400),
+    VERIFY_IDENTITY: _Fixed("Verifying the identity", 2400),
+}
+
+_BAKE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+
+
+@dataclass(frozen=True)
+class World:
+    """All that the decision looks at."""
+
+    bake: str
+    name: str
+    recipe: Recipe
+    region: str
+    now: datetime
+    base: Image | None
+    instance_types: Sequence[str]
+    known_types: Mapping[str, InstanceTypeInfo]
+    subnets: tuple[Subnet, ...]
+    instance_profile: str
+    documents: Mapping[str, Document]
+    current: Current
+    current_image: Image | None
+    problems: tuple[Problem, ...] = field(default=())
+
+    def plus(self, problem: Problem) -> "World":
+        """The same world with one more problem."""
+        return replace(self, problems=(*self.problems, problem))
+
+
+def bake_name_problem(bake: str) -> str | None:
+    """Why an execution of this name cannot bake: it becomes a tag and a document's parameter."""
+    if _BAKE_NAME.fullmatch(bake):
+        return None
+    return (
+        f"The execution name '{bake}' cannot be used. Start the execution again with a name of "
+        "letters, digits, '-', '_' and '.' only, or without one."
+    )
+
+
+def documents_of(name: str, recipe: Recipe) -> list[str]:
+    """Every document that a bake of the recipe runs, each once."""
+    fixed = [fixed_document(stem) for stem in _FIXED]
+    own = [steps.document_of(name, step) for step in recipe.customize]
+    return list(dict.fromkeys([*fixed, *own]))
+
+
+def image_name_of(world: World) -> str:
+    """The name of the image that the bake would make."""
+    return naming.image_name(
+        world.recipe.image_name,
+        recipe=world.name,
+        bake=world.bake,
+        base=world.base.id if world.base else "",
+        moment=world.now,
+    )
+
+
+def decide(world: World, *, force: bool) -> Plan:
+    """The plan; raises InvalidRecipeError with every problem that ``world`` shows."""
+    problems = [*world.problems, *_problems(world)]
+    if problems or world.base is None:
+        raise InvalidRecipeError(world.name, problems)
+    parts = _fingerprint(world)
+    needed, reason = _change(world, world.base, parts, force=force)
+    hourly = {
+        name: round(estimate.usd_per_hour(world.known_types[name], _size(world)), 4)
+        for name in world.instance_types
+    }
+    return Plan(
+        recipe=world.name,
+        bake=world.bake,
+        region=world.region,
+        bake_needed=needed,
+        reason=reason,
+        description=world.recipe.description,
+        image_name=image_name_of(world),
+        image_tags={
+            "Name": image_name_of(world),
+            **naming.bake_tags(world.name, world.bake),
+            naming.TAG_BASE_IMAGE: world.base.id,
+            naming.TAG_FINGERPRINT: to_tag(parts),
+        },
+        base_image=_base(world.base),
+        current=world.current,
+        launch=_launch(world),
+        customize=tuple(_step_command(world, step) for step in world.recipe.customize),
+        usd_per_hour=hourly,
+        estimate=estimate.before(
+            steps=len(world.recipe.customize),
+            size_gib=_size(world),
+            hourly=hourly[world.instance_types[0]],
+        ),
+        prepare=_fixed_command(world, PREPARE),
+        remove_identity=_fixed_command(world, REMOVE_IDENTITY),
+        generalize=_fixed_command(world, GENERALIZE),
+        verify_identity=_fixed_command(world, VERIFY_IDENTITY),
+    )
+
+
+def _problems(world: World) -> Iterator[Problem]:
+    yield from _document_problems(world)
+    if not world.subnets:
+        yield Problem(
+            "",
+            "there is no subnet to build in: the account has no default VPC here; set subnet_ids",
+        )
+    if not naming.valid_image_name(image_name_of(world)):
+        yield Problem(
+            "image_name",
+            f"yields '{image_name_of(world)}', which is no image name: 3 to 128 characters",
+        )
+    if world.base is None:
+        return
+    yield from image_problems("base", world.base)
+    yield from type_problems(
+        "builder.instance_types", world.base, world.instance_types, dict(world.known_types)
+    )
+    wanted = world.recipe.builder.root_volume.size_gib
+    if wanted is not None and wanted < world.base.root_size_gib:
+        yield Problem(
+            "builder.root_volume.size_gib",
+            f"{wanted} GiB is smaller than the base image's {world.base.root_size_gib} GiB",
+        )
+
+
+def _document_problems(world: World) -> Iterator[Problem]:
+    for stem in _FIXED:
+        if fixed_document(stem) not in world.documents:
+            yield Problem("", f"document {fixed_document(stem)} is not deployed; deploy the stack")
+    for index, step in enumerate(world.recipe.customize):
+        name = steps.document_of(world.name, step)
+        path = f"customize[{index}]"
+        if name not in world.documents:
+            yield Problem(
+                f"{path}.document" if isinstance(step, DocumentStep) else path,
+                f"there is no document '{name}' in this account and Region; "
+                "correct its name, or deploy the stack",
+            )
+            continue
+        parameters = steps.parameters_of(step, bake=world.bake, region=world.region)
+        content = world.documents[name].content
+        for text in parameter_problems(content, {k: list(v) for k, v in parameters.items()}):
+            yield Problem(f"{path}.parameters", text)
+
+
+def _fingerprint(world: World) -> dict[str, str]:
+    recipe = world.recipe.model_dump(mode="json", exclude={"schedule", "description"})
+    hashes = {name: document.hash for name, document in world.documents.items()}
+    return fingerprint(recipe=recipe, documents=hashes, version=VERSION)
+
+
+def _change(
+    world: World, base: Image, parts: Mapping[str, str], *, force: bool
+) -> tuple[bool, str]:
+    """Whether to bake, and why."""
+    current = world.current_image
+    if world.current.image is None:
+        return True, "first image of this recipe"
+    if current is None or current.state != "available":
+        return True, f"the current image {world.current.image} is no longer available"
+    differs = list(changes(current.tags.get(naming.TAG_FINGERPRINT, ""), parts))
+    reasons = [f"{part} changed" for part in differs]
+    before = current.tags.get(naming.TAG_BASE_IMAGE, "unknown")
+    if before != base.id:
+        reasons.insert(0, f"base image {before} -> {base.id}")
+    if reasons:
+        return True, "; ".join(reasons)
+    if force:
+        return True, "forced, though nothing has changed"
+    return False, f"nothing has changed since image {current.id}"
+
+
+def _size(world: World) -> int:
+    base = world.base.root_size_gib if world.base else 0
+    return world.recipe.builder.root_volume.size_gib or base
+
+
+def _base(image: Image) -> BaseImage:
+    return BaseImage(
+        id=image.id,
+        name=image.name,
+        architecture=image.architecture,
+        size_gib=image.root_size_gib,
+        root_device=image.root_device_name,
+    )
+
+
+def _launch(world: World) -> LaunchPlan:
+    volume = world.recipe.builder.root_volume
+    return LaunchPlan(
+        instance_types=tuple(world.instance_types),
+        subnets=world.subnets,
+        size_gib=_size(world),
+        iops=volume.iops,
+        throughput=volume.throughput,
+        instance_profile=world.instance_profile,
+    )
+
+
+def _command(
+    world: World,
+    document: str,
+    *,
+    label: str,
+    parameters: steps.Parameters,
+    timeout: int,
+    sentinel: bool,
+) -> Command:
+    pinned = world.documents[document]
+    return Command(
+        label=label,
+        document=document,
+        version=pinned.version,
+        hash=pinned.hash,
+        parameters=dict(parameters),
+        timeout_seconds=timeout,
+        sentinel=f"ami-bakery: {world.bake} done" if sentinel else "",
+    )
+
+
+def _step_command(world: World, step: CustomizeStep) -> Command:
+    return _command(
+        world,
+        steps.document_of(world.name, step),
+        label=f"Step '{step.name}'",
+        parameters=steps.parameters_of(step, bake=world.bake, region=world.region),
+        timeout=step.timeout_seconds,
+        sentinel=steps.has_sentinel(step),
+    )
+
+
+def _fixed_command(world: World, stem: str) -> Command:
+    """One of our own documents; each prints the sentinel as its last line."""
+    fixed = _FIXED[stem]
+    parameters: dict[str, tuple[str, ...]] = {"Bake": (world.bake,)}
+    if stem in {PREPARE, VERIFY_IDENTITY} and world.recipe.lock_release:
+        parameters["LockRelease"] = (world.recipe.lock_release,)
+    if stem in {REMOVE_IDENTITY, VERIFY_IDENTITY}:
+        parameters["Opsworks"] = (world.recipe.opsworks,)
+    return _command(
+        world,
+        fixed_document(stem),
+        label=fixed.label,
+        parameters=parameters,
+        timeout=fixed.timeout_seconds,
+        sentinel=True,
+    )

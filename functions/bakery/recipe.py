@@ -1,0 +1,477 @@
+"""The recipe: what to bake, how, when and for whom.
+
+This is *the* model. The same classes check a file in ``recipes/`` when somebody edits it, at
+synthesis, and in the Plan task; the JSON schema for editors and ``docs/recipe-reference.md`` are
+generated from it. It does no I/O.
+"""
+
+import re
+import zoneinfo
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from bakery.cron import cron_problem
+from bakery.errors import InvalidRecipeError
+from bakery.naming import image_name_problem, slug
+from bakery.problems import Problem
+
+MAX_RECIPE_BYTES = 200 * 1024
+"""A plan travels as Step Functions state, which is limited to 256 KiB."""
+
+NAME_PATTERN = r"^[a-z][a-z0-9-]{0,46}[a-z0-9]$"
+
+AmiId = Annotated[str, StringConstraints(pattern=r"^ami-([0-9a-f]{8}|[0-9a-f]{17})$")]
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
+InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
+StepName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._()/-]{0,59}$")]
+OwnerId = Annotated[str, StringConstraints(pattern=r"^(\d{12}|self|amazon)$")]
+RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+# A text between double braces is a parameter to Systems Manager, wherever it stands in a document.
+_SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:)?[\w./-]+\s*\}\}")
+
+
+class Model(BaseModel):
+    """Frozen, and refuses keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+
+
+# --- base -------------------------------------------------------------------------------------
+
+
+class ParameterBase(Model):
+    """A base image named by an SSM parameter, such as those that AWS and Canonical publish."""
+
+    parameter: str = Field(
+        description="Name of an SSM parameter whose value is an AMI id, public ones included.",
+        pattern=r"^/[A-Za-z0-9_.\-/]{1,1010}$",
+        examples=["/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"],
+    )
+
+
+class AmiBase(Model):
+    """A base image pinned by id."""
+
+    ami: AmiId = Field(description="Id of the base image, in the Region of the stack.")
+
+
+class ImageSearch(Model):
+    """A search for the newest image of one owner; never by name alone."""
+
+    owner: OwnerId = Field(
+        description="Account id that owns the image (12 digits, in quotes), `self` or `amazon`. "
+        "Without it anybody could publish an image of that name."
+    )
+    name: str = Field(
+        description="Name of the image; `*` and `?` are wildcards.",
+        min_length=3,
+        max_length=128,
+        pattern=r"[A-Za-z0-9]",
+    )
+    architecture: Literal["x86_64", "arm64"] = Field(
+        default="x86_64", description="Architecture of the image."
+    )
+
+
+class SearchBase(Model):
+    """The newest image of an owner whose name fits."""
+
+    search: ImageSearch = Field(description="Owner and name; the newest image that fits is taken.")
+
+
+class RecipeBase(Model):
+    """The current image of another recipe of this bakery."""
+
+    recipe: RecipeName = Field(description="Name of the recipe whose pointer names the base image.")
+
+
+class InstanceBase(Model):
+    """An instance that already runs, such as one that OpsWorks once configured."""
+
+    instance: str = Field(
+        description="Id of the instance.", pattern=r"^i-([0-9a-f]{8}|[0-9a-f]{17})$"
+    )
+
+
+def _one_key(kinds: tuple[str, ...]) -> Discriminator:
+    """Choose a model by the one key of ``kinds`` that is present; none or two is an error."""
+
+    def choose(value: object) -> str | None:
+        if isinstance(value, BaseModel):
+            present = [kind for kind in kinds if kind in type(value).model_fields]
+        else:
+            present = [kind for kind in kinds if isinstance(value, Mapping) and kind in value]
+        return f"{present[0]} form" if len(present) == 1 else None
+
+    return Discriminator(
+        choose,
+        custom_error_type="one_of",
+        custom_error_message=f"needs exactly one of: {', '.join(kinds)}",
+    )
+
+
+Base = Annotated[
+    Annotated[ParameterBase, Tag("parameter form")]
+    | Annotated[AmiBase, Tag("ami form")]
+    | Annotated[SearchBase, Tag("search form")]
+    | Annotated[RecipeBase, Tag("recipe form")]
+    | Annotated[InstanceBase, Tag("instance form")],
+    _one_key(("parameter", "ami", "search", "recipe", "instance")),
+]
+
+
+# --- builder ----------------------------------------------------------------------------------
+
+
+class RootVolume(Model):
+    """The builder's root volume, always encrypted gp3; the image inherits its size."""
+
+    size_gib: int | None = Field(
+        default=None, ge=1, le=16384, description="Size in GiB; default: the base image's."
+    )
+    iops: int = Field(default=3000, ge=3000, le=16000, description="Provisioned IOPS.")
+    throughput: int = Field(default=125, ge=125, le=1000, description="Throughput in MiB/s.")
+
+    @model_validator(mode="after")
+    def _ratio(self) -> "RootVolume":
+        if self.throughput > self.iops * 0.25:
+            raise ValueError(
+                f"throughput {self.throughput} MiB/s needs at least {self.throughput * 4} iops "
+                "(gp3 allows 0.25 MiB/s for each)"
+            )
+        return self
+
+
+class Builder(Model):
+    """The temporary instance that is customized and imaged."""
+
+    instance_types: tuple[InstanceType, ...] = Field(
+        default=(),
+        max_length=10,
+        description="Types to try in order until one has room; default: the deployment's.",
+    )
+    spot: bool = Field(
+        default=False, description="Try spot capacity first, then on-demand. Not supported yet."
+    )
+    root_volume: RootVolume = Field(
+        default_factory=RootVolume, description="The root volume of builder and image."
+    )
+
+
+# --- customize --------------------------------------------------------------------------------
+
+
+class _Step(Model):
+    name: StepName = Field(
+        description="What the step does; unique in the recipe, shown as it runs."
+    )
+    timeout_seconds: int = Field(
+        default=3600, ge=30, le=43200, description="Time budget of the step on the builder."
+    )
+
+
+class ShellStep(_Step):
+    """A shell script, run as root by `sh`, or by the interpreter of its `#!` line."""
+
+    shell: str = Field(
+        description="The script. It fails the bake when it ends with another code than 0.",
+        min_length=1,
+        max_length=48_000,
+    )
+
+    @field_validator("shell")
+    @classmethod
+    def _no_parameters(cls, script: str) -> str:
+        if found := _SSM_PARAMETER.search(script):
+            raise ValueError(
+                f"{found.group()} would be replaced by Systems Manager before the script runs; "
+                "read values on the builder instead, or break up the braces"
+            )
+        return script
+
+
+class DocumentStep(_Step):
+    """A Command document of Systems Manager: AWS's, or one of your own."""
+
+    document: str = Field(description="Name of the document.", pattern=r"^[A-Za-z0-9_.:/-]{3,200}$")
+    parameters: dict[str, str | tuple[str, ...]] = Field(
+        default_factory=dict, description="Values of the document's parameters. Never secrets."
+    )
+
+
+class RebootStep(_Step):
+    """A restart of the builder; the bake goes on when it is back."""
+
+    reboot: Literal[True] = Field(description="Always `true`.")
+
+
+class Application(Model):
+    """An archive that becomes part of the image."""
+
+    source: str = Field(
+        description="Where the archive (.tar.gz, .tgz, .tar, .zip) is: `s3://bucket/key` or `https://…`.",
+        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9._/=+@-]{1,900}"
+        r"|https://[A-Za-z0-9.-]+(:\d+)?/[A-Za-z0-9._~/%=+@,-]{1,900})$",
+    )
+    sha256: str = Field(
+        description="SHA-256 of the archive, 64 hexadecimal digits.", pattern=r"^[0-9a-f]{64}$"
+    )
+    directory: str = Field(
+        description="Absolute directory that the archive is unpacked into; made if absent.",
+        pattern=r"^(/[A-Za-z0-9._-]+)+$",
+    )
+
+    @field_validator("directory")
+    @classmethod
+    def _no_climbing(cls, directory: str) -> str:
+        if {".", ".."} & set(directory.split("/")):
+            raise ValueError("must not contain '.' or '..' as a part")
+        return directory
+
+
+class ApplicationStep(_Step):
+    """An application to install from an archive, checked by its hash."""
+
+    application: Application = Field(description="What to install, and where.")
+
+
+CustomizeStep = Annotated[
+    Annotated[ShellStep, Tag("shell form")]
+    | Annotated[DocumentStep, Tag("document form")]
+    | Annotated[RebootStep, Tag("reboot form")]
+    | Annotated[ApplicationStep, Tag("application form")],
+    _one_key(("shell", "document", "reboot", "application")),
+]
+
+
+# --- after the image --------------------------------------------------------------------------
+
+
+class Destination(Model):
+    """A Region that gets a copy of the image, and who may use it there. Not supported yet."""
+
+    region: Region = Field(description="The Region.")
+    kms_key: str | None = Field(
+        default=None,
+        description="Key that encrypts the copy: an alias, key id or ARN of that Region.",
+        pattern=r"^(alias/[A-Za-z0-9/_-]+|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/[A-Za-z0-9/_-]+"
+        r"|[0-9a-f-]{36}|mrk-[0-9a-f]{32})$",
+    )
+    accounts: tuple[AccountId, ...] = Field(
+        default=(),
+        max_length=1000,
+        description="Accounts that may launch it (12 digits, in quotes).",
+    )
+    organizations: tuple[str, ...] = Field(
+        default=(), max_length=100, description="ARNs of organizations or units that may launch it."
+    )
+
+    @model_validator(mode="after")
+    def _shareable(self) -> "Destination":
+        shared = self.accounts or self.organizations
+        if shared and self.kms_key in (None, "alias/aws/ebs"):
+            raise ValueError(
+                "an image encrypted with the account's default key (aws/ebs) cannot be shared; "
+                "name a customer managed key in kms_key, or leave accounts and organizations empty"
+            )
+        return self
+
+
+class Publish(Model):
+    """What moves to the new image besides the pointer. Not supported yet."""
+
+    launch_templates: tuple[
+        Annotated[str, StringConstraints(pattern=r"^lt-([0-9a-f]{8}|[0-9a-f]{17})$")], ...
+    ] = Field(default=(), max_length=20, description="Launch templates that get a new version.")
+
+
+class Retention(Model):
+    """Which old images are kept. Not supported yet."""
+
+    keep: int = Field(default=5, ge=2, le=1000, description="Newest images that always stay.")
+    days: int | None = Field(
+        default=None, ge=1, le=3650, description="Older ones go after this age."
+    )
+    deprecate_after_days: int | None = Field(
+        default=None, ge=1, le=3650, description="Age at which EC2 calls an image deprecated."
+    )
+
+
+class Schedule(Model):
+    """When the recipe bakes by itself."""
+
+    cron: str = Field(
+        description="Six fields: minutes hours day-of-month month day-of-week year. "
+        "Hours that a change to summer time skips are skipped.",
+        examples=["0 3 * * ? *"],
+    )
+    timezone: str = Field(default="UTC", description="IANA time zone, e.g. `Europe/London`.")
+    only_if_changed: bool = Field(
+        default=True, description="End as `unchanged` when nothing differs from the current image."
+    )
+    flexible_minutes: int = Field(
+        default=15, ge=0, le=1440, description="AWS starts the bake within this window; 0: at once."
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _valid_cron(cls, cron: str) -> str:
+        if problem := cron_problem(cron):
+            raise ValueError(problem)
+        return cron
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, timezone: str) -> str:
+        if timezone not in zoneinfo.available_timezones():
+            raise ValueError(
+                f"'{timezone}' is no IANA time zone; write one such as 'Europe/London' or 'UTC'"
+            )
+        return timezone
+
+
+# --- the recipe -------------------------------------------------------------------------------
+
+
+class Recipe(Model):
+    """One golden image."""
+
+    description: str = Field(
+        description="What the image is for; becomes its description.", min_length=1, max_length=255
+    )
+    base: Base = Field(description="Where the builder starts from: exactly one of the forms.")
+    image_name: str = Field(
+        default="{recipe}-{time}",
+        description="Name of each image. `{recipe}`, `{time}` (20260131T030000Z), `{date}` "
+        "(2026-01-31), `{bake}` (execution name) and `{base}` (base image id) are replaced.",
+        max_length=128,
+    )
+    opsworks: Literal["auto", "chef-11", "chef-12", "none"] = Field(
+        default="auto",
+        description="Which OpsWorks past the base has: found out on the host, stated, or none.",
+    )
+    lock_release: str | None = Field(
+        default=None,
+        description="Release that the operating system is locked to, e.g. '2018.03' (Amazon Linux) "
+        "or '2023.6.20250115' (Amazon Linux 2023).",
+        pattern=r"^\d{4}\.\d{1,2}(\.\d{8})?$",
+    )
+    builder: Builder = Field(default_factory=Builder, description="The temporary instance.")
+    customize: tuple[CustomizeStep, ...] = Field(
+        default=(), max_length=100, description="Steps that make the image what it is, in order."
+    )
+    test: tuple[ShellStep, ...] = Field(
+        default=(),
+        max_length=50,
+        description="Scripts that must pass on an instance of the new image. Not supported yet.",
+    )
+    distribute: tuple[Destination, ...] = Field(
+        default=(), max_length=40, description="Regions that get a copy. Not supported yet."
+    )
+    publish: Publish = Field(default_factory=Publish, description="What moves besides the pointer.")
+    retention: Retention | None = Field(
+        default=None, description="Which old images are kept. Not supported yet."
+    )
+    schedule: Schedule | None = Field(default=None, description="When it bakes by itself.")
+
+    @field_validator("image_name")
+    @classmethod
+    def _valid_image_name(cls, template: str) -> str:
+        if problem := image_name_problem(template):
+            raise ValueError(problem)
+        return template
+
+    @field_validator("customize", "test")
+    @classmethod
+    def _unique_names(cls, steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
+        seen: dict[str, str] = {}
+        for step in steps:
+            # Documents are named after the step, so names that differ in punctuation only collide.
+            if earlier := seen.get(slug(step.name)):
+                raise ValueError(f"two steps are named alike: '{earlier}' and '{step.name}'")
+            seen[slug(step.name)] = step.name
+        return steps
+
+
+def parse_recipe(name: str, content: object) -> Recipe:
+    """The recipe ``name`` from plain data (what YAML or JSON gave).
+
+    Raises InvalidRecipeError with every problem at once, each with its path.
+    """
+    problems = [] if re.match(NAME_PATTERN, name) else [_name_problem(name)]
+    if not isinstance(content, Mapping):
+        raise InvalidRecipeError(name, [*problems, Problem("", "is not a mapping of fields")])
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise InvalidRecipeError(name, [*problems, *validation_problems(error)]) from None
+    if len(recipe.model_dump_json().encode()) > MAX_RECIPE_BYTES:
+        problems.append(
+            Problem(
+                "",
+                f"is larger than {MAX_RECIPE_BYTES // 1024} KiB, more than an execution can carry; "
+                "move long scripts into an application archive",
+            )
+        )
+    if problems:
+        raise InvalidRecipeError(name, problems)
+    return recipe
+
+
+def _name_problem(name: str) -> Problem:
+    return Problem(
+        "",
+        f"'{name}' is no name for a recipe: 2 to 48 lower-case letters, digits and hyphens, "
+        "a letter first; rename the file",
+    )
+
+
+def validation_problems(error: ValidationError) -> list[Problem]:
+    """Pydantic's findings as problems with paths that a reader of the YAML recognizes."""
+    return [
+        Problem(_path(detail["loc"]), _message(dict(detail)))
+        for detail in error.errors(include_url=False)
+    ]
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not part.endswith(" form"):  # a tag of ours, not a key of the recipe
+            path += f".{part}" if path else part
+    return path
+
+
+def _message(detail: dict[str, Any]) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            return "is not a known key; remove it or correct its spelling"
+        case "missing":
+            return "is missing"
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "one_of":
+            return str(detail["msg"])
+        case _:
+            return f"{detail['msg']} (is: {_shown(detail['input'])})"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,115 @@
+"""AWS's resources as the bakery sees them: plain values without behaviour."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image record says that matters to a bake."""
+
+    id: str
+    name: str
+    owner: str
+    state: str
+    architecture: str
+    virtualization: str
+    root_device_type: str
+    root_device_name: str
+    root_size_gib: int
+    boot_mode: str | None
+    ena: bool
+    tpm: str | None
+    platform: str
+    created: str
+    state_reason: str = ""
+    deprecation_time: str | None = None
+    snapshots: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InstanceTypeInfo:
+    """What an instance type can run. Source: DescribeInstanceTypes."""
+
+    name: str
+    architectures: tuple[str, ...]
+    virtualizations: tuple[str, ...]
+    boot_modes: tuple[str, ...]
+    root_device_types: tuple[str, ...]
+    ena: str
+    tpm: bool
+    vcpus: int
+    memory_mib: int
+
+
+@dataclass(frozen=True)
+class Subnet:
+    id: str
+    zone: str
+    public: bool
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A builder as EC2 sees it; ``reason`` is the state reason's code and message."""
+
+    id: str
+    state: str
+    instance_type: str
+    reason_code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RootVolumeSpec:
+    device: str
+    size_gib: int
+    iops: int
+    throughput: int
+    kms_key: str | None
+
+
+@dataclass(frozen=True)
+class LaunchSpec:
+    """Everything that one RunInstances call needs."""
+
+    image_id: str
+    instance_type: str
+    subnet: Subnet
+    security_group: str
+    instance_profile: str
+    root_volume: RootVolumeSpec
+    tags: Mapping[str, str]
+    client_token: str
+
+
+@dataclass(frozen=True)
+class ManagedInstance:
+    """An instance that reports to Systems Manager."""
+
+    ping: str
+    agent_version: str
+    platform: str
+    platform_version: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """One version of a document; ``hash`` pins its content in SendCommand."""
+
+    name: str
+    version: str
+    hash: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What a command did on the builder."""
+
+    status: str
+    exit_code: int
+    stdout: str
+    stderr: str

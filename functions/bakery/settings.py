@@ -1,0 +1,81 @@
+"""What a function reads from its environment: one frozen model each.
+
+A field ``subnet_ids`` is the variable ``SUBNET_IDS``, as JSON unless it is a text. ``infra/``
+produces the variables from the same models, so a renamed field cannot go unnoticed.
+"""
+
+import json
+import os
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class SettingsError(Exception):
+    """The function was deployed without a variable that it needs, or with a wrong one."""
+
+
+class Settings(BaseModel):
+    """Base of all settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this environment; raises SettingsError naming the variable."""
+        values: dict[str, object] = {}
+        for name, info in cls.model_fields.items():
+            text = os.environ.get(name.upper())
+            if text is None:
+                raise SettingsError(f"environment variable {name.upper()} is missing; deploy again")
+            values[name] = text if info.annotation is str else json.loads(text)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError(f"environment of the function: {error}") from None
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables that ``load`` turns into these settings."""
+        return {
+            name.upper(): value if isinstance(value, str) else json.dumps(value)
+            for name, value in self.model_dump(mode="json").items()
+        }
+
+
+class PlanSettings(Settings):
+    """Plan: what the deployment offers to every recipe."""
+
+    table: str
+    default_instance_types: tuple[str, ...]
+    subnet_ids: tuple[str, ...]
+    """Empty: the default VPC's."""
+    default_instance_profile: str
+    instance_profiles: dict[str, str]
+    """Recipe to its own profile, for those whose builder reads artefacts."""
+
+
+class LaunchSettings(Settings):
+    """LaunchBuilder: what surrounds every builder."""
+
+    security_group: str
+    kms_key: str
+    """Key of the builder's volumes; empty: the account's default key."""
+
+
+class CommandSettings(Settings):
+    """Tasks that send a command."""
+
+    table: str
+    command_log_group: str
+
+
+class WaitSettings(Settings):
+    """Tasks and jobs that begin or resume waits."""
+
+    table: str
+
+
+class AnnounceSettings(Settings):
+    """The job that tells others how a bake ended."""
+
+    table: str

@@ -1,0 +1,56 @@
+"""The stages of a bake, in order, and what can be read from the state that they leave.
+
+Each stage stores ``entered`` (when its state was entered) with its result under its own key, so
+the timeline needs no call to AWS and the first missing key is the stage that failed.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from bakery.clock import parse
+
+STAGES: tuple[str, ...] = (
+    "plan",
+    "launch",
+    "await_managed",
+    "prepare",
+    "customize",
+    "remove_identity",
+    "generalize",
+    "verify_identity",
+    "stop",
+    "create_image",
+    "publish",
+    "keep_previous",
+    "clean_up",
+)
+"""Keys of the execution's state, in the order in which the machine runs them."""
+
+
+def timeline(state: Mapping[str, Any], ended: datetime) -> list[dict[str, object]]:
+    """Every stage that ran, with its start (ISO 8601, UTC) and whole duration in seconds."""
+    entered = [(stage, parse(state[stage]["entered"])) for stage in STAGES if stage in state]
+    ends = [start for _, start in entered[1:]] + [ended]
+    return [
+        {
+            "stage": stage,
+            "started": start.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "seconds": round((end - start).total_seconds(), 1),
+        }
+        for (stage, start), end in zip(entered, ends, strict=True)
+    ]
+
+
+def failed_stage(state: Mapping[str, Any]) -> str:
+    """The stage that was under way when the bake failed."""
+    return next((stage for stage in STAGES if stage not in state), STAGES[-1])
+
+
+def builder_hours(state: Mapping[str, Any], ended: datetime) -> float:
+    """How long the builder ran: from its launch until its stop was complete, in hours."""
+    if "launch" not in state:
+        return 0.0
+    start = parse(state["launch"]["entered"])
+    stopped = parse(state["create_image"]["entered"]) if "create_image" in state else ended
+    return max(0.0, (stopped - start).total_seconds() / 3600)

@@ -1,0 +1,95 @@
+"""What a recipe's steps become on Systems Manager: documents and their parameters."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bakery.naming import fixed_document, step_document
+from bakery.recipe import Application, ApplicationStep, CustomizeStep, DocumentStep, ShellStep
+
+REBOOT_DOCUMENT = "reboot-linux"
+APPLICATION_DOCUMENT = "install-application"
+
+Parameters = Mapping[str, tuple[str, ...]]
+
+
+def shell_document(step: ShellStep) -> dict[str, Any]:
+    """The Command document that a recipe's own script is deployed as.
+
+    It has no parameters, so nothing can be pasted into the script when it is sent.
+    """
+    return {
+        "schemaVersion": "2.2",
+        "description": f"{step.name} (from a recipe)",
+        "mainSteps": [
+            {
+                "action": "aws:runShellScript",
+                "name": "run",
+                "precondition": {"StringEquals": ["platformType", "Linux"]},
+                "inputs": {
+                    "timeoutSeconds": str(step.timeout_seconds),
+                    "onFailure": "exit",
+                    "runCommand": step.shell.splitlines(),
+                },
+            }
+        ],
+    }
+
+
+def document_of(recipe: str, step: CustomizeStep) -> str:
+    """Name of the deployed document that the step runs."""
+    match step:
+        case ShellStep():
+            return step_document(recipe, step.name)
+        case DocumentStep():
+            return step.document
+        case ApplicationStep():
+            return fixed_document(APPLICATION_DOCUMENT)
+        case _:
+            return fixed_document(REBOOT_DOCUMENT)
+
+
+def parameters_of(step: CustomizeStep, *, bake: str, region: str) -> Parameters:
+    """The parameters that the step's document is sent with."""
+    match step:
+        case ShellStep():
+            return {}
+        case DocumentStep():
+            return {name: _values(value) for name, value in step.parameters.items()}
+        case ApplicationStep():
+            return {"Bake": (bake,), **_application(step.application, region)}
+        case _:
+            return {"Bake": (bake,)}
+
+
+def has_sentinel(step: CustomizeStep) -> bool:
+    """Whether the step runs one of our fixed documents, which print a last line."""
+    return not isinstance(step, ShellStep | DocumentStep)
+
+
+def artefact(application: Application) -> tuple[str, str] | None:
+    """Bucket and key of an archive in S3; None for one on the web."""
+    scheme, _, rest = application.source.partition("://")
+    if scheme != "s3":
+        return None
+    bucket, _, key = rest.partition("/")
+    return bucket, key
+
+
+def _application(application: Application, region: str) -> Parameters:
+    in_s3 = artefact(application)
+    if in_s3:
+        # The plugin's S3 source takes the object's URL, not an s3:// name.
+        info: Mapping[str, str] = {"path": f"https://s3.{region}.amazonaws.com/{'/'.join(in_s3)}"}
+    else:
+        info = {"url": application.source}
+    return {
+        "SourceType": ("S3" if in_s3 else "HTTP",),
+        "SourceInfo": (json.dumps(info),),
+        "Sha256": (application.sha256,),
+        "Directory": (application.directory,),
+    }
+
+
+def _values(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value

@@ -1,0 +1,25 @@
+"""What a recipe may say already but the bakery cannot do yet.
+
+A field whose behaviour is missing is refused rather than ignored: an image that silently skipped
+its tests would be worse than none.
+"""
+
+from bakery.problems import Problem
+from bakery.recipe import InstanceBase, Recipe
+
+
+def unsupported(recipe: Recipe) -> list[Problem]:
+    """A problem for each field in use whose behaviour is not built yet."""
+    in_use = {
+        "base.instance": isinstance(recipe.base, InstanceBase),
+        "builder.spot": recipe.builder.spot,
+        "test": bool(recipe.test),
+        "distribute": bool(recipe.distribute),
+        "publish.launch_templates": bool(recipe.publish.launch_templates),
+        "retention": recipe.retention is not None,
+    }
+    return [
+        Problem(path, "is not supported yet; remove it until a later release")
+        for path, used in in_use.items()
+        if used
+    ]

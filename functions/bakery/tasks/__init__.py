@@ -1,0 +1,1 @@
+"""One module is one state of the machine is one Lambda function."""

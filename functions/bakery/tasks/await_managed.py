@@ -1,0 +1,52 @@
+"""AwaitManaged: look whether the builder reports to Systems Manager yet.
+
+The agent's registration sends no event, so this is the one state that polls: it raises
+NotManagedError, which the machine retries at a steady pace until the time budget is used up.
+Idempotent because it only reads.
+"""
+
+from bakery.aws import ec2, ssm
+from bakery.bake import State
+from bakery.errors import BuilderLostError, NotManagedError
+from bakery.task import lambda_handler
+
+_GONE = {"shutting-down", "terminated", "stopping", "stopped"}
+
+
+class Request(State):
+    instance_id: str
+
+
+class Result(State):
+    agent_version: str
+    platform: str
+    platform_version: str
+
+
+def run(request: Request) -> Result:
+    """Return once the agent is online.
+
+    Raises NotManagedError while it is not, BuilderLostError when the builder is gone: an instance
+    can end seconds after launch, e.g. when its volume's key cannot be used.
+    """
+    builder = ec2.find_instance(request.instance_id)
+    if builder is not None and builder.state in _GONE:
+        raise BuilderLostError(
+            f"Builder {builder.id} is {builder.state} before it came up: "
+            f"{builder.reason_code}: {builder.reason or 'EC2 gives no reason'}"
+        )
+    managed = ssm.managed_instance(request.instance_id)
+    if managed is None or managed.ping != "Online":
+        raise NotManagedError(
+            f"Builder {request.instance_id} has not reported to Systems Manager. The image must "
+            "carry the SSM agent, and the subnet must reach the endpoints ssm and ssmmessages, "
+            "through a NAT gateway, a public address or VPC endpoints."
+        )
+    return Result(
+        agent_version=managed.agent_version,
+        platform=managed.platform,
+        platform_version=managed.platform_version,
+    )
+
+
+handler = lambda_handler(Request, run)

@@ -1,0 +1,194 @@
+"""Plan: decide the whole bake before anything is created.
+
+Loads the recipe, resolves its base image, checks all that can be checked without spending money,
+pins the documents, and finds out whether anything has changed since the current image.
+Idempotent because it only reads, but for the claim of a schedule's slot, which the same bake may
+repeat.
+"""
+
+import os
+from typing import Any
+
+from pydantic import ValidationError
+
+from bakery import catalogue, clock, planning
+from bakery.aws import ec2, ssm, table
+from bakery.bake import Current, ExecutionInput, Plan, State
+from bakery.errors import InvalidInputError, InvalidRecipeError
+from bakery.naming import TAG_BAKE, pointer
+from bakery.problems import Problem, listing
+from bakery.recipe import (
+    AmiBase,
+    InstanceBase,
+    ParameterBase,
+    Recipe,
+    RecipeBase,
+    SearchBase,
+    validation_problems,
+)
+from bakery.resources import Document, Image
+from bakery.settings import PlanSettings
+from bakery.support import unsupported
+from bakery.task import lambda_handler
+
+_SLOT_MEMORY_DAYS = 7
+
+
+class Request(State):
+    bake: str
+    input: Any
+    """The execution's input as it was given."""
+    entered: str = ""
+    """When the machine entered the state; the first moment of the bake's timeline."""
+    preview: bool = False
+    """Only show the plan: claim nothing."""
+
+
+def run(request: Request) -> Plan:
+    """The plan of the bake.
+
+    Raises InvalidInputError, UnknownRecipeError or InvalidRecipeError, each with all problems.
+    """
+    wanted = _input(request)
+    recipe = catalogue.load(wanted.recipe)
+    if problems := unsupported(recipe):
+        raise InvalidRecipeError(wanted.recipe, problems)
+    settings = PlanSettings.load()
+    world = _look(request.bake, wanted.recipe, recipe, settings)
+    plan = planning.decide(world, force=wanted.force).model_copy(
+        update={"entered": request.entered}
+    )
+    if plan.bake_needed and wanted.slot and not request.preview:
+        return _claim_slot(plan, wanted.slot, settings.table)
+    return plan
+
+
+def _input(request: Request) -> ExecutionInput:
+    try:
+        wanted = ExecutionInput.model_validate(request.input)
+    except ValidationError as error:
+        raise InvalidInputError(
+            "The execution input is not valid:\n"
+            f"{listing(validation_problems(error))}\n"
+            f'Write {{"recipe": NAME}}. {catalogue.names_hint()}'
+        ) from None
+    if problem := planning.bake_name_problem(request.bake):
+        raise InvalidInputError(problem)
+    return wanted
+
+
+def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> planning.World:
+    """Read everything that the decision needs from AWS."""
+    problems: list[Problem] = []
+    base = _base_image(recipe, problems)
+    types = recipe.builder.instance_types or settings.default_instance_types
+    current = ssm.get_parameter(pointer(name))
+    found = ec2.find_images([current]) if current else []
+    world = planning.World(
+        bake=bake,
+        name=name,
+        recipe=recipe,
+        region=os.environ["AWS_REGION"],
+        now=clock.now(),
+        base=base,
+        instance_types=types,
+        known_types=ec2.describe_types(types),
+        subnets=tuple(ec2.subnets(settings.subnet_ids)),
+        instance_profile=settings.instance_profiles.get(name, settings.default_instance_profile),
+        documents=_documents(name, recipe),
+        current=Current(image=current, name=found[0].name if found else ""),
+        current_image=found[0] if found else None,
+        problems=tuple(problems),
+    )
+    return _with_taken_name(world)
+
+
+def _with_taken_name(world: planning.World) -> planning.World:
+    name = planning.image_name_of(world)
+    taken = [
+        image for image in ec2.own_images_named(name) if image.tags.get(TAG_BAKE) != world.bake
+    ]
+    if not taken:
+        return world
+    return world.plus(
+        Problem(
+            "image_name",
+            f"'{name}' is the name of image {taken[0].id} already; "
+            "put {time} or {bake} into the template",
+        )
+    )
+
+
+def _documents(name: str, recipe: Recipe) -> dict[str, Document]:
+    wanted = planning.documents_of(name, recipe)
+    found = {document: ssm.find_document(document) for document in wanted}
+    return {document: seen for document, seen in found.items() if seen is not None}
+
+
+def _base_image(recipe: Recipe, problems: list[Problem]) -> Image | None:
+    """The base image, or None with the reason added to ``problems``."""
+    match recipe.base:
+        case AmiBase(ami=image_id):
+            return _by_id(image_id, "base.ami", problems)
+        case ParameterBase(parameter=parameter):
+            return _by_parameter(parameter, "base.parameter", problems)
+        case RecipeBase(recipe=other):
+            return _by_parameter(pointer(other), "base.recipe", problems)
+        case SearchBase(search=search):
+            found = ec2.search_images(
+                owner=search.owner, name=search.name, architecture=search.architecture
+            )
+            if not found:
+                problems.append(
+                    Problem(
+                        "base.search",
+                        f"owner {search.owner} has no available {search.architecture} image "
+                        f"named '{search.name}' in this Region; correct the name or the owner",
+                    )
+                )
+            return found[0] if found else None
+        case InstanceBase():
+            raise AssertionError("refused as not supported before")
+
+
+def _by_parameter(parameter: str, path: str, problems: list[Problem]) -> Image | None:
+    value = ssm.get_parameter(parameter)
+    if value is None:
+        hint = (
+            "bake that recipe first"
+            if path == "base.recipe"
+            else "correct the name; publishers withdraw parameters of ended releases"
+        )
+        problems.append(Problem(path, f"there is no SSM parameter {parameter} here; {hint}"))
+        return None
+    return _by_id(value, path, problems)
+
+
+def _by_id(image_id: str, path: str, problems: list[Problem]) -> Image | None:
+    found = ec2.find_images([image_id])
+    if not found:
+        problems.append(
+            Problem(
+                path,
+                f"there is no image {image_id} in this Region that this account may see; "
+                "image ids belong to one Region",
+            )
+        )
+    return found[0] if found else None
+
+
+def _claim_slot(plan: Plan, slot: str, table_name: str) -> Plan:
+    """Take the schedule's slot for this bake; the second delivery of a slot bakes nothing."""
+    what = f"slot#{plan.recipe}#{slot}"
+    holder = table.claim(table_name, what, by=plan.bake, now=clock.now(), days=_SLOT_MEMORY_DAYS)
+    if holder == plan.bake:
+        return plan
+    return plan.model_copy(
+        update={
+            "bake_needed": False,
+            "reason": f"the schedule's slot {slot} was delivered twice; bake {holder} has it",
+        }
+    )
+
+
+handler = lambda_handler(Request, run)

@@ -1,0 +1,71 @@
+"""Report: what the bake did, in the form that its callers rely on (the execution's output).
+
+Idempotent because it only computes.
+"""
+
+from typing import Any
+
+from bakery import clock, estimate, stages
+from bakery.bake import Plan, State
+from bakery.task import lambda_handler
+
+
+class Request(State):
+    state: dict[str, Any]
+    """The whole state of the execution."""
+
+
+class ImageReport(State):
+    id: str
+    name: str
+    region: str
+
+
+class Stage(State):
+    stage: str
+    started: str
+    seconds: float
+
+
+class Result(State):
+    """The execution's output; its keys are a contract."""
+
+    recipe: str
+    outcome: str
+    image: ImageReport | None
+    copies: dict[str, str]
+    previous: str | None
+    timeline: tuple[Stage, ...]
+    estimated_cost_usd: float
+    reason: str
+
+
+def run(request: Request) -> Result:
+    """The report of a bake that ended well: ``baked`` or ``unchanged``."""
+    state, ended = request.state, clock.now()
+    plan = Plan.model_validate(state["plan"])
+    hourly = plan.usd_per_hour.get(state.get("launch", {}).get("instance_type", ""), 0.0)
+    cost = estimate.spent(hours=stages.builder_hours(state, ended), hourly=hourly)
+    return Result(
+        recipe=plan.recipe,
+        outcome="baked" if plan.bake_needed else "unchanged",
+        image=_image(plan, state),
+        copies={},
+        previous=state["keep_previous"]["previous"] if plan.bake_needed else None,
+        timeline=tuple(Stage.model_validate(s) for s in stages.timeline(state, ended)),
+        estimated_cost_usd=cost,
+        reason=plan.reason,
+    )
+
+
+def _image(plan: Plan, state: dict[str, Any]) -> ImageReport | None:
+    if plan.bake_needed:
+        return ImageReport(
+            id=state["create_image"]["image_id"], name=plan.image_name, region=plan.region
+        )
+    if plan.current.image is None:
+        return None
+    return ImageReport(id=plan.current.image, name=plan.current.name, region=plan.region)
+
+
+handler = lambda_handler(Request, run)

@@ -1,0 +1,41 @@
+"""StopBuilder: shut the builder down cleanly and wait until it is stopped.
+
+Idempotent because StopInstances on a stopping or stopped instance changes nothing, and the wait
+sees the state that is there.
+"""
+
+from datetime import timedelta
+
+from bakery import clock, waiting
+from bakery.aws import ec2
+from bakery.bake import State
+from bakery.settings import WaitSettings
+from bakery.task import lambda_handler
+from bakery.waits import Kind, Wait
+
+BUDGET = timedelta(minutes=15)
+
+
+class Request(State):
+    token: str
+    bake: str
+    instance_id: str
+
+
+def run(request: Request) -> None:
+    """Ask for the stop; the task ends when EC2 reports it, or with BuilderLostError."""
+    ec2.stop(request.instance_id)
+    waiting.begin(
+        WaitSettings.load().table,
+        Wait(
+            kind=Kind.STOP,
+            target=request.instance_id,
+            token=request.token,
+            bake=request.bake,
+            deadline=clock.now() + BUDGET,
+            label="Stopping the builder",
+        ),
+    )
+
+
+handler = lambda_handler(Request, run)

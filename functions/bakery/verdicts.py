@@ -1,0 +1,136 @@
+"""Is it finished? Pure decisions about open waits, given what AWS says now.
+
+``None`` means: keep waiting.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bakery.errors import (
+    BuilderLostError,
+    ImageFailedError,
+    PointerRejectedError,
+    StageTimedOutError,
+)
+from bakery.resources import Image, Instance, Invocation
+from bakery.waits import Wait
+
+# StatusDetails of a command that is not over. Source: SSM user guide, "Monitoring commands".
+_UNDER_WAY = {"Pending", "InProgress", "Delayed", "Cancelling"}
+_IMAGE_FAILED = {"failed", "error", "invalid", "deregistered", "disabled"}
+_GONE = {"shutting-down", "terminated"}
+_STDERR_LINES = 20
+
+
+@dataclass(frozen=True)
+class Done:
+    """The wait is over and its task goes on with ``output``."""
+
+    output: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The wait is over and its task fails."""
+
+    error: str
+    cause: str
+
+
+Verdict = Done | Failed | None
+
+
+def overdue(wait: Wait, now: datetime) -> Failed | None:
+    """A failure when the wait's time budget is used up."""
+    if now < wait.deadline:
+        return None
+    return Failed(
+        StageTimedOutError.__name__,
+        f"{wait.label} did not end within its time budget ({wait.kind} {wait.target}).",
+    )
+
+
+def command_verdict(wait: Wait, seen: Invocation | None, builder: Instance | None) -> Verdict:
+    """A command ends with its own status, or with the builder under it."""
+    if seen is None or seen.status in _UNDER_WAY:
+        return _lost_builder(wait, builder)
+    if seen.status != "Success":
+        return Failed(wait.error, _command_cause(wait, seen))
+    if wait.sentinel and wait.sentinel not in seen.stdout.splitlines():
+        return Failed(
+            wait.error,
+            f"{wait.label} reported Success without having run to its end: the line "
+            f"'{wait.sentinel}' is missing from its output. Systems Manager reports Success for "
+            f"steps that it skips; look at command {wait.target} on {wait.instance_id}.",
+        )
+    return Done({"command_id": wait.target})
+
+
+def _lost_builder(wait: Wait, builder: Instance | None) -> Failed | None:
+    if builder is None or builder.state not in _GONE | {"stopping", "stopped"}:
+        return None
+    return Failed(
+        BuilderLostError.__name__,
+        f"Builder {builder.id} is {builder.state} during {wait.label}: "
+        f"{builder.reason or 'EC2 gives no reason'}. Start the bake again.",
+    )
+
+
+def _command_cause(wait: Wait, seen: Invocation) -> str:
+    errors = seen.stderr.strip().splitlines()[-_STDERR_LINES:]
+    said = "\n".join(errors) if errors else "(nothing on stderr)"
+    return (
+        f"{wait.label} ended as {seen.status} with exit code {seen.exit_code} on "
+        f"{wait.instance_id} (command {wait.target}). Its last lines on stderr:\n{said}"
+    )
+
+
+def stop_verdict(wait: Wait, builder: Instance | None) -> Verdict:
+    """The builder is stopped by us, or something else ended it."""
+    if builder is None or builder.state in _GONE:
+        state = builder.state if builder else "gone"
+        reason = builder.reason if builder and builder.reason else "EC2 gives no reason"
+        return Failed(
+            BuilderLostError.__name__,
+            f"Builder {wait.target} is {state} instead of stopped: {reason}. Start the bake again.",
+        )
+    if builder.state != "stopped":
+        return None
+    if builder.reason_code.startswith("Server."):
+        # EC2 stopped it (retirement, host failure): its disk may not be in order.
+        return Failed(
+            BuilderLostError.__name__,
+            f"EC2 itself stopped builder {builder.id}: {builder.reason_code}: {builder.reason}. "
+            "Its disk is not imaged; start the bake again.",
+        )
+    return Done({"instance_id": builder.id})
+
+
+def image_verdict(wait: Wait, image: Image | None) -> Verdict:
+    """The image is available, or will never be."""
+    if image is None:
+        return None  # eventual consistency; the deadline ends a wait for one that never shows up
+    if image.state == "available":
+        return Done({"image_id": image.id})
+    if image.state in _IMAGE_FAILED:
+        return Failed(
+            ImageFailedError.__name__,
+            f"Image {image.id} ({image.name}) is {image.state}: "
+            f"{image.state_reason or 'EC2 gives no reason'}. Start the bake again; if it repeats, "
+            "look at the snapshot quota and the volume's KMS key.",
+        )
+    return None
+
+
+def pointer_verdict(wait: Wait, value: str | None, exception: str | None) -> Verdict:
+    """The parameter has the new value, or Parameter Store has refused it."""
+    if value == wait.image_id:
+        return Done({"parameter": wait.target})
+    if exception:
+        return Failed(
+            PointerRejectedError.__name__,
+            f"Parameter Store refused {wait.image_id} for {wait.target}: {exception}. "
+            f"The pointer is still {value or 'empty'}.",
+        )
+    return None

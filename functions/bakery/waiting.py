@@ -1,0 +1,50 @@
+"""Beginning a wait, and settling it when AWS says that it is over."""
+
+from bakery import clock, verdicts
+from bakery.aws import ec2, ssm, stepfunctions, table
+from bakery.observability import logger
+from bakery.verdicts import Done, Verdict
+from bakery.waits import Kind, Wait
+
+
+def begin(table_name: str, wait: Wait) -> None:
+    """Remember the wait, then look once: what it waits for may have happened before it was stored.
+
+    Idempotent because a second call for the same subject replaces the token of the first.
+    """
+    table.store_wait(table_name, wait)
+    settle(table_name, wait)
+
+
+def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool:
+    """Resume the task if its wait is over; whether it was.
+
+    ``exception`` is what a Parameter Store event said went wrong. Safe to run twice and at the
+    same time as another: the second finds that nobody waits for the token any more.
+    """
+    verdict = _observe(wait, exception) or verdicts.overdue(wait, clock.now())
+    if verdict is None:
+        return False
+    if isinstance(verdict, Done):
+        resumed = stepfunctions.succeed(wait.token, verdict.output)
+    else:
+        resumed = stepfunctions.fail(wait.token, verdict.error, verdict.cause)
+    logger.info(
+        "wait settled", subject=wait.subject, verdict=type(verdict).__name__, resumed=resumed
+    )
+    table.forget_wait(table_name, wait)
+    return True
+
+
+def _observe(wait: Wait, exception: str | None) -> Verdict:
+    match wait.kind:
+        case Kind.COMMAND:
+            seen = ssm.invocation(wait.target, wait.instance_id)
+            return verdicts.command_verdict(wait, seen, ec2.find_instance(wait.instance_id))
+        case Kind.STOP:
+            return verdicts.stop_verdict(wait, ec2.find_instance(wait.target))
+        case Kind.IMAGE:
+            found = ec2.find_images([wait.target])
+            return verdicts.image_verdict(wait, found[0] if found else None)
+        case Kind.POINTER:
+            return verdicts.pointer_verdict(wait, ssm.get_parameter(wait.target), exception)

@@ -1,0 +1,73 @@
+"""A wait: a task of the state machine that sleeps until something happens in AWS.
+
+A task stores its wait, acts, and ends; Step Functions keeps the task open until somebody sends its
+token back. ``jobs.resume_waits`` does that when an event arrives, and looks at every open wait
+once a minute in case an event was lost.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Kind(StrEnum):
+    """What a wait looks at."""
+
+    COMMAND = "command"
+    STOP = "stop"
+    IMAGE = "image"
+    POINTER = "pointer"
+
+
+class Wait(BaseModel):
+    """One open wait; ``subject`` is its key: two waits never look at the same thing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    target: str
+    """Command id, instance id, image id or parameter name."""
+    token: str
+    bake: str
+    deadline: datetime
+    instance_id: str = ""
+    """COMMAND: where it runs."""
+    label: str = ""
+    """How the failure names it, e.g. ``step 'packages'``."""
+    error: str = ""
+    """COMMAND: name of the error that its failure is."""
+    sentinel: str = ""
+    """COMMAND: a line without which Success is not believed; empty when none is due."""
+    image_id: str = ""
+    """POINTER: the value that must come into force."""
+
+    @property
+    def subject(self) -> str:
+        return subject(self.kind, self.target)
+
+
+def subject(kind: Kind, target: str) -> str:
+    """The key of the wait of this kind for this target."""
+    return f"{kind}/{target}"
+
+
+def subject_of_event(event: Mapping[str, Any]) -> str | None:
+    """The subject that an EventBridge event is about, or None when no wait looks at such events.
+
+    Shapes: aws-facts D6. Keys of SSM's events are kebab-case, those of AMI events PascalCase.
+    """
+    detail = event.get("detail", {})
+    match event.get("detail-type"):
+        case "EC2 Command Invocation Status-change Notification":
+            return subject(Kind.COMMAND, detail["command-id"])
+        case "EC2 Instance State-change Notification":
+            return subject(Kind.STOP, detail["instance-id"])
+        case "EC2 AMI State Change":
+            return subject(Kind.IMAGE, detail["ImageId"])
+        case "Parameter Store Change":
+            return subject(Kind.POINTER, detail["name"])
+        case _:
+            return None

@@ -1,0 +1,68 @@
+"""Systems Manager documents: ours from ``documents/``, and one for each script of a recipe."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from aws_cdk import Stack
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from bakery.naming import DOCUMENT_PREFIX, fixed_document, step_document
+from bakery.recipe import DocumentStep, Recipe, ShellStep
+from bakery.steps import shell_document
+from infra.loading import load_document
+
+
+class Documents(Construct):
+    """Deploys the documents and knows which documents of others the recipes name."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, folder: Path, recipes: Mapping[str, Recipe]
+    ) -> None:
+        super().__init__(scope, id_)
+        for path in sorted(folder.glob("*.yaml")):
+            self._document(fixed_document(path.stem), load_document(path))
+        for name, recipe in recipes.items():
+            for step in recipe.customize:
+                if isinstance(step, ShellStep):
+                    self._document(step_document(name, step.name), shell_document(step))
+        self.foreign_names = sorted(
+            {
+                step.document
+                for recipe in recipes.values()
+                for step in recipe.customize
+                if isinstance(step, DocumentStep)
+            }
+        )
+
+    def _document(self, name: str, content: Mapping[str, object]) -> None:
+        ssm.CfnDocument(
+            self,
+            name,
+            name=name,
+            content=content,
+            document_type="Command",
+            # A bake under way has pinned the version it was planned with; Replace would delete it.
+            update_method="NewVersion",
+        )
+
+    def arn(self, name: str) -> str:
+        """ARN of a document; AWS's own have no account in theirs."""
+        stack = Stack.of(self)
+        if name.startswith("arn:"):
+            return name
+        if name.startswith(("AWS-", "Amazon")):
+            return stack.format_arn(
+                service="ssm", account="", resource="document", resource_name=name
+            )
+        return stack.format_arn(service="ssm", resource="document", resource_name=name)
+
+    @property
+    def step_arns(self) -> list[str]:
+        """Documents that a step may run: the recipes' own scripts and those they name."""
+        own = [
+            self.arn(f"{DOCUMENT_PREFIX}.*"),
+            self.arn(fixed_document("reboot-linux")),
+            self.arn(fixed_document("install-application")),
+        ]
+        return own + [self.arn(name) for name in self.foreign_names]

@@ -1,0 +1,132 @@
+"""Functions outside the machine, and the events and schedules that start them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as scheduler_targets
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from bakery import settings as env
+from bakery.naming import DOCUMENT_PREFIX
+from infra.documents import Documents
+from infra.functions import FunctionFactory
+from infra.machine import BakeMachine
+from infra.permissions import Permissions
+from infra.store import Store
+
+_ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+
+
+class Jobs(Construct):
+    """Resumes waits by events and by the sweeper; announces how bakes ended."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        factory: FunctionFactory,
+        store: Store,
+        machine: BakeMachine,
+        documents: Documents,
+        may: Permissions,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._dead_letters = store.dead_letters
+        resume = factory.make(
+            self,
+            "jobs.resume_waits",
+            statements=[may.table("GetItem", "Scan"), *may.resume()],
+            environment=env.WaitSettings(table=store.table.table_name),
+            timeout=Duration.seconds(55),
+        )
+        self._sweep_every_minute(resume)
+        for name, pattern in _wait_events(documents).items():
+            self._on(name, resume, pattern)
+        announce = factory.make(
+            self,
+            "jobs.announce_bake",
+            statements=[
+                may.table("GetItem", "PutItem"),
+                may.executions("DescribeExecution"),
+                may.announce(),
+            ],
+            environment=env.AnnounceSettings(table=store.table.table_name),
+        )
+        self._on(
+            "BakeEnded",
+            announce,
+            {
+                "source": ["aws.states"],
+                "detail_type": ["Step Functions Execution Status Change"],
+                "detail": {"stateMachineArn": [machine.arn], "status": list(_ENDED)},
+            },
+        )
+        self.functions = (resume, announce)
+
+    def _sweep_every_minute(self, resume: lambda_.Function) -> None:
+        scheduler.Schedule(
+            self,
+            "Sweeper",
+            description="AMI Bakery: resume waits whose event was lost",
+            schedule=scheduler.ScheduleExpression.rate(Duration.minutes(1)),
+            # The next sweep is the retry of this one.
+            target=scheduler_targets.LambdaInvoke(
+                resume,
+                dead_letter_queue=self._dead_letters,
+                max_event_age=Duration.minutes(1),
+                retry_attempts=0,
+            ),
+        )
+
+    def _on(self, name: str, function: lambda_.Function, pattern: Mapping[str, Any]) -> None:
+        events.Rule(
+            self,
+            name,
+            event_pattern=events.EventPattern(**pattern),
+            targets=[_target(function, self._dead_letters)],
+        )
+
+
+def _target(function: lambda_.Function, dead_letters: sqs.IQueue) -> targets.LambdaFunction:
+    return targets.LambdaFunction(
+        function,
+        dead_letter_queue=dead_letters,
+        max_event_age=Duration.hours(1),
+        retry_attempts=10,
+    )
+
+
+def _wait_events(documents: Documents) -> dict[str, dict[str, Any]]:
+    """The events that end waits. None carries our tag, so a stranger's event finds no wait."""
+    return {
+        "BuilderStopped": {
+            "source": ["aws.ec2"],
+            "detail_type": ["EC2 Instance State-change Notification"],
+            "detail": {"state": ["stopped", "shutting-down", "terminated"]},
+        },
+        "ImageMade": {
+            "source": ["aws.ec2"],
+            "detail_type": ["EC2 AMI State Change"],
+            "detail": {"State": ["available", "failed", "deregistered", "disabled"]},
+        },
+        "CommandEnded": {
+            "source": ["aws.ssm"],
+            "detail_type": ["EC2 Command Invocation Status-change Notification"],
+            "detail": {
+                "document-name": [{"prefix": DOCUMENT_PREFIX}, *documents.foreign_names],
+                "status": [{"anything-but": ["Pending", "InProgress", "Delayed", "Cancelling"]}],
+            },
+        },
+        "PointerMoved": {
+            "source": ["aws.ssm"],
+            "detail_type": ["Parameter Store Change"],
+            "detail": {"name": [{"prefix": "/ami-bakery/"}]},
+        },
+    }

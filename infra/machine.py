@@ -1,0 +1,350 @@
+"""The bake, top to bottom: the one state machine.
+
+It reads like the procedure it replaces. Waits are task tokens, so there is no loop in it; the one
+state that polls, AwaitManaged, does so by its Retry. Every failure goes to CleanUp.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk import aws_stepfunctions_tasks as sfn_tasks
+from constructs import Construct
+
+from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, NotManagedError
+from infra.dependencies import depend_on_policy_only
+from infra.permissions import MACHINE_NAME
+from infra.settings import Settings
+from infra.store import retention
+from infra.tasks import TaskFunctions
+
+# Each a little longer than the wait's own budget, which ends it with a better message.
+_SHORT = Duration.minutes(5)
+_COMMAND = Duration.hours(1)
+_STEP = Duration.hours(13)
+_STOP = Duration.minutes(20)
+_IMAGE = Duration.hours(25)
+_POINTER = Duration.minutes(15)
+_WHOLE_BAKE = Duration.hours(48)
+
+_AGENT_POLL = Duration.seconds(10)
+_AGENT_TRIES = 60
+"""Ten minutes: launch to managed takes one to two; aws-facts E12."""
+
+_ENTERED = {"entered.$": "$$.State.EnteredTime"}
+_BAKE = {"bake": sfn.JsonPath.string_at("$$.Execution.Name")}
+
+
+class BakeMachine(Construct):
+    """State machine ``AmiBakery-Bake``; its input is ``{"recipe": NAME}``."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, functions: TaskFunctions, settings: Settings
+    ) -> None:
+        super().__init__(scope, id_)
+        self._functions = functions
+        self._clean_up = self._task(
+            "CleanUp",
+            "clean_up",
+            {**_BAKE, "state": sfn.JsonPath.entire_payload},
+            key="clean_up",
+            result={"result.$": "$"},
+        )
+        log_group = logs.LogGroup(
+            self, "Log", retention=retention(settings), removal_policy=RemovalPolicy.DESTROY
+        )
+        self.machine = sfn.StateMachine(
+            self,
+            "Bake",
+            state_machine_name=MACHINE_NAME,
+            definition_body=sfn.DefinitionBody.from_chainable(self._bake()),
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            timeout=_WHOLE_BAKE,
+            tracing_enabled=True,
+            comment='Bakes one golden image; start it with {"recipe": NAME}',
+            # Causes can quote a script's stderr, which belongs in the commands' log only.
+            logs=sfn.LogOptions(
+                destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False
+            ),
+        )
+
+        depend_on_policy_only(self.machine, self.machine.role)
+
+    @property
+    def arn(self) -> str:
+        return self.machine.state_machine_arn
+
+    def grant_start(self, grantee: iam.IGrantable) -> None:
+        self.machine.grant_start_execution(grantee)
+
+    def _bake(self) -> sfn.IChainable:
+        report = self._report()
+        ending = self._how_did_it_end(report)
+        self._clean_up.add_catch(ending, errors=["States.ALL"], result_path="$.clean_up_failure")
+        self._clean_up.next(ending)
+
+        needed = sfn.Choice(self, "BakeNeeded")
+        needed.when(sfn.Condition.boolean_equals("$.plan.bake_needed", True), self._image())
+        needed.otherwise(report)
+        return self._plan().next(needed)
+
+    def _image(self) -> sfn.IChainable:
+        instance = {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")}
+        return (
+            self._launch()
+            .next(self._await_managed())
+            .next(self._command("Prepare", "prepare"))
+            .next(self._customize())
+            .next(self._command("RemoveIdentity", "remove_identity"))
+            .next(self._command("Generalize", "generalize"))
+            .next(self._command("VerifyIdentity", "verify_identity"))
+            .next(self._wait("StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP))
+            .next(self._create_image(instance))
+            .next(self._publish_pointer())
+            .next(self._keep_previous())
+            .next(self._clean_up)
+        )
+
+    def _plan(self) -> sfn.TaskStateBase:
+        plan = self._task(
+            "Plan",
+            "plan",
+            {
+                **_BAKE,
+                "input": sfn.JsonPath.entire_payload,
+                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+            },
+            key=None,
+            result={"plan.$": "$"},
+            comment="Check everything that can be checked before money is spent",
+        )
+        # An execution's input may be any JSON, with no place for a key: the error replaces it.
+        refused = sfn.Pass(self, "PlanRefused", parameters={"failure.$": "$"})
+        refused.next(self._clean_up)
+        return plan.add_catch(refused, errors=["States.ALL"])
+
+    def _launch(self) -> sfn.TaskStateBase:
+        return self._guarded(
+            self._task(
+                "LaunchBuilder",
+                "launch_builder",
+                {
+                    **_BAKE,
+                    "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
+                    "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
+                    "launch": sfn.JsonPath.object_at("$.plan.launch"),
+                },
+                key="launch",
+                result={"instance_id.$": "$.instance_id", "instance_type.$": "$.instance_type"},
+            )
+        )
+
+    def _await_managed(self) -> sfn.TaskStateBase:
+        task = self._task(
+            "AwaitManaged",
+            "await_managed",
+            {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")},
+            key="await_managed",
+            result={
+                "agent_version.$": "$.agent_version",
+                "platform.$": "$.platform",
+                "platform_version.$": "$.platform_version",
+            },
+            comment="The SSM agent announces itself by no event: ask every 10 seconds",
+        )
+        task.add_retry(
+            errors=[NotManagedError.__name__],
+            interval=_AGENT_POLL,
+            max_attempts=_AGENT_TRIES,
+            backoff_rate=1,
+        )
+        return self._guarded(task)
+
+    def _customize(self) -> sfn.Map:
+        run_step = self._wait(
+            "RunStep",
+            "run_step",
+            {
+                "instance_id": sfn.JsonPath.string_at("$.instance_id"),
+                "command": sfn.JsonPath.object_at("$.command"),
+                "index": sfn.JsonPath.number_at("$.index"),
+            },
+            key=None,
+            result={"command_id.$": "$.command_id"},
+            timeout=_STEP,
+            guarded=False,
+        )
+        steps = sfn.Map(
+            self,
+            "Customize",
+            comment="The recipe's steps, one after the other",
+            items_path="$.plan.customize",
+            item_selector={
+                "command.$": "$$.Map.Item.Value",
+                "index.$": "$$.Map.Item.Index",
+                "instance_id.$": "$.launch.instance_id",
+            },
+            max_concurrency=1,
+            result_selector={**_ENTERED, "steps.$": "$"},
+            result_path="$.customize",
+        )
+        steps.item_processor(run_step)
+        return steps.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")
+
+    def _create_image(self, instance: Mapping[str, str]) -> sfn.TaskStateBase:
+        return self._wait(
+            "CreateImage",
+            "create_image",
+            {
+                **instance,
+                "image_name": sfn.JsonPath.string_at("$.plan.image_name"),
+                "description": sfn.JsonPath.string_at("$.plan.description"),
+                "image_tags": sfn.JsonPath.object_at("$.plan.image_tags"),
+            },
+            key="create_image",
+            result={"image_id.$": "$.image_id"},
+            timeout=_IMAGE,
+        )
+
+    def _publish_pointer(self) -> sfn.TaskStateBase:
+        return self._wait(
+            "PublishPointer",
+            "publish_pointer",
+            {
+                "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
+                "image_id": sfn.JsonPath.string_at("$.create_image.image_id"),
+            },
+            key="publish",
+            result={"parameter.$": "$.parameter"},
+            timeout=_POINTER,
+        )
+
+    def _keep_previous(self) -> sfn.TaskStateBase:
+        return self._guarded(
+            self._task(
+                "KeepPrevious",
+                "keep_previous",
+                {
+                    "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
+                    "image_id": sfn.JsonPath.string_at("$.create_image.image_id"),
+                },
+                key="keep_previous",
+                result={"previous.$": "$.previous"},
+            )
+        )
+
+    def _how_did_it_end(self, report: sfn.IChainable) -> sfn.Choice:
+        failed = sfn.Fail(
+            self,
+            "BakeFailed",
+            error_path="$.clean_up.result.error",
+            cause_path="$.clean_up.result.cause",
+        )
+        uncleaned = sfn.Fail(
+            self,
+            "BakeFailedUncleaned",
+            comment="Clean up failed too; the first error is still the one that is told",
+            error_path="$.failure.Error",
+            cause_path="$.failure.Cause",
+        )
+        ending = sfn.Choice(self, "HowDidItEnd")
+        told = "$.clean_up.result.error"
+        ending.when(
+            sfn.Condition.and_(sfn.Condition.is_present(told), sfn.Condition.is_string(told)),
+            failed,
+        )
+        ending.when(sfn.Condition.is_present("$.failure"), uncleaned)
+        ending.otherwise(report)
+        return ending
+
+    def _report(self) -> sfn.TaskStateBase:
+        report = self._task(
+            "Report", "report", {"state": sfn.JsonPath.entire_payload}, key=None, result=None
+        )
+        return report.add_catch(
+            sfn.Fail(self, "ReportFailed", error_path="$.Error", cause_path="$.Cause"),
+            errors=["States.ALL"],
+        )
+
+    def _command(self, name: str, module: str) -> sfn.TaskStateBase:
+        return self._wait(
+            name,
+            module,
+            {
+                "instance_id": sfn.JsonPath.string_at("$.launch.instance_id"),
+                "command": sfn.JsonPath.object_at(f"$.plan.{module}"),
+            },
+            key=module,
+            result={"command_id.$": "$.command_id"},
+            timeout=_COMMAND,
+        )
+
+    def _wait(
+        self,
+        name: str,
+        module: str,
+        payload: Mapping[str, Any],
+        *,
+        key: str | None,
+        timeout: Duration,
+        result: Mapping[str, str] | None = None,
+        guarded: bool = True,
+    ) -> sfn.TaskStateBase:
+        """A task that acts, then sleeps until its token comes back."""
+        task = sfn_tasks.LambdaInvoke(
+            self,
+            name,
+            lambda_function=self._functions[module],
+            integration_pattern=sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN,
+            payload=sfn.TaskInput.from_object(
+                {"token": sfn.JsonPath.task_token, **_BAKE, **payload}
+            ),
+            result_selector={**_ENTERED, **(result or {})},
+            result_path=f"$.{key}" if key else None,
+            task_timeout=sfn.Timeout.duration(timeout),
+            retry_on_service_exceptions=False,
+        )
+        self._retry(task)
+        return self._guarded(task) if guarded else task
+
+    def _task(
+        self,
+        name: str,
+        module: str,
+        payload: Mapping[str, Any],
+        *,
+        key: str | None,
+        result: Mapping[str, str] | None,
+        comment: str | None = None,
+    ) -> sfn.TaskStateBase:
+        """A task that is over when its function returns."""
+        task = sfn_tasks.LambdaInvoke(
+            self,
+            name,
+            comment=comment,
+            lambda_function=self._functions[module],
+            payload_response_only=True,
+            payload=sfn.TaskInput.from_object(payload),
+            result_selector={**_ENTERED, **result} if result and key else result,
+            result_path=f"$.{key}" if key else None,
+            task_timeout=sfn.Timeout.duration(_SHORT),
+            retry_on_service_exceptions=False,
+        )
+        self._retry(task)
+        return task
+
+    def _retry(self, task: sfn.TaskStateBase) -> None:
+        task.add_retry(
+            errors=[*RETRYABLE, *LAMBDA_RETRYABLE],
+            interval=Duration.seconds(2),
+            max_attempts=8,
+            backoff_rate=2,
+            max_delay=Duration.minutes(1),
+            jitter_strategy=sfn.JitterType.FULL,
+        )
+
+    def _guarded(self, task: sfn.TaskStateBase) -> sfn.TaskStateBase:
+        return task.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")

@@ -1,0 +1,200 @@
+"""What each function may do: the calls that its module makes, on the resources it makes them on."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from bakery.naming import TAG_BAKE
+from bakery.recipe import ParameterBase, Recipe
+from infra.builder_host import BuilderHost
+from infra.documents import Documents
+from infra.store import Store
+
+MACHINE_NAME = "AmiBakery-Bake"
+"""Fixed, because the functions' policies name the machine and the machine names the functions."""
+
+_OURS = {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}}
+_TAGGED_NOW = {"StringLike": {f"aws:RequestTag/{TAG_BAKE}": "*"}}
+
+
+class Permissions:
+    """Policy statements, by what they allow."""
+
+    def __init__(
+        self, scope: Construct, *, store: Store, host: BuilderHost, documents: Documents
+    ) -> None:
+        self._stack = Stack.of(scope)
+        self._store = store
+        self._host = host
+        self._documents = documents
+
+    def read(self, *actions: str) -> iam.PolicyStatement:
+        """Calls that look at something and take no narrower resource."""
+        return iam.PolicyStatement(actions=list(actions), resources=["*"])
+
+    def table(self, *actions: str) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=[f"dynamodb:{action}" for action in actions],
+            resources=[self._store.table.table_arn],
+        )
+
+    def resume(self) -> list[iam.PolicyStatement]:
+        """Begin or settle a wait: look at its subject, send its token back."""
+        return [
+            self.read("ec2:DescribeImages", "ec2:DescribeInstances", "ssm:GetCommandInvocation"),
+            iam.PolicyStatement(
+                actions=["states:SendTaskSuccess", "states:SendTaskFailure"],
+                resources=[self.machine_arn],
+            ),
+            self.table("PutItem", "DeleteItem"),
+            self.pointers("GetParameter"),
+        ]
+
+    @property
+    def machine_arn(self) -> str:
+        return self._arn("states", "stateMachine", MACHINE_NAME, ":")
+
+    def executions(self, *actions: str) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=[f"states:{action}" for action in actions],
+            resources=[self._arn("states", "execution", f"{MACHINE_NAME}:*", ":")],
+        )
+
+    def pointers(self, *actions: str) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=[f"ssm:{action}" for action in actions],
+            resources=[self._arn("ssm", "parameter", "ami-bakery/*")],
+        )
+
+    def base_parameters(self, recipes: Mapping[str, Recipe]) -> iam.PolicyStatement:
+        """Read the parameters that recipes name as their base; public ones have no account."""
+        names = {r.base.parameter for r in recipes.values() if isinstance(r.base, ParameterBase)}
+        return iam.PolicyStatement(
+            actions=["ssm:GetParameter"],
+            resources=[
+                self._arn("ssm", "parameter", "ami-bakery/*"),
+                *(self._parameter(name) for name in sorted(names)),
+            ],
+        )
+
+    def look_at_documents(self) -> iam.PolicyStatement:
+        names = ["AmiBakery*", *self._documents.foreign_names]
+        return iam.PolicyStatement(
+            actions=["ssm:DescribeDocument", "ssm:GetDocument"],
+            resources=[self._documents.arn(name) for name in names],
+        )
+
+    def launch(self) -> list[iam.PolicyStatement]:
+        """RunInstances by resource: a condition on a key that a resource lacks would deny."""
+        return [
+            self._ec2(
+                ["RunInstances"], ["instance/*", "volume/*", "network-interface/*"], _TAGGED_NOW
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:RunInstances"],
+                resources=[
+                    self._arn("ec2", "image", "*", account=""),
+                    self._arn("ec2", "subnet", "*"),
+                    self._arn("ec2", "security-group", self._host.security_group_id),
+                    # An image's snapshot is charged to no account in the request.
+                    self._arn("ec2", "snapshot", "*", account=""),
+                ],
+            ),
+            self._tag_at_creation("RunInstances"),
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[role.role_arn for role in self._host.roles],
+                conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+            ),
+        ]
+
+    def send(self, document_arns: Sequence[str]) -> list[iam.PolicyStatement]:
+        """SendCommand: these documents, on instances of a bake."""
+        return [
+            iam.PolicyStatement(actions=["ssm:SendCommand"], resources=list(document_arns)),
+            iam.PolicyStatement(
+                actions=["ssm:SendCommand"],
+                resources=[self._arn("ec2", "instance", "*")],
+                conditions={"StringLike": {f"ssm:resourceTag/{TAG_BAKE}": "*"}},
+            ),
+            self.read("ssm:ListCommandInvocations"),
+            *self.resume(),
+        ]
+
+    def on_own_instances(self, *actions: str) -> iam.PolicyStatement:
+        return self._ec2(list(actions), ["instance/*"], _OURS)
+
+    def create_image(self) -> list[iam.PolicyStatement]:
+        return [
+            self.on_own_instances("CreateImage"),
+            iam.PolicyStatement(
+                actions=["ec2:CreateImage"],
+                resources=[
+                    self._arn("ec2", "image", "*", account=""),
+                    self._arn("ec2", "snapshot", "*", account=""),
+                ],
+                conditions=_TAGGED_NOW,
+            ),
+            self._tag_at_creation("CreateImage"),
+        ]
+
+    def remove(self) -> list[iam.PolicyStatement]:
+        """End and delete what carries a bake's tag."""
+        return [
+            self.on_own_instances("TerminateInstances"),
+            self._ec2(["DeleteVolume"], ["volume/*"], _OURS),
+            iam.PolicyStatement(
+                actions=["ec2:DeregisterImage", "ec2:DeleteSnapshot"],
+                resources=[
+                    self._arn("ec2", "image", "*", account=""),
+                    self._arn("ec2", "snapshot", "*", account=""),
+                ],
+                conditions=_OURS,
+            ),
+        ]
+
+    def announce(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=["events:PutEvents"], resources=[self._arn("events", "event-bus", "default")]
+        )
+
+    def _ec2(
+        self, actions: Sequence[str], kinds: Sequence[str], conditions: Mapping[str, object]
+    ) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=[f"ec2:{action}" for action in actions],
+            resources=[self._arn("ec2", *kind.split("/")) for kind in kinds],
+            conditions=conditions,
+        )
+
+    def _tag_at_creation(self, action: str) -> iam.PolicyStatement:
+        kinds = ["instance", "volume", "network-interface"]
+        account = None
+        if action == "CreateImage":
+            kinds, account = ["image", "snapshot"], ""
+        return iam.PolicyStatement(
+            actions=["ec2:CreateTags"],
+            resources=[self._arn("ec2", kind, "*", account=account) for kind in kinds],
+            conditions={"StringEquals": {"ec2:CreateAction": action}},
+        )
+
+    def _parameter(self, name: str) -> str:
+        public = name.startswith("/aws/service/")
+        return self._arn("ssm", "parameter", name[1:], account="" if public else None)
+
+    def _arn(
+        self,
+        service: str,
+        resource: str,
+        name: str,
+        separator: str = "/",
+        *,
+        account: str | None = None,
+    ) -> str:
+        account_part = self._stack.account if account is None else account
+        return (
+            f"arn:{self._stack.partition}:{service}:{self._stack.region}:{account_part}:"
+            f"{resource}{separator}{name}"
+        )

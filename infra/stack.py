@@ -1,0 +1,66 @@
+"""The stack composes; each construct it names defines one thing."""
+
+from pathlib import Path
+
+from aws_cdk import CfnOutput, Stack, Tags
+from constructs import Construct
+
+from infra.builder_host import BuilderHost
+from infra.documents import Documents
+from infra.functions import FunctionFactory
+from infra.jobs import Jobs
+from infra.loading import load_recipes
+from infra.machine import BakeMachine
+from infra.notifications import Notifications
+from infra.permissions import Permissions
+from infra.schedules import Schedules
+from infra.settings import Settings
+from infra.store import Store
+from infra.tasks import TaskFunctions
+
+
+class AmiBakery(Stack):
+    """Golden images that bake themselves."""
+
+    def __init__(self, scope: Construct, id_: str, *, project: Path) -> None:
+        super().__init__(scope, id_, description="AMI Bakery: golden images that bake themselves")
+        settings = Settings.from_context(self.node)
+        recipes = load_recipes(project / settings.recipes)
+
+        store = Store(self, "Store", settings=settings)
+        host = BuilderHost(
+            self, "BuilderHost", settings=settings, recipes=recipes, log_group=store.command_log
+        )
+        documents = Documents(self, "Documents", folder=project / "documents", recipes=recipes)
+        factory = FunctionFactory(self, recipes=recipes, project=project, settings=settings)
+        may = Permissions(self, store=store, host=host, documents=documents)
+        functions = TaskFunctions(
+            self,
+            "Tasks",
+            factory=factory,
+            store=store,
+            host=host,
+            documents=documents,
+            may=may,
+            recipes=recipes,
+            settings=settings,
+        )
+        machine = BakeMachine(self, "Machine", functions=functions, settings=settings)
+        jobs = Jobs(
+            self,
+            "Jobs",
+            factory=factory,
+            store=store,
+            machine=machine,
+            documents=documents,
+            may=may,
+        )
+        Schedules(
+            self, "Schedules", recipes=recipes, machine=machine, dead_letters=store.dead_letters
+        )
+        Notifications(self, "Notifications", settings=settings, store=store, jobs=jobs)
+
+        Tags.of(self).add("ami-bakery:stack", self.stack_name)
+        CfnOutput(self, "BakeStateMachineArn", value=machine.arn, description="Start bakes here")
+        CfnOutput(self, "PlanFunctionName", value=functions["plan"].function_name)
+        CfnOutput(self, "CommandLogGroup", value=store.command_log.log_group_name)

@@ -1,0 +1,130 @@
+"""One Lambda function for each task module, with exactly the permissions of its calls."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from bakery import settings as env
+from bakery.naming import fixed_document
+from bakery.planning import GENERALIZE, PREPARE, REMOVE_IDENTITY, VERIFY_IDENTITY
+from bakery.recipe import Recipe
+from infra.builder_host import BuilderHost
+from infra.documents import Documents
+from infra.functions import FunctionFactory
+from infra.permissions import Permissions
+from infra.settings import Settings
+from infra.store import Store
+
+_DESCRIBE_OWN = ("ec2:DescribeInstances",)
+
+
+class TaskFunctions(Construct):
+    """The functions of the machine, by module name: ``functions["launch_builder"]``."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        factory: FunctionFactory,
+        store: Store,
+        host: BuilderHost,
+        documents: Documents,
+        may: Permissions,
+        recipes: Mapping[str, Recipe],
+        settings: Settings,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._factory = factory
+        self._functions: dict[str, lambda_.Function] = {}
+        waits = env.WaitSettings(table=store.table.table_name)
+        commands = env.CommandSettings(
+            table=store.table.table_name, command_log_group=store.command_log.log_group_name
+        )
+
+        self._add(
+            "plan",
+            [
+                may.read("ec2:DescribeImages", "ec2:DescribeInstanceTypes", "ec2:DescribeSubnets"),
+                may.base_parameters(recipes),
+                may.look_at_documents(),
+                may.table("PutItem"),
+            ],
+            env.PlanSettings(
+                table=store.table.table_name,
+                default_instance_types=settings.instance_types,
+                subnet_ids=settings.subnet_ids,
+                default_instance_profile=host.default_profile,
+                instance_profiles=host.profiles,
+            ),
+            # Up to a hundred documents are looked at, each with two calls.
+            timeout=Duration.minutes(3),
+            memory_mib=512,
+        )
+        self._add(
+            "launch_builder",
+            [may.read(*_DESCRIBE_OWN), *may.launch()],
+            env.LaunchSettings(security_group=host.security_group_id, kms_key=settings.kms_key),
+            timeout=Duration.minutes(3),
+        )
+        self._add("await_managed", [may.read(*_DESCRIBE_OWN, "ssm:DescribeInstanceInformation")])
+        for module, stem in (
+            ("prepare", PREPARE),
+            ("remove_identity", REMOVE_IDENTITY),
+            ("generalize", GENERALIZE),
+            ("verify_identity", VERIFY_IDENTITY),
+        ):
+            self._add(module, may.send([documents.arn(fixed_document(stem))]), commands)
+        self._add("run_step", may.send(documents.step_arns), commands)
+        self._add("stop_builder", [may.on_own_instances("StopInstances"), *may.resume()], waits)
+        self._add("create_image", [*may.create_image(), *may.resume()], waits)
+        self._add("publish_pointer", [may.pointers("PutParameter"), *may.resume()], waits)
+        self._add(
+            "keep_previous",
+            [
+                may.pointers("GetParameterHistory", "PutParameter"),
+                # Parameter Store checks an image parameter with its caller's permissions.
+                may.read("ec2:DescribeImages"),
+            ],
+        )
+        self._add(
+            "clean_up",
+            [
+                may.read(
+                    *_DESCRIBE_OWN,
+                    "ec2:DescribeImages",
+                    "ec2:DescribeSnapshots",
+                    "ec2:DescribeVolumes",
+                ),
+                *may.remove(),
+                may.pointers(
+                    "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
+                ),
+            ],
+            timeout=Duration.minutes(3),
+        )
+        self._add("report", [])
+
+    def __getitem__(self, module: str) -> lambda_.Function:
+        return self._functions[module]
+
+    def _add(
+        self,
+        module: str,
+        statements: Sequence[iam.PolicyStatement],
+        environment: env.Settings | None = None,
+        *,
+        timeout: Duration | None = None,
+        memory_mib: int = 256,
+    ) -> None:
+        self._functions[module] = self._factory.make(
+            self,
+            f"tasks.{module}",
+            statements=statements,
+            environment=environment,
+            timeout=timeout,
+            memory_mib=memory_mib,
+        )

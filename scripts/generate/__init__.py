@@ -1,0 +1,1 @@
+"""Files that are made from code, and the check that none of them is stale."""

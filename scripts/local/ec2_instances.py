@@ -1,0 +1,546 @@
+"""Instances: launched idempotently, moving through their states in AWS time."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from scripts.local import ec2_rules, moto_seam
+from scripts.local.calls import Call, Handler
+from scripts.local.ec2_images import Images
+from scripts.local.ec2_state import Capacity, Region, State, arn, check_dry_run
+from scripts.local.ec2_volumes import Volumes
+from scripts.local.errors import AwsError
+from scripts.local.iam import ACCOUNT
+from scripts.local.records import Getter, Record, filtered, new_id, page, specified_tags
+
+CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+INSTANCE_FILTERS: dict[str, Getter] = {
+    "architecture": "Architecture",
+    "availability-zone": "Placement.AvailabilityZone",
+    "block-device-mapping.volume-id": "BlockDeviceMappings.Ebs.VolumeId",
+    "client-token": "ClientToken",
+    "iam-instance-profile.arn": "IamInstanceProfile.Arn",
+    "image-id": "ImageId",
+    "instance-id": "InstanceId",
+    "instance-lifecycle": "InstanceLifecycle",
+    "instance-state-code": "State.Code",
+    "instance-state-name": "State.Name",
+    "instance-type": "InstanceType",
+    "instance.group-id": "SecurityGroups.GroupId",
+    "launch-time": "LaunchTime",
+    "metadata-options.http-tokens": "MetadataOptions.HttpTokens",
+    "private-ip-address": "PrivateIpAddress",
+    "root-device-type": "RootDeviceType",
+    "state-reason-code": "StateReason.Code",
+    "subnet-id": "SubnetId",
+    "vpc-id": "VpcId",
+}
+TAGGABLE = ["instance", "volume", "network-interface", "spot-instances-request", "elastic-gpu"]
+USER_SHUTDOWN = ("Client.UserInitiatedShutdown", "User initiated shutdown")
+
+
+class Instances:
+    def __init__(self, state: State, images: Images, volumes: Volumes) -> None:
+        self._state = state
+        self._images = images
+        self._volumes = volumes
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "RunInstances": self.run_instances,
+            "DescribeInstances": self.describe_instances,
+            "DescribeInstanceStatus": self.describe_status,
+            "StartInstances": self.start_instances,
+            "StopInstances": self.stop_instances,
+            "RebootInstances": self.reboot_instances,
+            "TerminateInstances": self.terminate_instances,
+            "GetConsoleOutput": self.console_output,
+        }
+
+    # Launching
+
+    def run_instances(self, call: Call) -> dict[str, Any]:
+        p = call.parameters
+        with self._state.lock:
+            region = self._state.region(call.region)
+            subnet = self._subnet(call.region, p)
+            scope = subnet["zone"] if subnet["asked"] else call.region
+            known = self._idempotent(region, p, scope)
+            if known:
+                return known
+            image = self._images.visible(region, str(p.get("ImageId")))
+            type_ = ec2_rules.instance_type(str(p.get("InstanceType") or "m1.small"))
+            ec2_rules.check_launchable(image)
+            ec2_rules.check_pair(image, type_)
+            ec2_rules.check_offering(call.region, type_["InstanceType"], subnet["zone"])
+            profile = self._profile(p)
+            groups = self._groups(call.region, p, subnet)
+            mappings = self._mappings(region, image, p)
+            tags = {kind: specified_tags(p, kind, TAGGABLE) for kind in TAGGABLE}
+            check_dry_run(p)
+            self._check_capacity(region, p, type_["InstanceType"], subnet)
+            instance = self._record(region, image, p, subnet, profile, groups, tags)
+            self._attach(region, instance, mappings, tags["volume"], subnet["zone"])
+            self._start_life(region, instance, image, p)
+            token = (str(p.get("ClientToken") or ""), scope)
+            if token[0]:
+                region.tokens[token] = (instance["InstanceId"], _canonical(p))
+            return self._reservation(region, [instance])
+
+    def _idempotent(self, region: Region, p: dict[str, Any], scope: str) -> dict[str, Any] | None:
+        token = str(p.get("ClientToken") or "")
+        if len(token) > 64:
+            raise AwsError("InvalidParameterValue", "Invalid value for ClientToken: longer than 64 characters.")
+        before = region.tokens.get((token, scope)) if token else None
+        if before is None:
+            return None
+        instance_id, parameters = before
+        if parameters != _canonical(p):
+            message = "The client token you have provided is not consistent with the original request: arguments on this idempotent request are inconsistent with arguments used in previous request(s)."
+            raise AwsError("IdempotentParameterMismatch", message)
+        instance = region.instances[instance_id]
+        if instance["State"]["Name"] in ("terminated", "shutting-down"):
+            message = "The instance requested by the client token has been terminated."
+            raise AwsError("IdempotentInstanceTerminated", message)
+        return self._reservation(region, [instance])
+
+    def _subnet(self, region: str, p: dict[str, Any]) -> dict[str, Any]:
+        interface = (p.get("NetworkInterfaces") or [{}])[0]
+        if p.get("NetworkInterfaces") and (p.get("SubnetId") or p.get("SecurityGroupIds")):
+            message = "Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request"
+            raise AwsError("InvalidParameterCombination", message)
+        asked = p.get("SubnetId") or interface.get("SubnetId")
+        backend = moto_seam.backend("ec2", region)
+        subnets = {s.id: s for zone in backend.subnets.values() for s in zone.values()}
+        if asked:
+            if asked not in subnets:
+                raise AwsError("InvalidSubnetID.NotFound", f"The subnet ID '{asked}' does not exist")
+            subnet = subnets[asked]
+        else:
+            zone = (p.get("Placement") or {}).get("AvailabilityZone")
+            defaults = [s for s in subnets.values() if s.default_for_az == "true" or s.default_for_az is True]
+            chosen = [s for s in defaults if zone in (None, s.availability_zone)]
+            if not chosen:
+                raise AwsError("VPCIdNotSpecified", "No default VPC for this user")
+            subnet = sorted(chosen, key=lambda s: str(s.availability_zone))[0]
+            asked = zone
+        public = interface.get("AssociatePublicIpAddress")
+        if public is None:
+            public = str(subnet.map_public_ip_on_launch).lower() == "true"
+        return {
+            "asked": bool(asked),
+            "id": subnet.id,
+            "vpc": subnet.vpc_id,
+            "zone": subnet.availability_zone,
+            "public": bool(public),
+            "cidr": subnet.cidr_block,
+        }
+
+    def _groups(self, region: str, p: dict[str, Any], subnet: dict[str, Any]) -> list[dict[str, str]]:
+        interface = (p.get("NetworkInterfaces") or [{}])[0]
+        asked = list(p.get("SecurityGroupIds") or interface.get("Groups") or [])
+        backend = moto_seam.backend("ec2", region)
+        if not asked:
+            default = backend.get_security_group_from_name("default", subnet["vpc"])
+            asked = [default.id] if default else []
+        found = []
+        for id_ in asked:
+            group = backend.get_security_group_from_id(id_)
+            if group is None:
+                raise AwsError("InvalidGroup.NotFound", f"The security group '{id_}' does not exist")
+            if group.vpc_id != subnet["vpc"]:
+                message = f"Security group {id_} and subnet {subnet['id']} belong to different networks."
+                raise AwsError("InvalidParameter", message)
+            found.append({"GroupId": group.id, "GroupName": group.name})
+        return found
+
+    def _profile(self, p: dict[str, Any]) -> dict[str, str] | None:
+        asked = p.get("IamInstanceProfile") or {}
+        name = asked.get("Arn") or asked.get("Name")
+        if not name:
+            return None
+        found = moto_seam.instance_profile(str(name))
+        if found is None:
+            field = "arn" if asked.get("Arn") else "name"
+            message = f"Value ({name}) for parameter iamInstanceProfile.{field} is invalid. Invalid IAM Instance Profile {field}"
+            raise AwsError("InvalidParameterValue", message)
+        return {"Arn": found[0], "Id": found[1]}
+
+    def _mappings(self, region: Region, image: Record, p: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        asked = {m["DeviceName"]: m for m in p.get("BlockDeviceMappings") or []}
+        merged: dict[str, dict[str, Any]] = {}
+        for mapping in image.get("BlockDeviceMappings", []):
+            if "Ebs" in mapping:
+                merged[mapping["DeviceName"]] = dict(mapping["Ebs"])
+        for device, mapping in asked.items():
+            if mapping.get("NoDevice") is not None:
+                merged.pop(device, None)
+            elif "Ebs" in mapping:
+                base = merged.get(device, {"DeleteOnTermination": True, "VolumeType": "gp2", "VolumeSize": 8})
+                if mapping["Ebs"].get("VolumeType", base["VolumeType"]) != base["VolumeType"]:
+                    base = {k: v for k, v in base.items() if k not in ("Iops", "Throughput")}
+                merged[device] = {**base, **mapping["Ebs"]}
+        for device, ebs in merged.items():
+            snapshot = region.snapshots.get(ebs.get("SnapshotId") or "")
+            ec2_rules.check_volume(device, ebs, snapshot["VolumeSize"] if snapshot else None)
+            if ebs["VolumeType"] == "gp3":
+                ebs.setdefault("Iops", 3000)
+                ebs.setdefault("Throughput", 125)
+            if ebs.get("Encrypted") and not ebs.get("KmsKeyId"):
+                ebs["KmsKeyId"] = (snapshot or {}).get("KmsKeyId") or default_key(region.name)
+        return list(merged.items())
+
+    def _check_capacity(self, region: Region, p: dict[str, Any], type_: str, subnet: dict[str, Any]) -> None:
+        market = (p.get("InstanceMarketOptions") or {}).get("MarketType") or "on-demand"
+        for shortage in self._state.shortages:
+            if shortage.hits(type_, subnet["id"], subnet["zone"], market):
+                shortage.times -= 1
+                raise AwsError(shortage.code, _no_room(shortage, type_, subnet["zone"]), 500)
+
+    def _record(
+        self,
+        region: Region,
+        image: Record,
+        p: dict[str, Any],
+        subnet: dict[str, Any],
+        profile: dict[str, str] | None,
+        groups: list[dict[str, str]],
+        tags: dict[str, list[dict[str, str]]],
+    ) -> Record:
+        region.addresses += 1
+        address = ".".join(subnet["cidr"].split(".")[:2] + [str(region.addresses // 200), str(region.addresses % 200 + 10)])
+        public = f"203.0.113.{region.addresses % 254 + 1}" if subnet["public"] else None
+        metadata = p.get("MetadataOptions") or {}
+        tokens = "required" if image.get("ImdsSupport") == "v2.0" else "optional"
+        instance: Record = {
+            "InstanceId": new_id("i"),
+            "ImageId": image["ImageId"],
+            "InstanceType": p.get("InstanceType") or "m1.small",
+            "State": {"Code": 0, "Name": "pending"},
+            "StateTransitionReason": "",
+            "LaunchTime": self._state.clock.now(),
+            "AmiLaunchIndex": 0,
+            "Placement": {"AvailabilityZone": subnet["zone"], "GroupName": "", "Tenancy": "default"},
+            "Monitoring": {"State": "disabled"},
+            "Architecture": image.get("Architecture", "x86_64"),
+            "VirtualizationType": image.get("VirtualizationType", "hvm"),
+            "Hypervisor": "xen",
+            "RootDeviceName": image.get("RootDeviceName", "/dev/xvda"),
+            "RootDeviceType": image.get("RootDeviceType", "ebs"),
+            "BlockDeviceMappings": [],
+            "EnaSupport": bool(image.get("EnaSupport")),
+            "EbsOptimized": bool(p.get("EbsOptimized")),
+            "ClientToken": str(p.get("ClientToken") or ""),
+            "SubnetId": subnet["id"],
+            "VpcId": subnet["vpc"],
+            "PrivateIpAddress": address,
+            "PrivateDnsName": f"ip-{address.replace('.', '-')}.{region.name}.compute.internal",
+            "SecurityGroups": groups,
+            "SourceDestCheck": True,
+            "PlatformDetails": image.get("PlatformDetails", "Linux/UNIX"),
+            "UsageOperation": image.get("UsageOperation", "RunInstances"),
+            "MetadataOptions": {
+                "State": "pending",
+                "HttpTokens": metadata.get("HttpTokens") or tokens,
+                "HttpPutResponseHopLimit": int(metadata.get("HttpPutResponseHopLimit") or 1),
+                "HttpEndpoint": metadata.get("HttpEndpoint") or "enabled",
+                "HttpProtocolIpv6": metadata.get("HttpProtocolIpv6") or "disabled",
+                "InstanceMetadataTags": metadata.get("InstanceMetadataTags") or "disabled",
+            },
+        }
+        optional = {
+            "PublicIpAddress": public,
+            "IamInstanceProfile": profile,
+            "KeyName": p.get("KeyName"),
+            "Platform": image.get("Platform"),
+            "BootMode": image.get("BootMode"),
+            "Tags": tags["instance"],
+            "InstanceLifecycle": (p.get("InstanceMarketOptions") or {}).get("MarketType"),
+        }
+        instance.update({k: v for k, v in optional.items() if v})
+        instance["NetworkInterfaces"] = [self._interface(instance, subnet, tags["network-interface"])]
+        return instance
+
+    def _interface(self, instance: Record, subnet: dict[str, Any], tags: list[dict[str, str]]) -> Record:
+        interface: Record = {
+            "NetworkInterfaceId": new_id("eni"),
+            "SubnetId": subnet["id"],
+            "VpcId": subnet["vpc"],
+            "OwnerId": ACCOUNT,
+            "Status": "in-use",
+            "PrivateIpAddress": instance["PrivateIpAddress"],
+            "Groups": instance["SecurityGroups"],
+            "Attachment": {"DeviceIndex": 0, "Status": "attached", "DeleteOnTermination": True},
+        }
+        if tags:
+            interface["TagSet"] = tags
+        return interface
+
+    def _attach(
+        self,
+        region: Region,
+        instance: Record,
+        mappings: list[tuple[str, dict[str, Any]]],
+        tags: list[dict[str, str]],
+        zone: str,
+    ) -> None:
+        for device, ebs in mappings:
+            volume = self._volumes.new_volume(region, zone, ebs, [dict(t) for t in tags])
+            delete = bool(ebs.get("DeleteOnTermination", True))
+            self._volumes.attach(volume, instance["InstanceId"], device, delete=delete)
+            shown = {
+                "VolumeId": volume["VolumeId"],
+                "Status": "attached",
+                "DeleteOnTermination": delete,
+                "AttachTime": self._state.clock.now(),
+            }
+            instance["BlockDeviceMappings"].append({"DeviceName": device, "Ebs": shown})
+
+    def _start_life(self, region: Region, instance: Record, image: Record, p: dict[str, Any]) -> None:
+        id_ = instance["InstanceId"]
+        region.instances[id_] = instance
+        region.reservations[id_] = new_id("r")
+        region.hidden(id_).update(
+            image=image,
+            system=region.hidden(image["ImageId"]).get("system", {}),
+            shutdown=p.get("InstanceInitiatedShutdownBehavior") or "stop",
+            protected=bool(p.get("DisableApiTermination")),
+            boot=0,
+        )
+        self._state.born("instance", id_)
+        self._announce(region, instance)
+        failure = self._launch_failure(region, p)
+        if failure:
+            self.later(region, id_, "pending", self._state.durations.pending, lambda: self._fail(region, id_, *failure))
+        else:
+            self.later(region, id_, "pending", self._state.durations.pending, lambda: self._boot(region, id_))
+
+    def _launch_failure(self, region: Region, p: dict[str, Any]) -> tuple[str, str] | None:
+        if self._state.failing_instances:
+            return self._state.failing_instances.pop(0)
+        for mapping in p.get("BlockDeviceMappings") or []:
+            key = (mapping.get("Ebs") or {}).get("KmsKeyId")
+            if key and not key_usable(region.name, str(key)):
+                return ("Client.InvalidKMSKey.InvalidState", "The KMS key provided is in an incorrect state")
+        return None
+
+    # Life
+
+    def later(self, region: Region, id_: str, expected: str, seconds: float, then: Callable[[], None]) -> None:
+        """Run `then` unless the instance left the state by then."""
+        mark = region.hidden(id_).setdefault("moves", 0)
+
+        def check() -> None:
+            instance = region.instances.get(id_)
+            same = region.hidden(id_).get("moves") == mark
+            if instance and same and instance["State"]["Name"] == expected:
+                then()
+
+        self._state.after(seconds, check, f"{id_} leaves {expected}")
+
+    def move(self, region: Region, id_: str, state: str, reason: tuple[str, str] | None = None) -> None:
+        instance = region.instances[id_]
+        instance["State"] = {"Code": CODES[state], "Name": state}
+        region.hidden(id_)["moves"] = region.hidden(id_).get("moves", 0) + 1
+        if reason:
+            code, text = reason
+            instance["StateReason"] = {"Code": code, "Message": f"{code}: {text}"}
+            if code == "Client.UserInitiatedShutdown":
+                moment = self._state.clock.now().strftime("%Y-%m-%d %H:%M:%S GMT")
+                instance["StateTransitionReason"] = f"User initiated ({moment})"
+            else:
+                instance["StateTransitionReason"] = code
+        self._announce(region, instance)
+        for listener in self._state.instance_listeners:
+            listener(region.name, instance, state)
+
+    def _announce(self, region: Region, instance: Record) -> None:
+        detail = {"instance-id": instance["InstanceId"], "state": instance["State"]["Name"]}
+        resources = [arn(region.name, "instance", instance["InstanceId"])]
+        self._state.emit(region.name, "aws.ec2", "EC2 Instance State-change Notification", resources, detail)
+
+    def _boot(self, region: Region, id_: str) -> None:
+        instance = region.instances[id_]
+        instance["MetadataOptions"]["State"] = "applied"
+        instance.pop("StateReason", None)
+        instance["StateTransitionReason"] = ""
+        region.hidden(id_)["boot"] += 1
+        self.move(region, id_, "running")
+
+    def _fail(self, region: Region, id_: str, code: str, text: str) -> None:
+        self.move(region, id_, "shutting-down", (code, text))
+        self._finish_termination(region, id_)
+
+    def shut_down(self, region: Region, id_: str, reason: tuple[str, str]) -> None:
+        """Stop in AWS time, whoever asked for it."""
+        self.move(region, id_, "stopping", reason)
+        wait = self._state.durations.stopping
+        self.later(region, id_, "stopping", wait, lambda: self.move(region, id_, "stopped"))
+
+    def terminate(self, region: Region, id_: str, reason: tuple[str, str]) -> None:
+        self.move(region, id_, "shutting-down", reason)
+        wait = self._state.durations.shutting_down
+        self.later(region, id_, "shutting-down", wait, lambda: self._finish_termination(region, id_))
+
+    def _finish_termination(self, region: Region, id_: str) -> None:
+        instance = region.instances[id_]
+        self._volumes.release(region, id_)
+        for key in ("SubnetId", "VpcId", "PrivateIpAddress", "PublicIpAddress", "IamInstanceProfile"):
+            instance.pop(key, None)
+        instance.update(BlockDeviceMappings=[], NetworkInterfaces=[], SecurityGroups=[])
+        self.move(region, id_, "terminated")
+
+    # The API
+
+    def _found(self, region: Region, ids: list[str]) -> list[Record]:
+        for id_ in ids:
+            if not re.fullmatch(r"i-[0-9a-f]{8}([0-9a-f]{9})?", id_):
+                raise AwsError("InvalidInstanceID.Malformed", f'Invalid id: "{id_}"')
+        missing = [i for i in ids if i not in region.instances or not self._state.visible(i)]
+        if missing:
+            what = f"ID '{missing[0]}' does" if len(missing) == 1 else f"IDs '{', '.join(missing)}' do"
+            raise AwsError("InvalidInstanceID.NotFound", f"The instance {what} not exist")
+        return [region.instances[i] for i in ids]
+
+    def _reservation(self, region: Region, instances: list[Record]) -> dict[str, Any]:
+        first = instances[0]["InstanceId"]
+        return {
+            "ReservationId": region.reservations[first],
+            "OwnerId": ACCOUNT,
+            "Groups": [],
+            "Instances": [dict(i) for i in instances],
+        }
+
+    def describe_instances(self, call: Call) -> dict[str, Any]:
+        with self._state.lock:
+            region = self._state.region(call.region)
+            ids = call.get("InstanceIds")
+            records = self._found(region, ids) if ids else list(region.instances.values())
+            found = filtered(records, call.get("Filters"), INSTANCE_FILTERS)
+            chosen, token = page(found, call.parameters)
+            return {"Reservations": [self._reservation(region, [i]) for i in chosen], "NextToken": token}
+
+    def describe_status(self, call: Call) -> dict[str, Any]:
+        with self._state.lock:
+            region = self._state.region(call.region)
+            ids = call.get("InstanceIds")
+            records = self._found(region, ids) if ids else list(region.instances.values())
+            if not call.get("IncludeAllInstances"):
+                records = [r for r in records if r["State"]["Name"] == "running"]
+            return {"InstanceStatuses": [_status(r) for r in filtered(records, call.get("Filters"), INSTANCE_FILTERS)]}
+
+    def _change(self, call: Call, key: str, change: Callable[[Region, Record], None]) -> dict[str, Any]:
+        with self._state.lock:
+            region = self._state.region(call.region)
+            records = self._found(region, call.parameters["InstanceIds"])
+            check_dry_run(call.parameters)
+            before = [dict(r["State"]) for r in records]
+            for record in records:
+                change(region, record)
+            changes = [
+                {"InstanceId": r["InstanceId"], "CurrentState": dict(r["State"]), "PreviousState": b}
+                for r, b in zip(records, before, strict=True)
+            ]
+            return {key: changes}
+
+    def stop_instances(self, call: Call) -> dict[str, Any]:
+        def stop(region: Region, instance: Record) -> None:
+            state, id_ = instance["State"]["Name"], instance["InstanceId"]
+            if state in ("pending", "shutting-down", "terminated"):
+                message = f"This instance '{id_}' is not in a state from which it can be stopped."
+                raise AwsError("IncorrectInstanceState", message)
+            if state == "running":
+                self.shut_down(region, id_, USER_SHUTDOWN)
+
+        return self._change(call, "StoppingInstances", stop)
+
+    def start_instances(self, call: Call) -> dict[str, Any]:
+        def start(region: Region, instance: Record) -> None:
+            state, id_ = instance["State"]["Name"], instance["InstanceId"]
+            if state in ("running", "pending"):
+                return
+            if state != "stopped":
+                message = f"The instance '{id_}' is not in a state from which it can be started."
+                raise AwsError("IncorrectInstanceState", message)
+            self.move(region, id_, "pending")
+            self.later(region, id_, "pending", self._state.durations.pending, lambda: self._boot(region, id_))
+
+        return self._change(call, "StartingInstances", start)
+
+    def reboot_instances(self, call: Call) -> None:
+        def reboot(region: Region, instance: Record) -> None:
+            if instance["State"]["Name"] not in ("running", "pending"):
+                message = f"Instance '{instance['InstanceId']}' is not in a state from which it can be rebooted."
+                raise AwsError("IncorrectInstanceState", message)
+            self.reboot(region, instance["InstanceId"])
+
+        self._change(call, "Rebooted", reboot)
+
+    def reboot(self, region: Region, id_: str) -> None:
+        """A reboot changes no state that EC2 shows; the agent is away meanwhile."""
+        region.hidden(id_)["boot"] += 1
+        for listener in self._state.instance_listeners:
+            listener(region.name, region.instances[id_], "rebooting")
+
+    def terminate_instances(self, call: Call) -> dict[str, Any]:
+        def end(region: Region, instance: Record) -> None:
+            state, id_ = instance["State"]["Name"], instance["InstanceId"]
+            if region.hidden(id_).get("protected"):
+                message = f"The instance '{id_}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again."
+                raise AwsError("OperationNotPermitted", message)
+            if state not in ("shutting-down", "terminated"):
+                self.terminate(region, id_, USER_SHUTDOWN)
+
+        return self._change(call, "TerminatingInstances", end)
+
+    def console_output(self, call: Call) -> dict[str, Any]:
+        with self._state.lock:
+            region = self._state.region(call.region)
+            id_ = call.parameters["InstanceId"]
+            self._found(region, [id_])
+            text = self._state.consoles.get(id_, f"[    0.000000] local AWS: console of {id_}\n")
+            encoded = base64.b64encode(text[-65536:].encode()).decode()
+            return {"InstanceId": id_, "Timestamp": self._state.clock.now(), "Output": encoded}
+
+
+def _canonical(p: dict[str, Any]) -> str:
+    return json.dumps({k: v for k, v in p.items() if k != "ClientToken"}, sort_keys=True, default=str)
+
+
+def _status(instance: Record) -> dict[str, Any]:
+    running = instance["State"]["Name"] == "running"
+    health = {"Status": "ok" if running else "not-applicable"}
+    return {
+        "InstanceId": instance["InstanceId"],
+        "AvailabilityZone": instance["Placement"]["AvailabilityZone"],
+        "InstanceState": instance["State"],
+        "InstanceStatus": health,
+        "SystemStatus": health,
+    }
+
+
+def _no_room(shortage: Capacity, type_: str, zone: str) -> str:
+    return (
+        f"We currently do not have sufficient {type_} capacity in the Availability Zone you requested ({zone}). "
+        "Our system will be working on provisioning additional capacity."
+    )
+
+
+def default_key(region: str) -> str:
+    return f"arn:aws:kms:{region}:{ACCOUNT}:key/00000000-0000-4000-8000-0000000000eb"
+
+
+def key_usable(region: str, key: str) -> bool:
+    """Whether KMS has the key, enabled: given by id, ARN or alias."""
+    if key.rsplit("/", 1)[-1] in ("ebs", default_key(region).rsplit("/", 1)[-1]):
+        return True
+    kms = moto_seam.backend("kms", region)
+    name = key.split(":", 5)[-1] if key.startswith("arn:") else key
+    if name.startswith("alias/"):
+        name = kms.get_key_id_from_alias(name) or ""
+    found = kms.keys.get(name.removeprefix("key/"))
+    return bool(found and found.enabled)

@@ -1,0 +1,96 @@
+"""Forks Lambda workers from a process that has already imported what every function imports.
+
+Run as a script in a clean process, with a socket as file descriptor 3. Each request carries one end of a
+socket pair and a JSON job; the reply is the worker's process id. Ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+PRELOAD = ("boto3", "pydantic", "aws_lambda_powertools", "aws_lambda_powertools.utilities.parser")
+PRELOAD_SERVICES = ("ec2", "ssm", "stepfunctions", "dynamodb", "events", "kms", "sts")
+
+
+def preload() -> None:
+    for name in PRELOAD:
+        try:
+            __import__(name)
+        except ImportError:
+            continue
+    _warm_sdk()
+
+
+def _warm_sdk() -> None:
+    """Read the service models once: every worker inherits the parsed JSON instead of reading it again."""
+    try:
+        import boto3
+    except ImportError:
+        return
+    session = boto3.Session("x", "x", region_name="us-east-1")
+    boto3.setup_default_session()
+    loader = session._session.get_component("data_loader")
+    boto3._get_default_session()._session.register_component("data_loader", loader)
+    for service in PRELOAD_SERVICES:
+        session.client(service)  # type: ignore[call-overload]
+    _share_loader(loader)
+
+
+def _share_loader(loader: Any) -> None:
+    """Every later session of this process (and of its forks) uses the loader with the warm cache."""
+    import botocore.session
+
+    def shared(self: Any) -> None:
+        self._components.lazy_register_component("data_loader", lambda: loader)
+
+    botocore.session.Session._register_data_loader = shared  # type: ignore[method-assign]
+    import boto3
+
+    boto3.DEFAULT_SESSION = None
+
+
+def main() -> None:
+    control = socket.socket(fileno=3)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    preload()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from scripts.local import worker
+
+    while True:
+        header, descriptors, _flags, _address = socket.recv_fds(control, 4, 1)
+        if not header:
+            return
+        (size,) = struct.unpack(">I", header)
+        job = json.loads(_exactly(control, size))
+        pid = os.fork()
+        if pid == 0:
+            control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            sys.path.remove(str(Path(__file__).resolve().parents[2]))
+            worker.run(socket.socket(fileno=descriptors[0]), job)
+            os._exit(0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        control.sendall(struct.pack(">I", pid))
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Hosts that need no privileges: one that runs nothing, and one that runs scripts right here."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scripts.local.processes import run_group
+from scripts.local.runner import Ran
+
+_SENTINEL = "printf 'ami-bakery: %s done\\n' \"$SSM_Bake\""
+
+
+class CheckedHost:
+    """Checks a script's syntax and says that it was not run: what `--local` uses by default.
+
+    The sentinel line is answered as if the script had reached it, because the product fails a
+    step without it; the line before says what is true.
+    """
+
+    executes = False
+    passes_parameters_by_environment = True
+
+    def __init__(self, instance_id: str) -> None:
+        self.instance_id = instance_id
+        self._files: dict[str, bytes] = {}
+
+    def write(self, path: str, content: bytes, mode: int) -> None:
+        """Remember a file."""
+        self._files[path] = content
+
+    def is_directory(self, path: str) -> bool:
+        """Whether a remembered file lies below the path."""
+        return any(name.startswith(f"{path}/") for name in self._files)
+
+    def execute(
+        self, argv: Sequence[str], *, directory: str, environment: Mapping[str, str], timeout: float
+    ) -> Ran:
+        """Answer like the shell that only reads (`sh -n`), where there is one."""
+        script = self._files[argv[-1]].decode()
+        if problem := _syntax_error(script):
+            return Ran(2, "", problem)
+        lines = script.rstrip("\n").split("\n")
+        said = f"not executed: {len(lines)} lines checked (bakery --local --sandbox runs them)\n"
+        if lines[-1] == _SENTINEL:
+            said += f"ami-bakery: {environment.get('SSM_Bake', '')} done\n"
+        return Ran(0, said, "")
+
+    def reboot(self) -> None:
+        """Nothing runs, so nothing restarts."""
+
+
+class HereHost:
+    """Runs scripts as the present user on this machine, files below `root`. For trusted scripts."""
+
+    executes = True
+
+    def __init__(
+        self, root: Path, *, instance_id: str = "i-00000000000000000", new_agent: bool = True
+    ) -> None:
+        self.root = root
+        self.instance_id = instance_id
+        self.passes_parameters_by_environment = new_agent
+        self.reboots = 0
+
+    def write(self, path: str, content: bytes, mode: int) -> None:
+        """Write a file below the root."""
+        target = self.root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        target.chmod(mode)
+
+    def is_directory(self, path: str) -> bool:
+        """Whether there is such a directory below the root."""
+        return (self.root / path.lstrip("/")).is_dir()
+
+    def execute(
+        self, argv: Sequence[str], *, directory: str, environment: Mapping[str, str], timeout: float
+    ) -> Ran:
+        """Run a process; paths of the agent's own folder are below the root."""
+        here = str(self.root)
+        argv = [here + word if word.startswith("/var/lib/amazon/ssm/") else word for word in argv]
+        if directory.startswith("/var/lib/amazon/ssm/"):
+            directory = here + directory
+        return run_group(argv, timeout=timeout, environment=environment, directory=directory)
+
+    def reboot(self) -> None:
+        """Count; a machine that runs tests is not rebooted."""
+        self.reboots += 1
+
+
+def _syntax_error(script: str) -> str:
+    first = script.split("\n", 1)[0]
+    shell = shutil.which("bash" if "bash" in first else "sh")
+    if shell is None or (first.startswith("#!") and not first.rstrip().endswith("sh")):
+        return ""
+    checked = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
+    return checked.stderr if checked.returncode else ""

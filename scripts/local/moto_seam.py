@@ -1,0 +1,198 @@
+"""The only door to moto: its parsers, serializers, backends and configuration.
+
+moto is untyped; whatever crosses this line is `Any` here and typed beyond it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import moto.core.models
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.config import default_user_config
+from moto.core.exceptions import ServiceException
+from moto.core.request import Request
+from moto.core.responses import ActionResult, BaseResponse
+
+from scripts.local.calls import Raw
+from scripts.local.errors import AwsError, LocalAwsError
+from scripts.local.iam import ACCOUNT
+
+#: Signing name of a request (its credential scope) -> botocore's service name.
+SERVICES = {
+    "states": "stepfunctions",
+    "monitoring": "cloudwatch",
+}
+_LOCKS: dict[str, threading.RLock] = {}
+_STUBBER = BotocoreStubber()
+
+
+class Parsed:
+    """A request as the service understands it, and the way back to an answer in the same protocol."""
+
+    def __init__(self, service: str, request: Request) -> None:
+        self.service = service
+        self.request = request
+        self._shell: Any = BaseResponse(service_name=service)
+        self._shell.setup_class(request, request.raw_url, request.headers)
+        self.operation: str = self._shell._get_action() or ""
+        if self.operation:
+            self._shell.parse_parameters(request)
+        self.parameters: dict[str, Any] = dict(getattr(self._shell, "params", {}) or {})
+
+    def answer(self, result: Mapping[str, Any] | None) -> Raw:
+        return self._serialize(None if result is None else dict(result))
+
+    def refuse(self, error: AwsError) -> Raw:
+        raw = self._serialize(ServiceException(error.code, error.message))
+        headers = {**raw.headers, "x-amzn-errortype": error.code}
+        return Raw(error.status, headers, raw.body)
+
+    def _serialize(self, result: object) -> Raw:
+        status, headers, body = self._shell.serialized(ActionResult(result))
+        clean = {k: str(v) for k, v in headers.items() if k.lower() not in ("server", "date", "status")}
+        return Raw(int(status), clean, body.encode() if isinstance(body, str) else body)
+
+    def by_moto(self) -> Raw:
+        """What moto itself answers. One call at a time per service: its backends are not thread-safe."""
+        with _LOCKS.setdefault(self.service, threading.RLock()):
+            try:
+                response = _STUBBER.process_request(self.request)
+            except NotImplementedError as error:
+                raise AwsError("NotImplementedByLocalAws", f"{self.service} {self.operation}: {error}", 501) from error
+        if response is None:
+            raise AwsError("UnknownService", f"moto knows no service {self.service}", 501)
+        status, headers, body = response
+        clean = {str(k): str(v) for k, v in dict(headers).items() if str(k).lower() not in ("date", "server")}
+        return Raw(int(status), clean, body.encode() if isinstance(body, str) else bytes(body or b""))
+
+
+def parse(service: str, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Parsed:
+    return Parsed(service, Request.from_primitives(method, url, headers, body))
+
+
+def error_code(raw: Raw) -> str | None:
+    """The error code inside an answer of moto's, for the call log."""
+    if raw.status < 400:
+        return None
+    text = raw.body.decode(errors="replace")
+    if match := re.search(r"<Code>(.*?)</Code>", text):
+        return match.group(1)
+    try:
+        return str(json.loads(text).get("__type", raw.status)).split("#")[-1]
+    except (ValueError, AttributeError):
+        return str(raw.headers.get("x-amzn-errortype", raw.status))
+
+
+def backend(service: str, region: str, account: str = ACCOUNT) -> Any:
+    """moto's backend of a service: `ec2`, `iam` (Region `aws`), `ssm`, ..."""
+    from moto.backends import get_backend
+
+    if service == "stepfunctions":
+        from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+        return stepfunctions_parser_backends[account][region]
+    return get_backend(service)[account][region]  # type: ignore[call-overload]
+
+
+def role_policies(role_arn: str) -> list[str | Mapping[str, Any]]:
+    """Every policy document of a role: inline, customer managed and AWS managed."""
+    iam = backend("iam", "aws", role_arn.split(":")[4])
+    role = next((r for r in iam.roles.values() if r.arn == role_arn), None)
+    if role is None:
+        return []
+    documents = list(role.policies.values())
+    for policy in role.managed_policies.values():
+        default = next(v for v in policy.versions if v.version_id == policy.default_version_id)
+        documents.append(default.document)
+    return documents
+
+
+def profile_role(profile: str) -> str | None:
+    """ARN of the role in an instance profile, given its name or ARN."""
+    name = profile.rsplit("/", 1)[-1]
+    iam = backend("iam", "aws")
+    found = next((p for p in iam.instance_profiles.values() if p.name == name), None)
+    return str(found.roles[0].arn) if found and found.roles else None
+
+
+def instance_profile(profile: str) -> tuple[str, str] | None:
+    """ARN and id of an instance profile, given its name or ARN."""
+    name = profile.rsplit("/", 1)[-1]
+    iam = backend("iam", "aws")
+    found = next((p for p in iam.instance_profiles.values() if p.name == name), None)
+    return (str(found.arn), str(found.id)) if found else None
+
+
+@lru_cache(maxsize=1)
+def _managed_policy_data() -> dict[str, Any]:
+    from moto.iam.aws_managed_policies import aws_managed_policies_data
+
+    return dict(json.loads(aws_managed_policies_data))
+
+
+def ensure_managed_policy(arn: str) -> None:
+    """Load one AWS managed policy: all of them would cost every start a second."""
+    from moto.iam.models import AWSManagedPolicy
+
+    iam = backend("iam", "aws")
+    if arn in iam.managed_policies:
+        return
+    name = arn.rsplit("/", 1)[-1]
+    data = _managed_policy_data().get(name)
+    if data is None:
+        raise LocalAwsError(f"moto has no AWS managed policy {name}")
+    policy = AWSManagedPolicy.from_data(name, ACCOUNT, "us-east-1", data)
+    iam.managed_policies[policy.arn] = policy
+
+
+def reset() -> None:
+    """Forget everything that moto holds."""
+    from moto.core.base_backend import BackendDict
+
+    BackendDict.reset()
+
+
+def configure() -> dict[str, Any]:
+    """Settings of moto that the local AWS needs; returns what to hand to `restore`."""
+    before = {k: dict(v) if isinstance(v, dict) else v for k, v in default_user_config.items()}
+    default_user_config["stepfunctions"] = {"execute_state_machine": True}
+    default_user_config["lambda"] = {"use_docker": False}
+    for name in ("moto", "moto.stepfunctions"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    return before
+
+
+def restore(before: Mapping[str, Any]) -> None:
+    default_user_config.clear()
+    default_user_config.update(before)  # type: ignore[typeddict-item]
+
+
+def mocking() -> bool:
+    """Whether `mock_aws` is active in this process: its backends would be these very ones."""
+    return bool(moto.core.models.botocore_stubber.enabled)
+
+
+class Patches:
+    """Replaces attributes of moto and puts them back."""
+
+    def __init__(self) -> None:
+        self._undo: list[tuple[Any, str, Any]] = []
+
+    def set(self, target: Any, name: str, value: Any) -> Any:
+        before = getattr(target, name)
+        self._undo.append((target, name, before))
+        setattr(target, name, value)
+        return before
+
+    def undo(self) -> None:
+        while self._undo:
+            target, name, before = self._undo.pop()
+            setattr(target, name, before)

@@ -1,0 +1,313 @@
+"""moto's Step Functions interpreter in AWS time.
+
+Supplies to it: the accelerated clock in waits, retries, time-outs, heartbeats and timestamps; StopExecution
+and the machine's time-out that end a task at once; tokens that are spent after use; clients with the role's
+credentials; quiet.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import datetime as real_datetime
+import secrets
+import threading
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.stepfunctions.parser.asl.component import eval_component
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import EvalTimeoutError
+from moto.stepfunctions.parser.asl.component.program import program
+from moto.stepfunctions.parser.asl.component.state import state
+from moto.stepfunctions.parser.asl.component.state.exec import execute_state
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function import timestamp, wait_function
+from moto.stepfunctions.parser.asl.eval import states
+from moto.stepfunctions.parser.asl.eval.callback import callback
+from moto.stepfunctions.parser.asl.eval.event import event_manager
+from moto.stepfunctions.parser.asl.parse import asl_parser
+from moto.stepfunctions.parser.backend import execution
+
+from scripts.local.clock import Clock, iso_millis
+from scripts.local.moto_seam import Patches
+
+
+@dataclass
+class Tokens:
+    """Every task token that was handed out, and whether somebody still waits for it."""
+
+    endpoints: dict[str, Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Engine:
+    """Patches the interpreter for one local AWS; `close` puts everything back."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        client: Callable[[str, str, str], Any],
+        ended: Callable[[Any], None],
+    ) -> None:
+        self._clock = clock
+        self._client = client
+        self._ended = ended
+        self.tokens = Tokens()
+        self.closing = False
+        self._patches = Patches()
+        self._patch_time()
+        self._patch_waits()
+        self._patch_tasks()
+        self._patch_end()
+        self._cache_definitions()
+
+    def close(self) -> None:
+        self.closing = True
+        for endpoint in list(self.tokens.endpoints.values()):
+            endpoint.interrupt_all()
+        self._patches.undo()
+
+    # Time
+
+    def _patch_time(self) -> None:
+        clock = self._clock
+
+        class AwsDatetime(real_datetime.datetime):
+            @classmethod
+            def now(cls, tz: real_datetime.tzinfo | None = None) -> Any:
+                moment = clock.now()
+                return moment.astimezone(tz) if tz else moment.replace(tzinfo=None)
+
+        shim = types.SimpleNamespace(
+            datetime=AwsDatetime, timezone=real_datetime.timezone, timedelta=real_datetime.timedelta
+        )
+        for module in (event_manager, execution, timestamp):
+            self._patches.set(module, "datetime", shim)
+        self._patches.set(state, "datetime", types.SimpleNamespace(datetime=_Iso(clock), timezone=real_datetime.timezone))
+
+        def start_details(run: Any) -> Any:
+            details = original(run)
+            details.start_time = iso_millis(run.start_date)
+            return details
+
+        original = execution.Execution.get_start_execution_details
+        self._patches.set(execution.Execution, "get_start_execution_details", start_details)
+
+    def _stopped(self, env: Any) -> bool:
+        return self.closing or not env.is_running()
+
+    def _patch_waits(self) -> None:
+        def wait_interval(_self: Any, env: Any, wait_seconds: int) -> None:
+            self._clock.sleep(wait_seconds, lambda: self._stopped(env))
+
+        self._patches.set(wait_function.WaitFunction, "_wait_interval", wait_interval)
+        self._patches.set(retrier_decl.RetrierDecl, "_eval_body", self._retry())
+
+        def endpoint_wait(endpoint: Any, timeout: float | None = None) -> Any:
+            self._clock.wait(endpoint._notify_event, timeout, lambda: self.closing)
+            return endpoint._outcome
+
+        self._patches.set(callback.CallbackEndpoint, "wait", endpoint_wait)
+
+        def heartbeat_wait(endpoint: Any) -> bool:
+            with endpoint._mutex:
+                if endpoint._next_heartbeat_event.is_set():
+                    endpoint._next_heartbeat_event.clear()
+                    return True
+            return self._clock.wait(
+                endpoint._next_heartbeat_event, endpoint._heartbeat_seconds, lambda: self.closing
+            )
+
+        self._patches.set(callback.HeartbeatEndpoint, "clear_and_wait", heartbeat_wait)
+
+    def _retry(self) -> Callable[[Any, Any], None]:
+        outcome = retrier_decl.RetrierOutcome
+        exhausted = retrier_decl.MaxAttemptsOutcome.EXHAUSTED
+
+        def evaluate(retrier: Any, env: Any) -> None:
+            retrier.error_equals.eval(env)
+            if not env.stack.pop():
+                env.stack.append(outcome.Skipped)
+                return
+            retrier.max_attempts.eval(env=env)
+            if env.stack.pop() == exhausted:
+                env.stack.append(outcome.Failed)
+                return
+            for part in ("interval_seconds", "backoff_rate", "max_delay_seconds", "jitter_strategy"):
+                getattr(retrier, part).eval(env=env)
+            self._clock.sleep(env.stack.pop(), lambda: self._stopped(env))
+            env.stack.append(outcome.Executed)
+
+        return evaluate
+
+    # Tasks
+
+    def _patch_tasks(self) -> None:
+        self._patches.set(execute_state.ExecutionState, "_evaluate_with_timeout", self._task())
+        self._patches.set(program.Program, "eval", self._program())
+        original_add = callback.CallbackPoolManager.add
+
+        def add(pool: Any, callback_id: str) -> Any:
+            endpoint = original_add(pool, callback_id)
+            with self.tokens.lock:
+                self.tokens.endpoints[callback_id] = endpoint
+            return endpoint
+
+        self._patches.set(callback.CallbackPoolManager, "add", add)
+        self._patches.set(states, "long_uid", task_token)
+
+        def client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+            role = state_credentials.role_arn if state_credentials else ""
+            return self._client(service, region, role)
+
+        for module in (lambda_eval_utils, state_task_service):
+            if hasattr(module, "boto_client_for"):
+                self._patches.set(module, "boto_client_for", client_for)
+        self._patch_sdk_tasks(client_for)
+
+    def _patch_sdk_tasks(self, client_for: Any) -> None:
+        """The service tasks import the factory by name, each in its own module."""
+        import pkgutil
+
+        from moto.stepfunctions.parser.asl.component.state.exec.state_task import service
+
+        for found in pkgutil.iter_modules(service.__path__):
+            module = __import__(f"{service.__name__}.{found.name}", fromlist=["_"])
+            if hasattr(module, "boto_client_for") and module is not state_task_service:
+                self._patches.set(module, "boto_client_for", client_for)
+
+    def _task(self) -> Callable[[Any, Any], None]:
+        """moto's evaluation of one try of a state, on the AWS clock, left at once when the execution stops."""
+
+        def evaluate(task: Any, env: Any) -> None:
+            task.timeout.eval(env=env)
+            seconds = env.stack.pop()
+            frame = env.open_frame()
+            frame.states.reset(input_value=env.states.get_input())
+            frame.stack = copy.deepcopy(env.stack)
+            outputs: list[Any] = []
+            errors: list[BaseException] = []
+            finished = threading.Event()
+
+            def attempt() -> None:
+                try:
+                    task._eval_execution(frame)
+                    outputs.extend(frame.stack)
+                except Exception as error:
+                    errors.append(error)
+                finished.set()
+
+            threading.Thread(target=attempt, daemon=True, name="local-aws-state").start()
+            in_time = self._clock.wait(finished, seconds, lambda: self._stopped(env))
+            self._spend(frame)
+            frame.set_ended()
+            env.close_frame(frame)
+            if errors:
+                raise errors.pop()
+            if not in_time:
+                if self._stopped(env):
+                    return
+                raise EvalTimeoutError()
+            self._take_result(task, env, outputs.pop())
+
+        return evaluate
+
+    @staticmethod
+    def _take_result(task: Any, env: Any, output: Any) -> None:
+        env.stack.append(output)
+        if not task._is_language_query_jsonpath():
+            env.states.set_result(output)
+        if task.assign_decl:
+            task.assign_decl.eval(env=env)
+        if task.result_selector:
+            task.result_selector.eval(env=env)
+        if task.result_path:
+            task.result_path.eval(env)
+        else:
+            env.states.reset(input_value=env.stack.pop())
+
+    def _spend(self, frame: Any) -> None:
+        """The token of a finished try is worth nothing any more."""
+        held = frame.states.context_object.context_object_data.get("Task") or {}
+        endpoint = frame.callback_pool_manager.get(held.get("Token"))
+        if endpoint is not None:
+            endpoint.report(callback.CallbackConsumerTimeout())
+            endpoint.interrupt_all()
+
+    def _program(self) -> Callable[[Any, Any], None]:
+        base = program.EvalComponent.eval
+
+        def evaluate(machine: Any, env: Any) -> None:
+            limit = machine.timeout_seconds.timeout_seconds if machine.timeout_seconds else None
+            env.next_state_name = machine.start_at.start_at_name
+            done = threading.Event()
+
+            def body() -> None:
+                try:
+                    base(machine, env)
+                finally:
+                    done.set()
+
+            # Frames of Map iterations evaluate programs too: they stop with their parent.
+            threading.Thread(target=body, daemon=True, name="local-aws-machine").start()
+            if not self._clock.wait(done, limit, lambda: self.closing):
+                env.set_timed_out()
+                done.wait(5)
+
+        return evaluate
+
+    def _patch_end(self) -> None:
+        original = execution.BaseExecutionWorkerCommunication.terminated
+
+        def terminated(worker: Any) -> None:
+            if self.closing:
+                return
+            original(worker)
+            self._ended(worker.execution)
+
+        self._patches.set(execution.BaseExecutionWorkerCommunication, "terminated", terminated)
+
+    def _cache_definitions(self) -> None:
+        """Validating and starting parse the definition with ANTLR, a quarter of a second each time."""
+        original = asl_parser.AmazonStateLanguageParser.parse
+        known: dict[str, Any] = _PARSED
+
+        def parse(definition: str) -> Any:
+            if definition not in known:
+                known[definition] = original(definition)
+            program_, tree = known[definition]
+            return copy.deepcopy(program_), tree
+
+        self._patches.set(asl_parser.AmazonStateLanguageParser, "parse", staticmethod(parse))
+        for name in ("_log_exception", "_log_failure_event_exception"):
+            self._patches.set(eval_component.EvalComponent, name, lambda *_args, **_named: None)
+
+
+_PARSED: dict[str, Any] = {}
+
+
+class _Iso:
+    """Stands for `datetime.datetime` where only `now(tz=...).isoformat()` is asked: AWS writes milliseconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self, tz: object = None) -> _IsoMoment:
+        return _IsoMoment(iso_millis(self._clock.now()))
+
+
+@dataclass(frozen=True)
+class _IsoMoment:
+    text: str
+
+    def isoformat(self) -> str:
+        return self.text
+
+
+def task_token() -> str:
+    """As long as real ones: several hundred characters."""
+    return "AQC8AAAAKgAAAAMAAAAAAAAAA" + base64.b64encode(secrets.token_bytes(480)).decode().rstrip("=")

@@ -1,0 +1,98 @@
+"""What every test gets: a clean environment, fake credentials, no network but loopback."""
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from infra.node import use_bundled_node
+
+_KEPT = (
+    "HOME",
+    "PATH",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "TERM",
+    "CI",
+    "JSII_NODE",
+    "HYPOTHESIS_PROFILE",
+)
+_KEPT_PREFIXES = ("PYTEST_", "COVERAGE_", "PYTHON", "AMI_BAKERY_")
+_FAKE_AWS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_SESSION_TOKEN": "testing",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_REGION": "eu-west-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+class NetworkBlockedError(RuntimeError):
+    """A test tried to reach another machine."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Clean the environment before any test module is imported: import order cannot matter."""
+    if _real_account(config):
+        return
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
+    os.environ.clear()
+    os.environ.update(kept | _FAKE_AWS)
+    use_bundled_node()
+    _block_network()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what spends money or needs root unless it is asked for by its marker."""
+    asked = config.getoption("markexpr")
+    reasons = {
+        "e2e": "bakes in a real account: run `pytest -m e2e` with AWS credentials",
+        "os": "boots operating systems: run `make test-os`",
+    }
+    for item in items:
+        for marker, reason in reasons.items():
+            if item.get_closest_marker(marker) and asked != marker:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def environment_restored() -> Iterator[None]:
+    """What a test does to the environment ends with it."""
+    with patch.dict(os.environ):
+        yield
+
+
+def _real_account(config: pytest.Config) -> bool:
+    return bool(config.getoption("markexpr") == "e2e")
+
+
+def _block_network() -> None:
+    real_connect, real_connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def connect(self: socket.socket, address: Any) -> None:
+        _refuse_remote(self.family, address)
+        real_connect(self, address)
+
+    def connect_ex(self: socket.socket, address: Any) -> int:
+        _refuse_remote(self.family, address)
+        return real_connect_ex(self, address)
+
+    setattr(socket.socket, "connect", connect)  # noqa: B010
+    setattr(socket.socket, "connect_ex", connect_ex)  # noqa: B010
+
+
+def _refuse_remote(family: int, address: Any) -> None:
+    if family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(_LOOPBACK):
+        raise NetworkBlockedError(f"tests reach no other machine, but tried {address!r}")
