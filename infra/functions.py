@@ -24,23 +24,9 @@ ASSEMBLY_FOLDER = Path("build") / "asset"
 class FunctionFactory:
     """Makes functions that differ only in handler, permissions, environment and limits."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        *,
-        recipes: Mapping[str, Recipe],
-        project: Path,
-        settings: Settings,
-        code: lambda_.Code | None = None,
-    ) -> None:
+    def __init__(self, *, settings: Settings, code: lambda_.Code) -> None:
         self._settings = settings
-        self._code = code or lambda_.Code.from_asset(
-            str(
-                stage_asset(
-                    recipes_json=recipes_json(recipes), destination=project / ASSEMBLY_FOLDER
-                )
-            )
-        )
+        self._code = code
 
     def make(
         self,
@@ -87,6 +73,12 @@ class FunctionFactory:
         )
         depend_on_policy_only(function, role)
         return function
+
+
+def staged_code(*, recipes: Mapping[str, Recipe], project: Path) -> lambda_.Code:
+    """The asset with these recipes; raises DependenciesMissingError before `make dependencies`."""
+    folder = stage_asset(recipes_json=recipes_json(recipes), destination=project / ASSEMBLY_FOLDER)
+    return lambda_.Code.from_asset(str(folder))
 
 
 def recipes_json(recipes: Mapping[str, Recipe]) -> str:

@@ -4,9 +4,35 @@ import json
 from typing import Annotated, Any
 
 from constructs import Node
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bakery.recipe import InstanceType
+
+# Days to the CDK's names. Source: CloudWatch Logs API reference, PutRetentionPolicy.
+RETENTION = {
+    1: "ONE_DAY",
+    3: "THREE_DAYS",
+    5: "FIVE_DAYS",
+    7: "ONE_WEEK",
+    14: "TWO_WEEKS",
+    30: "ONE_MONTH",
+    60: "TWO_MONTHS",
+    90: "THREE_MONTHS",
+    120: "FOUR_MONTHS",
+    150: "FIVE_MONTHS",
+    180: "SIX_MONTHS",
+    365: "ONE_YEAR",
+    400: "THIRTEEN_MONTHS",
+    545: "EIGHTEEN_MONTHS",
+    731: "TWO_YEARS",
+    1096: "THREE_YEARS",
+    1827: "FIVE_YEARS",
+    2192: "SIX_YEARS",
+    2557: "SEVEN_YEARS",
+    2922: "EIGHT_YEARS",
+    3288: "NINE_YEARS",
+    3653: "TEN_YEARS",
+}
 
 
 class ContextError(Exception):
@@ -20,6 +46,15 @@ def _listed(value: object) -> object:
     if value.lstrip().startswith("["):
         return json.loads(value)
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _retention_exists(days: int) -> int:
+    if days not in RETENTION:
+        raise ValueError(f"CloudWatch Logs keeps logs for {', '.join(map(str, RETENTION))} days")
+    return days
+
+
+LogDays = Annotated[int, AfterValidator(_retention_exists)]
 
 
 class Settings(BaseModel):
@@ -42,7 +77,7 @@ class Settings(BaseModel):
     kms_key: str = Field(
         default="", description="Key of the builders' volumes; default: the account's EBS key."
     )
-    log_retention_days: int = Field(default=90, description="How long logs are kept.")
+    log_retention_days: LogDays = Field(default=90, description="How long logs are kept.")
     notification_email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="Who is told when a bake fails."
     )

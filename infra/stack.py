@@ -1,15 +1,17 @@
 """The stack composes; each construct it names defines one thing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aws_cdk import CfnOutput, Stack, Tags
+from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from bakery.recipe import Recipe
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
-from infra.functions import FunctionFactory
+from infra.functions import FunctionFactory, staged_code
 from infra.jobs import Jobs
-from infra.loading import load_recipes
 from infra.machine import BakeMachine
 from infra.notifications import Notifications
 from infra.permissions import Permissions
@@ -20,19 +22,31 @@ from infra.tasks import TaskFunctions
 
 
 class AmiBakery(Stack):
-    """Golden images that bake themselves."""
+    """Golden images that bake themselves.
 
-    def __init__(self, scope: Construct, id_: str, *, project: Path) -> None:
+    ``code`` stands in for the staged asset where only the template matters.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        settings: Settings,
+        recipes: Mapping[str, Recipe],
+        project: Path,
+        code: lambda_.Code | None = None,
+    ) -> None:
         super().__init__(scope, id_, description="AMI Bakery: golden images that bake themselves")
-        settings = Settings.from_context(self.node)
-        recipes = load_recipes(project / settings.recipes)
 
         store = Store(self, "Store", settings=settings)
         host = BuilderHost(
             self, "BuilderHost", settings=settings, recipes=recipes, log_group=store.command_log
         )
         documents = Documents(self, "Documents", folder=project / "documents", recipes=recipes)
-        factory = FunctionFactory(self, recipes=recipes, project=project, settings=settings)
+        factory = FunctionFactory(
+            settings=settings, code=code or staged_code(recipes=recipes, project=project)
+        )
         may = Permissions(self, store=store, host=host, documents=documents)
         functions = TaskFunctions(
             self,

@@ -6,7 +6,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.settings import Settings
+from infra.settings import RETENTION, Settings
 
 
 class Store(Construct):
@@ -40,11 +40,5 @@ class Store(Construct):
 
 
 def retention(settings: Settings) -> logs.RetentionDays:
-    """The CDK's name for a number of days; raises ValueError for one that CloudWatch lacks."""
-    names = {
-        1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS",
-        30: "ONE_MONTH", 60: "TWO_MONTHS", 90: "THREE_MONTHS", 120: "FOUR_MONTHS",
-        150: "FIVE_MONTHS", 180: "SIX_MONTHS", 365: "ONE_YEAR", 400: "THIRTEEN_MONTHS",
-        545: "EIGHTEEN_MONTHS", 731: "TWO_YEARS", 1827: "FIVE_YEARS", 3653: "TEN_YEARS",
-    }  # fmt: skip
-    return logs.RetentionDays[names[settings.log_retention_days]]
+    """The CDK's name for the number of days that the settings have checked."""
+    return logs.RetentionDays[RETENTION[settings.log_retention_days]]

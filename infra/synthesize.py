@@ -1,16 +1,18 @@
 """From the project's files to a cloud assembly."""
 
 import sys
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 from aws_cdk import App
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk.assertions import Template
 
-from infra.asset import DependenciesMissingError
-from infra.loading import FilesError
-from infra.settings import ContextError
+from bakery.recipe import Recipe
+from infra.asset import PROJECT, DependenciesMissingError
+from infra.loading import FilesError, load_recipes
+from infra.settings import ContextError, Settings
 from infra.stack import AmiBakery
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
@@ -20,9 +22,27 @@ def main() -> int:
     """
     app = App()
     try:
-        AmiBakery(app, "AmiBakery", project=PROJECT)
+        settings = Settings.from_context(app.node)
+        recipes = load_recipes(PROJECT / settings.recipes)
+        AmiBakery(app, "AmiBakery", settings=settings, recipes=recipes, project=PROJECT)
     except (FilesError, ContextError, DependenciesMissingError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     app.synth()
     return 0
+
+
+def template(
+    recipes: Mapping[str, Recipe], context: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The template alone, with a stand-in for the functions' code: for tests and pictures."""
+    app = App(context=context)
+    stack = AmiBakery(
+        app,
+        "AmiBakery",
+        settings=Settings.from_context(app.node),
+        recipes=recipes,
+        project=PROJECT,
+        code=lambda_.Code.from_cfn_parameters(),
+    )
+    return dict(Template.from_stack(stack).to_json())

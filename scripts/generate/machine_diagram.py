@@ -1,0 +1,81 @@
+"""The README's picture of the state machine, drawn from the synthesized definition."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import infra.synthesize
+from bakery.recipe import parse_recipe
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+BEGIN = "<!-- machine: made by `make generate` -->"
+END = "<!-- /machine -->"
+
+State = dict[str, Any]
+
+
+def text() -> str:
+    """README.md with today's machine between its two marks."""
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n```mermaid\n{diagram(definition())}\n```\n\n{END}{after}"
+
+
+def definition() -> dict[str, Any]:
+    """The machine of a stack with one recipe, references as texts."""
+    recipe = parse_recipe(
+        "example", {"description": "example", "base": {"ami": "ami-00000000000000000"}}
+    )
+    template = infra.synthesize.template({"example": recipe})
+    (machine,) = (
+        resource["Properties"]["DefinitionString"]["Fn::Join"][1]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::StepFunctions::StateMachine"
+    )
+    parts = [part if isinstance(part, str) else "reference" for part in machine]
+    return json.loads("".join(parts))  # type: ignore[no-any-return]
+
+
+def diagram(machine: dict[str, Any]) -> str:
+    """A Mermaid flow chart: solid lines for a bake that goes well, dashed ones for failures."""
+    states: dict[str, State] = machine["States"]
+    guarded = [name for name, state in states.items() if _goes_to_clean_up(state)]
+    lines = ["flowchart TD", f"  start([{{recipe: NAME}}]) --> {machine['StartAt']}"]
+    lines += ["  subgraph bake [any failure in here goes to CleanUp]"]
+    lines += [f"    {_node(name, states[name])}" for name in guarded]
+    lines += ["  end"]
+    lines += [f"  {_node(name, s)}" for name, s in states.items() if name not in guarded]
+    for name, state in states.items():
+        lines += [f"  {edge}" for edge in _edges(name, state, guarded)]
+    lines += ["  bake -.-> CleanUp"]
+    return "\n".join(lines)
+
+
+def _goes_to_clean_up(state: State) -> bool:
+    return any(catch["Next"] == "CleanUp" for catch in state.get("Catch", []))
+
+
+def _node(name: str, state: State) -> str:
+    match state["Type"]:
+        case "Choice":
+            return f"{name}{{{name}}}"
+        case "Fail":
+            return f"{name}([{name}])"
+        case "Map":
+            (inner,) = state["ItemProcessor"]["States"]
+            return f'{name}["{name}: {inner} for each step"]'
+        case _:
+            waits = str(state.get("Resource", "")).endswith("waitForTaskToken")
+            return f'{name}["{name} (waits for an event)"]' if waits else f"{name}[{name}]"
+
+
+def _edges(name: str, state: State, guarded: list[str]) -> list[str]:
+    edges = [f"{name} --> {state['Next']}"] if "Next" in state else []
+    edges += [f"{name} --> {choice['Next']}" for choice in state.get("Choices", [])]
+    if "Default" in state:
+        edges.append(f"{name} --> {state['Default']}")
+    if name not in guarded:
+        edges += [f"{name} -.-> {catch['Next']}" for catch in state.get("Catch", [])]
+    if state.get("End"):
+        edges.append(f"{name} --> done([the bake's report])")
+    return edges

@@ -1,0 +1,197 @@
+"""The state machine: its graph is walked, not compared with a snapshot."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+from statelint.linter import Linter
+
+from bakery import errors
+from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, BakeryError
+from bakery.stages import STAGES
+from tests.infra.conftest import Synthesized, flat
+
+State = dict[str, Any]
+
+_FUNCTION_ARN = "arn:aws:lambda:eu-west-1:111122223333:function:task"
+
+
+def walk(machine: dict[str, Any]) -> Iterator[tuple[str, State]]:
+    """Every state, those inside a Map included."""
+    for name, state in machine["States"].items():
+        yield name, state
+        if state["Type"] == "Map":
+            yield from walk(state["ItemProcessor"])
+
+
+def successors(state: State) -> Iterator[str]:
+    if "Next" in state:
+        yield state["Next"]
+    if "Default" in state:
+        yield state["Default"]
+    for branch in state.get("Choices", []):
+        yield branch["Next"]
+    for catch in state.get("Catch", []):
+        yield catch["Next"]
+
+
+def reachable(machine: dict[str, Any], start: str) -> set[str]:
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += successors(machine["States"][name])
+    return seen
+
+
+def tasks(stack: Synthesized) -> list[tuple[str, State]]:
+    return [(name, state) for name, state in walk(stack.machine) if state["Type"] == "Task"]
+
+
+def test_the_definition_is_valid_amazon_states_language(stack: Synthesized) -> None:
+    text = re.sub(r"<Tasks\w+>", _FUNCTION_ARN, stack.definition).replace("<AWS::Partition>", "aws")
+    # statelint wants a Python float; JSON knows only numbers, and the CDK writes 2.
+    text = re.sub(r'"BackoffRate":(\d+)(?=[,}])', r'"BackoffRate":\1.0', text)
+    assert Linter.validate(text) == []
+
+
+def test_no_state_can_be_reached_from_itself(stack: Synthesized) -> None:
+    """No polling loop: with waits as task tokens the graph has no cycle at all."""
+    machine = stack.machine
+    for name, state in machine["States"].items():
+        for successor in successors(state):
+            assert name not in reachable(machine, successor), f"{name} loops through {successor}"
+
+
+def test_there_is_no_wait_state(stack: Synthesized) -> None:
+    assert [name for name, state in walk(stack.machine) if state["Type"] == "Wait"] == []
+
+
+def test_only_await_managed_polls_by_its_retry(stack: Synthesized) -> None:
+    polling = {
+        name
+        for name, state in tasks(stack)
+        for retry in state["Retry"]
+        if retry.get("BackoffRate") == 1
+    }
+    assert polling == {"AwaitManaged"}
+
+
+def test_every_state_is_reachable(stack: Synthesized) -> None:
+    machine = stack.machine
+    assert reachable(machine, machine["StartAt"]) == set(machine["States"])
+
+
+def test_every_task_has_a_time_out(stack: Synthesized) -> None:
+    for name, state in tasks(stack):
+        assert 0 < state["TimeoutSeconds"] <= 25 * 3600, name
+
+
+def test_the_machine_ends_at_some_time(stack: Synthesized) -> None:
+    assert 0 < stack.machine["TimeoutSeconds"] <= 48 * 3600
+
+
+def test_every_task_retries_what_the_products_list_says(stack: Synthesized) -> None:
+    for name, state in tasks(stack):
+        assert state["Retry"][0]["ErrorEquals"] == [*RETRYABLE, *LAMBDA_RETRYABLE], name
+        assert state["Retry"][0]["JitterStrategy"] == "FULL", name
+
+
+def test_every_error_name_in_the_machine_exists(stack: Synthesized) -> None:
+    """ErrorEquals compares texts: a class renamed in Python would silently never match."""
+    own = {
+        name
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and issubclass(kind, BakeryError)
+    }
+    named = {
+        error
+        for _, state in walk(stack.machine)
+        for rule in [*state.get("Retry", []), *state.get("Catch", [])]
+        for error in rule["ErrorEquals"]
+    }
+    assert named <= own | set(LAMBDA_RETRYABLE) | {"States.ALL"}
+
+
+def test_every_failure_between_plan_and_clean_up_reaches_clean_up(stack: Synthesized) -> None:
+    machine = stack.machine
+    for name, state in machine["States"].items():
+        if state["Type"] not in {"Task", "Map"} or name in {"CleanUp", "Report"}:
+            continue
+        (catch,) = state["Catch"]
+        assert catch["ErrorEquals"] == ["States.ALL"], name
+        assert catch["Next"] == "CleanUp" or machine["States"][catch["Next"]]["Next"] == "CleanUp"
+
+
+def test_a_caught_failure_keeps_the_state_that_clean_up_and_timeline_need(
+    stack: Synthesized,
+) -> None:
+    for name, state in stack.machine["States"].items():
+        for catch in state.get("Catch", []):
+            if name not in {"Plan", "Report"}:
+                assert catch["ResultPath"] in {"$.failure", "$.clean_up_failure"}, name
+
+
+def test_clean_up_cannot_be_passed_by_on_the_way_to_an_end(stack: Synthesized) -> None:
+    """Without CleanUp, only a bake that had nothing to do can end."""
+    machine = stack.machine
+    without = {**machine, "States": {**machine["States"], "CleanUp": {"Type": "Succeed"}}}
+    ends = {
+        name
+        for name in reachable(without, "LaunchBuilder")
+        if not list(successors(without["States"][name]))
+    }
+    assert ends == {"CleanUp"}
+
+
+def test_every_wait_passes_its_token(stack: Synthesized) -> None:
+    waits = [s for _, s in tasks(stack) if s["Resource"].endswith("waitForTaskToken")]
+    assert len(waits) == 8
+    for state in waits:
+        assert state["Parameters"]["Payload"]["token.$"] == "$$.Task.Token"
+
+
+def test_each_stage_leaves_its_key_and_when_it_was_entered(stack: Synthesized) -> None:
+    """The timeline and the failing stage are read from these keys."""
+    left = {
+        state["ResultPath"].removeprefix("$."): state["ResultSelector"]
+        for _, state in walk(stack.machine)
+        if state.get("ResultPath", "$").startswith("$.") and "ResultSelector" in state
+    }
+    assert set(left) == set(STAGES) - {"plan"}
+    assert all(selector["entered.$"] == "$$.State.EnteredTime" for selector in left.values())
+
+
+@pytest.mark.parametrize("index", range(16))
+def test_each_function_names_a_handler_that_exists(stack: Synthesized, index: int) -> None:
+    functions = [f["Properties"] for f in stack.of_type("AWS::Lambda::Function").values()]
+    assert len(functions) == 16
+    module, _, attribute = functions[index]["Handler"].rpartition(".")
+    assert callable(getattr(import_module(module), attribute))
+
+
+def test_one_state_is_one_task_module(stack: Synthesized) -> None:
+    """State ``StopBuilder`` calls the function of ``bakery.tasks.stop_builder``."""
+    handlers = {
+        id_: f["Properties"]["Handler"] for id_, f in stack.of_type("AWS::Lambda::Function").items()
+    }
+    for name, state in tasks(stack):
+        target = state["Parameters"].get("FunctionName", state["Resource"])
+        module = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+        assert handlers[target.strip("<>")] == f"bakery.tasks.{module}.handler"
+
+
+def test_it_is_a_standard_traced_logged_machine_without_data_in_its_log(
+    stack: Synthesized,
+) -> None:
+    machine = stack.only("AWS::StepFunctions::StateMachine")
+    assert machine["StateMachineType"] == "STANDARD"
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+    assert machine["LoggingConfiguration"]["Level"] == "ALL"
+    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+    assert flat(stack.template["Outputs"]["BakeStateMachineArn"]["Value"]).startswith("<Machine")
