@@ -40,8 +40,8 @@ def diagram(machine: dict[str, Any]) -> str:
     """A Mermaid flow chart: solid lines for a bake that goes well, dashed ones for failures."""
     states: dict[str, State] = machine["States"]
     guarded = [name for name, state in states.items() if _goes_to_clean_up(state)]
-    lines = ["flowchart TD", f"  start([{{recipe: NAME}}]) --> {machine['StartAt']}"]
-    lines += ["  subgraph bake [any failure in here goes to CleanUp]"]
+    lines = ["flowchart TD", f'  start(["{{recipe: NAME}}"]) --> {machine["StartAt"]}']
+    lines += ['  subgraph bake ["any failure in here goes to CleanUp"]']
     lines += [f"    {_node(name, states[name])}" for name in guarded]
     lines += ["  end"]
     lines += [f"  {_node(name, s)}" for name, s in states.items() if name not in guarded]
@@ -77,5 +77,5 @@ def _edges(name: str, state: State, guarded: list[str]) -> list[str]:
     if name not in guarded:
         edges += [f"{name} -.-> {catch['Next']}" for catch in state.get("Catch", [])]
     if state.get("End"):
-        edges.append(f"{name} --> done([the bake's report])")
+        edges.append(f'{name} --> done(["the report of the bake"])')
     return edges
