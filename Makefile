@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
-RECIPE ?= al2023-nginx
+RECIPE ?= web-al2023
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -35,7 +35,7 @@ help: ## Show this help
 	  /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: bake
-bake: setup ## Bake RECIPE on the local AWS and watch it (RECIPE=al2023-nginx)
+bake: setup ## Bake RECIPE on the local AWS and watch it (RECIPE=web-al2023)
 	@$(BIN)/bakery --local bake "$(RECIPE)"
 
 .PHONY: test

@@ -1,5 +1,6 @@
 """From the project's files to a cloud assembly."""
 
+import json
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +21,7 @@ def main() -> int:
 
     Prints what is wrong with recipes, documents or context, and returns 1, instead of a trace.
     """
-    app = App()
+    app = App(context=project_context())
     try:
         settings = Settings.from_context(app.node)
         recipes = load_recipes(PROJECT / settings.recipes)
@@ -32,11 +33,20 @@ def main() -> int:
     return 0
 
 
+def project_context() -> dict[str, Any]:
+    """The context of ``cdk.json``, which only the CDK's command line would read otherwise.
+
+    What is given with ``-c`` still wins.
+    """
+    content = json.loads((PROJECT / "cdk.json").read_text(encoding="utf-8"))
+    return dict(content["context"])
+
+
 def template(
     recipes: Mapping[str, Recipe], context: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The template alone, with a stand-in for the functions' code: for tests and pictures."""
-    app = App(context=context)
+    app = App(context={**project_context(), **(context or {})})
     stack = AmiBakery(
         app,
         "AmiBakery",

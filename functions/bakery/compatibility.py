@@ -56,9 +56,15 @@ def _clashes(image: Image, kind: InstanceTypeInfo) -> Iterator[str]:
             f"{image.virtualization}; choose an hvm image or an older type"
         )
     if image.root_device_type not in kind.root_device_types:
-        yield f"does not boot from {image.root_device_type} roots such as that of {image.id}"
+        yield (
+            f"does not boot from {image.root_device_type} roots such as that of {image.id}; "
+            "choose an EBS-backed image or another type"
+        )
     if kind.ena == "required" and not image.ena:
-        yield f"requires ENA networking, which image {image.id} does not declare"
+        yield (
+            f"requires ENA networking, which image {image.id} does not declare; "
+            "choose an image with ENA support or an older type"
+        )
     if (
         image.boot_mode
         and image.boot_mode != "uefi-preferred"
@@ -69,4 +75,7 @@ def _clashes(image: Image, kind: InstanceTypeInfo) -> Iterator[str]:
             f"{image.boot_mode}; choose a type that lists this boot mode"
         )
     if image.tpm and not kind.tpm:
-        yield f"has no NitroTPM, which image {image.id} needs ({image.tpm})"
+        yield (
+            f"has no NitroTPM, which image {image.id} needs ({image.tpm}); "
+            "choose a type with NitroTPM or an image without it"
+        )

@@ -18,16 +18,22 @@ class _Field:
     low: int
     high: int
     names: tuple[str, ...] = ()
-    extra: str = r"(?!)"  # what else the field accepts, as a pattern
+    alone: str = r"(?!)"  # what the field accepts besides, but never in a list, as a pattern
+    increments: bool = True
 
 
 _FIELDS = (
     _Field("minutes", 0, 59),
     _Field("hours", 0, 23),
-    _Field("day of month", 1, 31, extra=r"\?|L|LW|(?:[1-9]|[12]\d|3[01])W"),
+    _Field("day of month", 1, 31, alone=r"\?|L|LW|(?:[1-9]|[12]\d|3[01])W"),
     _Field("month", 1, 12, _MONTHS),
     _Field(
-        "day of week", 1, 7, _DAYS, extra=r"\?|L|(?:[1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(?:L|#[1-5])"
+        "day of week",
+        1,
+        7,
+        _DAYS,
+        alone=r"\?|L|(?:[1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(?:L|#[1-5])",
+        increments=False,
     ),
     _Field("year", 1970, 2199),
 )
@@ -50,6 +56,8 @@ def cron_problem(expression: str) -> str | None:
 
 
 def _field_problem(field: _Field, text: str) -> str | None:
+    if re.fullmatch(field.alone, text):
+        return None
     for item in text.split(","):
         if not _accepts(field, item):
             return f"field '{field.name}' does not accept '{item}' ({field.low}-{field.high})"
@@ -57,10 +65,8 @@ def _field_problem(field: _Field, text: str) -> str | None:
 
 
 def _accepts(field: _Field, item: str) -> bool:
-    if re.fullmatch(field.extra, item):
-        return True
     span, slash, step = item.partition("/")
-    if slash and not (step.isdigit() and int(step) > 0):
+    if slash and not (field.increments and _is_number(step) and 0 < int(step) <= field.high):
         return False
     if span == "*":
         return True
@@ -72,4 +78,8 @@ def _accepts(field: _Field, item: str) -> bool:
 def _value(field: _Field, text: str) -> int | None:
     if text in field.names:
         return field.names.index(text) + 1
-    return int(text) if text.isdigit() else None
+    return int(text) if _is_number(text) else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

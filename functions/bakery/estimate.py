@@ -4,6 +4,8 @@ Prices are a linear fit to us-east-1's on-demand list for Linux (2026): general 
 out within about 15 %. They are for comparing recipes, not for invoices.
 """
 
+import re
+
 from bakery.bake import Estimate
 from bakery.resources import InstanceTypeInfo
 
@@ -26,7 +28,7 @@ _IMAGE_MINUTES_PER_GIB = 0.1
 def usd_per_hour(kind: InstanceTypeInfo, size_gib: int) -> float:
     """A running builder of this type with this root volume."""
     compute = kind.vcpus * _USD_PER_VCPU_HOUR + kind.memory_mib / 1024 * _USD_PER_GIB_HOUR
-    if kind.name.startswith("t"):
+    if re.match(r"t\d", kind.name):  # not trn1, which is not burstable
         compute *= _BURSTABLE_SHARE
     return compute + size_gib * _VOLUME_USD_PER_GIB_MONTH / _HOURS_PER_MONTH
 

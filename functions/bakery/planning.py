@@ -36,6 +36,9 @@ _FIXED = {
     VERIFY_IDENTITY: _Fixed("Verifying the identity", 2400),
 }
 
+_SOME_IMAGE = "ami-00000000000000000"
+"""Stands for a base image that was not found, so that the name is not called wrong as well."""
+
 _BAKE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
@@ -86,7 +89,7 @@ def image_name_of(world: World) -> str:
         world.recipe.image_name,
         recipe=world.name,
         bake=world.bake,
-        base=world.base.id if world.base else "",
+        base=world.base.id if world.base else _SOME_IMAGE,
         moment=world.now,
     )
 

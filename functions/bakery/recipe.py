@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -23,12 +24,16 @@ from pydantic import (
 )
 
 from bakery.cron import cron_problem
+from bakery.documents import MAX_BYTES, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import image_name_problem, slug
 from bakery.problems import Problem
 
 MAX_RECIPE_BYTES = 200 * 1024
 """A plan travels as Step Functions state, which is limited to 256 KiB."""
+
+MAX_SCRIPT_BYTES = MAX_BYTES - 1024
+"""What the lines of a step's script may take as JSON: the rest of its document is small."""
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,46}[a-z0-9]$"
 
@@ -42,6 +47,9 @@ RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 # A text between double braces is a parameter to Systems Manager, wherever it stands in a document.
 _SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:)?[\w./-]+\s*\}\}")
+
+# What Python lists besides IANA's zones, on some machines only.
+_NO_PLACES = {"Factory", "localtime"}
 
 
 class Model(BaseModel):
@@ -203,12 +211,33 @@ class ShellStep(_Step):
             )
         return script
 
+    @field_validator("shell")
+    @classmethod
+    def _fits_a_document(cls, script: str) -> str:
+        if (size := size_of(script.split("\n"))) > MAX_SCRIPT_BYTES:
+            raise ValueError(
+                f"has {size} bytes as a document of Systems Manager, which takes "
+                f"{MAX_SCRIPT_BYTES}; move a part of it into an application archive"
+            )
+        return script
+
+
+def _text_or_texts(value: object) -> object:
+    """One problem at the parameter itself, where the union would report one for each kind."""
+    texts = value if isinstance(value, list | tuple) else (value,)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"must be a text or a list of texts, in quotes (is: {_shown(value)})")
+    return value
+
+
+ParameterValue = Annotated[str | tuple[str, ...], BeforeValidator(_text_or_texts)]
+
 
 class DocumentStep(_Step):
     """A Command document of Systems Manager: AWS's, or one of your own."""
 
     document: str = Field(description="Name of the document.", pattern=r"^[A-Za-z0-9_.:/-]{3,200}$")
-    parameters: dict[str, str | tuple[str, ...]] = Field(
+    parameters: dict[str, ParameterValue] = Field(
         default_factory=dict, description="Values of the document's parameters. Never secrets."
     )
 
@@ -283,7 +312,7 @@ class Destination(Model):
     @model_validator(mode="after")
     def _shareable(self) -> "Destination":
         shared = self.accounts or self.organizations
-        if shared and self.kms_key in (None, "alias/aws/ebs"):
+        if shared and (self.kms_key is None or self.kms_key.endswith("alias/aws/ebs")):
             raise ValueError(
                 "an image encrypted with the account's default key (aws/ebs) cannot be shared; "
                 "name a customer managed key in kms_key, or leave accounts and organizations empty"
@@ -332,12 +361,12 @@ class Schedule(Model):
     def _valid_cron(cls, cron: str) -> str:
         if problem := cron_problem(cron):
             raise ValueError(problem)
-        return cron
+        return " ".join(cron.split())
 
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, timezone: str) -> str:
-        if timezone not in zoneinfo.available_timezones():
+        if timezone not in zoneinfo.available_timezones() - _NO_PLACES:
             raise ValueError(
                 f"'{timezone}' is no IANA time zone; write one such as 'Europe/London' or 'UTC'"
             )
@@ -412,7 +441,7 @@ def parse_recipe(name: str, content: object) -> Recipe:
 
     Raises InvalidRecipeError with every problem at once, each with its path.
     """
-    problems = [] if re.match(NAME_PATTERN, name) else [_name_problem(name)]
+    problems = [] if re.fullmatch(NAME_PATTERN, name) else [_name_problem(name)]
     if not isinstance(content, Mapping):
         raise InvalidRecipeError(name, [*problems, Problem("", "is not a mapping of fields")])
     try:

@@ -28,11 +28,18 @@ class Settings(BaseModel):
             text = os.environ.get(name.upper())
             if text is None:
                 raise SettingsError(f"environment variable {name.upper()} is missing; deploy again")
-            values[name] = text if info.annotation is str else json.loads(text)
+            try:
+                values[name] = text if info.annotation is str else json.loads(text)
+            except ValueError:
+                raise SettingsError(f"environment variable {name.upper()} is no JSON") from None
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError(f"environment of the function: {error}") from None
+            wrong = "; ".join(
+                f"environment variable {str(detail['loc'][0]).upper()}: {detail['msg']}"
+                for detail in error.errors()
+            )
+            raise SettingsError(wrong) from None
 
     def to_environment(self) -> dict[str, str]:
         """The variables that ``load`` turns into these settings."""

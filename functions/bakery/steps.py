@@ -29,11 +29,16 @@ def shell_document(step: ShellStep) -> dict[str, Any]:
                 "inputs": {
                     "timeoutSeconds": str(step.timeout_seconds),
                     "onFailure": "exit",
-                    "runCommand": step.shell.splitlines(),
+                    "runCommand": _lines(step.shell),
                 },
             }
         ],
     }
+
+
+def _lines(script: str) -> list[str]:
+    # Not splitlines: it also breaks at form feeds and Unicode's separators, which are content.
+    return script.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
 def document_of(recipe: str, step: CustomizeStep) -> str:

@@ -6,7 +6,8 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,7 +31,11 @@ class ClockReading:
 
 
 class Clock:
-    """AWS seconds pass `scale` times faster than real ones; `advance` jumps ahead."""
+    """AWS seconds pass `scale` times faster than real ones; `advance` jumps ahead.
+
+    While something does real work (`busy`: a function, a script) time runs at its real pace: a slow machine
+    must not make a quick function time out, nor its work look as if it took hours.
+    """
 
     def __init__(self, scale: float = 60.0, start: datetime | None = None) -> None:
         if scale <= 0:
@@ -39,34 +44,57 @@ class Clock:
         self._lock = threading.Lock()
         self._aws = (start or datetime.now(UTC)).timestamp()
         self._monotonic = time.monotonic()
+        self._busy = 0
         self._on_jump: list[Callback] = []
+
+    @property
+    def rate(self) -> float:
+        """AWS seconds per real second at this moment."""
+        return min(1.0, self.scale) if self._busy else self.scale
 
     def timestamp(self) -> float:
         with self._lock:
-            return self._aws + (time.monotonic() - self._monotonic) * self.scale
+            return self._timestamp()
+
+    def _timestamp(self) -> float:
+        return self._aws + (time.monotonic() - self._monotonic) * self.rate
+
+    def _turn(self, change: int, jump: float = 0.0) -> None:
+        with self._lock:
+            self._aws, self._monotonic = self._timestamp() + jump, time.monotonic()
+            self._busy += change
+        for wake in list(self._on_jump):
+            wake()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Real time while real work is done."""
+        self._turn(1)
+        try:
+            yield
+        finally:
+            self._turn(-1)
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.timestamp(), UTC)
 
     def reading(self) -> ClockReading:
         with self._lock:
-            return ClockReading(self._aws, self._monotonic, self.scale)
+            return ClockReading(self._aws, self._monotonic, self.rate)
 
     def advance(self, seconds: float = 0, **units: float) -> None:
         """Jump ahead by AWS seconds (or `timedelta` units: minutes=, hours=, days=)."""
         jump = timedelta(seconds=seconds, **units).total_seconds()
         if jump < 0:
             raise ValueError("AWS time never runs backwards")
-        with self._lock:
-            self._aws += jump
-        for wake in list(self._on_jump):
-            wake()
+        self._turn(0, jump)
 
     def on_jump(self, wake: Callback) -> None:
         self._on_jump.append(wake)
 
     def real(self, aws_seconds: float) -> float:
-        return max(0.0, aws_seconds / self.scale)
+        """Real seconds at the present rate."""
+        return max(0.0, aws_seconds / self.rate)
 
     def wait(
         self,

@@ -6,6 +6,7 @@ socket pair and a JSON job; the reply is the worker's process id. Ends when its 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -60,10 +61,10 @@ def main() -> None:
     control = socket.socket(fileno=3)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Assets stay as they were synthesized; their byte code goes where the parent says.
+    sys.pycache_prefix = os.environ.pop("LOCAL_AWS_PYCACHE", None)
     preload()
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from scripts.local import worker
-
+    worker = _worker_module()
     while True:
         header, descriptors, _flags, _address = socket.recv_fds(control, 4, 1)
         if not header:
@@ -74,12 +75,22 @@ def main() -> None:
         if pid == 0:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            sys.path.remove(str(Path(__file__).resolve().parents[2]))
             worker.run(socket.socket(fileno=descriptors[0]), job)
             os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
         control.sendall(struct.pack(">I", pid))
+
+
+def _worker_module() -> Any:
+    """The worker by its file: no package of ours may be in a function's process."""
+    file = Path(__file__).with_name("worker.py")
+    spec = importlib.util.spec_from_file_location("_local_aws_worker", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

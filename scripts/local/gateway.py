@@ -40,6 +40,7 @@ class Gateway:
         self.calls = calls
         self.principals = principals
         self.authorizer = Authorizer(moto_seam.role_policies)
+        self.machine_of_token: Callable[[str], str | None] = lambda _token: None
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._server = _Server(self)
         self._thread = threading.Thread(
@@ -70,7 +71,8 @@ class Gateway:
             return Raw(403, {"Content-Type": "text/plain"}, b"The request is not signed.")
         service = moto_seam.SERVICES.get(scope["service"], scope["service"])
         host = f"{scope['service']}.{scope['region']}.amazonaws.com"
-        parsed = moto_seam.parse(service, method, f"https://{host}{path}", headers, body)
+        addressed = {**{k: v for k, v in headers.items() if k.lower() != "host"}, "Host": host}
+        parsed = moto_seam.parse(service, method, f"https://{host}{path}", addressed, body)
         call = Call(
             principal=self.principals.by_access_key(scope["key"]),
             service=service,
@@ -104,10 +106,13 @@ class Gateway:
             call.error = moto_seam.error_code(raw)
             return raw
         answer = handler(call)
-        return answer if isinstance(answer, Raw) else parsed.answer(answer)
+        if isinstance(answer, Raw):
+            call.error = call.error or moto_seam.error_code(answer)
+            return answer
+        return parsed.answer(answer)
 
     def authorize(self, call: Call) -> None:
-        arns = Arns(call.region, call.account, moto_seam.profile_role)
+        arns = Arns(call.region, call.account, moto_seam.profile_role, self.machine_of_token)
         wanted = needs(call.service, call.operation, call.parameters, arns)
         decision = self.authorizer.decide(call.principal, wanted)
         if decision is not None:
@@ -210,6 +215,3 @@ def _http(raw: Raw, *, head: bool) -> bytes:
 
 def _reason(status: int) -> str:
     return http.server.BaseHTTPRequestHandler.responses.get(status, ("",))[0]  # type: ignore[call-overload]
-
-
-Serve = Callable[[str, str, Mapping[str, str], bytes], Raw]

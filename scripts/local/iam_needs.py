@@ -16,10 +16,17 @@ ACTION = {("lambda", "Invoke"): "InvokeFunction", ("lambda", "InvokeAsync"): "In
 class Arns:
     """Builds ARNs of one account and Region."""
 
-    def __init__(self, region: str, account: str, profile_role: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        region: str,
+        account: str,
+        profile_role: Callable[[str], str | None],
+        machine_of_token: Callable[[str], str | None],
+    ) -> None:
         self.region = region
         self.account = account
         self.profile_role = profile_role
+        self.machine_of_token = machine_of_token
 
     def of(self, service: str, tail: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{tail}"
@@ -91,8 +98,15 @@ def _describe(action: str, _parameters: Parameters, _arns: Arns) -> list[Need]:
 
 
 def _ssm_resources(parameters: Parameters, arns: Arns) -> list[str]:
-    name = str(parameters.get("Name") or "")
-    return [arns.of("ssm", f"parameter/{name.lstrip('/')}")] if name else []
+    named = [str(n) for n in _ids(parameters, "Name", "Names", "Path")]
+    return [parameter_arn(name.split(":")[0], arns) for name in named]
+
+
+def parameter_arn(name: str, arns: Arns) -> str:
+    """AWS's public parameters belong to no account."""
+    if name.startswith("/aws/"):
+        return f"arn:aws:ssm:{arns.region}::parameter{name}"
+    return arns.of("ssm", f"parameter/{name.lstrip('/')}")
 
 
 def _ssm_document(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
@@ -147,8 +161,10 @@ def _copy_image(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
     return [(action, arns.image("*")), *_tag_needs(parameters, arns)]
 
 
-def _send_task(action: str, _parameters: Parameters, _arns: Arns) -> list[Need]:
-    return [(action, "*")]
+def _send_task(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
+    """The right is one on the state machine that gave the token."""
+    machine = arns.machine_of_token(str(parameters.get("taskToken")))
+    return [(action, machine)] if machine else []
 
 
 def _states_resources(parameters: Parameters, _arns: Arns) -> list[str]:

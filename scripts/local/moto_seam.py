@@ -33,6 +33,10 @@ _LOCKS: dict[str, threading.RLock] = {}
 _STUBBER = BotocoreStubber()
 
 
+class _Refused(ServiceException):
+    """moto derives the service's model from where an exception's class lives: ours must not live in moto."""
+
+
 class Parsed:
     """A request as the service understands it, and the way back to an answer in the same protocol."""
 
@@ -50,7 +54,7 @@ class Parsed:
         return self._serialize(None if result is None else dict(result))
 
     def refuse(self, error: AwsError) -> Raw:
-        raw = self._serialize(ServiceException(error.code, error.message))
+        raw = self._serialize(_Refused(error.code, error.message))
         headers = {**raw.headers, "x-amzn-errortype": error.code}
         return Raw(error.status, headers, raw.body)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moto.stepfunctions.parser.asl.component import eval_component
+from moto.stepfunctions.parser.asl.component.common.error_name import custom_error_name
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import EvalTimeoutError
 from moto.stepfunctions.parser.asl.component.program import program
@@ -41,6 +42,7 @@ class Tokens:
     """Every task token that was handed out, and whether somebody still waits for it."""
 
     endpoints: dict[str, Any] = field(default_factory=dict)
+    machines: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -62,6 +64,7 @@ class Engine:
         self._patch_time()
         self._patch_waits()
         self._patch_tasks()
+        self._allow_reserved_names()
         self._patch_end()
         self._cache_definitions()
 
@@ -146,6 +149,14 @@ class Engine:
 
     # Tasks
 
+    def _allow_reserved_names(self) -> None:
+        """A Fail state or a token may well end with a `States.` error; moto's own check would raise instead."""
+
+        def keep(name: Any, error_name: str | None) -> None:
+            name.error_name = error_name
+
+        self._patches.set(custom_error_name.CustomErrorName, "__init__", keep)
+
     def _patch_tasks(self) -> None:
         self._patches.set(execute_state.ExecutionState, "_evaluate_with_timeout", self._task())
         self._patches.set(program.Program, "eval", self._program())
@@ -159,6 +170,14 @@ class Engine:
 
         self._patches.set(callback.CallbackPoolManager, "add", add)
         self._patches.set(states, "long_uid", task_token)
+        original_token = states.ContextObject.update_task_token
+
+        def update_task_token(context: Any) -> Any:
+            token = original_token(context)
+            self.tokens.machines[token] = context.context_object_data["StateMachine"]["Id"]
+            return token
+
+        self._patches.set(states.ContextObject, "update_task_token", update_task_token)
 
         def client_for(region: str, service: str, state_credentials: Any = None) -> Any:
             role = state_credentials.role_arn if state_credentials else ""

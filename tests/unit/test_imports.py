@@ -54,6 +54,14 @@ RULES = (
         ours=("bakery", "infra.asset", "infra.loading", "scripts"),
         third_party=("aws_croniter", "jsonschema", "pydantic", "rich", "typer"),
     ),
+    # Draws the machine from the synthesized template, hence needs a synthesis.
+    Rule(
+        "scripts.generate",
+        ours=("bakery", "infra.loading", "infra.synthesize", "scripts.generate"),
+        third_party=("pydantic",),
+    ),
+    # The command line's own questions to the account: the stack's output, logs, executions.
+    Rule("scripts.bakery_cli.aws", ("bakery", "scripts.bakery_cli"), third_party=_SDK),
     Rule(
         "scripts.local",
         ours=("bakery", "infra", "scripts.local"),
@@ -128,6 +136,7 @@ def test_a_module_imports_only_what_its_place_allows(module: str, path: Path) ->
         ("scripts.bakery_cli.main", "boto3"),
         ("scripts.bakery_cli.main", "moto"),
         ("scripts.bakery_cli.main", "aws_cdk"),
+        ("scripts.bakery_cli.main", "botocore.config"),
         ("scripts.local.runner", "scripts.bakery_cli"),
     ],
 )

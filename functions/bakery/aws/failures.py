@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.exceptions import (
+    ConnectionError as NoConnectionError,
+)
 
 from bakery.errors import (
     AccessDeniedError,
@@ -54,13 +62,17 @@ def translated(call: str, subject: str = "") -> Iterator[None]:
     Classes follow ``aws-facts`` section G: throttling and server errors are retryable, all else
     is final.
     """
+    what = f"{call} {subject}".strip()
     try:
         yield
     except ClientError as error:
-        raise _from_client_error(error, f"{call} {subject}".strip()) from error
+        raise _from_client_error(error, what) from error
+    except (NoConnectionError, HTTPClientError, IncompleteReadError) as error:
+        # AWS may or may not have acted, which every task tolerates.
+        raise ServiceUnavailableError(f"{what}: no answer from AWS: {error}") from error
     except BotoCoreError as error:
-        # No answer arrived: AWS may or may not have acted, which every task tolerates.
-        raise ServiceUnavailableError(f"{call} {subject}: no answer from AWS: {error}") from error
+        # The SDK has not asked at all, e.g. because a parameter has the wrong shape.
+        raise AwsCallFailedError(f"{what} failed before it was sent: {error}") from error
 
 
 def _from_client_error(error: ClientError, call: str) -> BakeryError:

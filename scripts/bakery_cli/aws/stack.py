@@ -1,0 +1,202 @@
+"""The deployed stack: start bakes, watch them, ask for plans."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import boto3  # noqa: TID251 - see scripts.bakery_cli.aws
+from botocore import exceptions  # noqa: TID251
+from botocore.config import Config  # noqa: TID251
+
+from bakery.bake import Plan
+from bakery.naming import pointer
+from scripts.bakery_cli.aws.failures import explained
+from scripts.bakery_cli.errors import FAILED, CommandError
+from scripts.bakery_cli.history import Event, message_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+STACK = "AmiBakery"
+
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60
+)
+_PAGE = 100
+_PARAMETERS_PER_CALL = 10
+
+
+class _Lambda(Protocol):
+    """What is used of the Lambda client."""
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, Any]: ...  # noqa: N803
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What Step Functions says about an execution."""
+
+    arn: str
+    name: str
+    status: str
+    started: datetime
+    recipe: str
+    output: dict[str, Any]
+    error: str
+    cause: str
+
+
+class PlanRefusedError(CommandError):
+    """Plan says that there is nothing that could be baked."""
+
+    def __init__(self, error: str, cause: str) -> None:
+        self.error = error
+        self.cause = cause
+        super().__init__(f"{error}: {cause}", code=FAILED)
+
+
+class Stack:
+    """The bakery's stack in one account and Region."""
+
+    def __init__(
+        self, *, region: str | None = None, profile: str | None = None, endpoint: str | None = None
+    ) -> None:
+        with explained(region or ""):
+            session = boto3.Session(profile_name=profile, region_name=region)
+            self.region = session.region_name or ""
+            self._session, self._endpoint = session, endpoint
+            cloudformation: CloudFormationClient = self._client("cloudformation")
+            self._states: SFNClient = self._client("stepfunctions")
+            self._ssm: SSMClient = self._client("ssm")
+            self._lambda = cast("_Lambda", self._client("lambda"))
+            outputs = _outputs(cloudformation, self.region)
+        self.machine = outputs["BakeStateMachineArn"]
+        self.command_log = outputs.get("CommandLogGroup", "")
+        self._plan_function = outputs["PlanFunctionName"]
+
+    def _client(self, service: Any) -> Any:
+        return self._session.client(service, endpoint_url=self._endpoint, config=_CONFIG)
+
+    def start(self, recipe: str, *, name: str, force: bool) -> str:
+        """Start a bake; its execution's ARN."""
+        wanted = {"recipe": recipe, **({"force": True} if force else {})}
+        try:
+            with explained(self.region):
+                return self._states.start_execution(
+                    stateMachineArn=self.machine, name=name, input=json.dumps(wanted)
+                )["executionArn"]
+        except CommandError as error:
+            if "ExecutionAlreadyExists" in error.message:
+                raise CommandError(
+                    f"There is an execution named '{name}' already.",
+                    f"See it with `bakery follow {name}`, or choose another --execution-name.",
+                ) from error
+            if "InvalidName" in error.message:
+                raise CommandError(
+                    f"'{name}' cannot name an execution.",
+                    "Use at most 80 letters, digits, '-' and '_'.",
+                ) from error
+            raise
+
+    def execution_arn(self, text: str) -> str:
+        """The ARN of an execution that a person calls by name or ARN."""
+        if text.startswith("arn:"):
+            return text
+        return f"{self.machine.replace(':stateMachine:', ':execution:')}:{text}"
+
+    def execution(self, arn: str) -> Execution:
+        """What became of an execution so far."""
+        try:
+            with explained(self.region):
+                found = self._states.describe_execution(executionArn=arn)
+        except CommandError as error:
+            if "ExecutionDoesNotExist" in error.message or "InvalidArn" in error.message:
+                raise CommandError(
+                    f"There is no execution {arn} in this account and Region.",
+                    "Names are case-sensitive; Step Functions forgets executions after 90 days.",
+                ) from error
+            raise
+        return Execution(
+            arn=arn,
+            name=found["name"],
+            status=found["status"],
+            started=found["startDate"],
+            recipe=str(_mapping(found.get("input")).get("recipe", "")),
+            output=_mapping(found.get("output")),
+            error=found.get("error", ""),
+            cause=message_of(found.get("cause", "")),
+        )
+
+    def events_after(self, arn: str, last: int) -> list[Event]:
+        """The events of an execution after event ``last``, oldest first.
+
+        Reads backwards from the newest event, so a look costs as much as there is news.
+        """
+        pages = self._states.get_paginator("get_execution_history").paginate(
+            executionArn=arn, reverseOrder=True, PaginationConfig={"PageSize": _PAGE}
+        )
+        found: list[Event] = []
+        with explained(self.region):
+            for page in pages:
+                fresh = [event for event in page["events"] if event["id"] > last]
+                found += cast("list[Event]", fresh)
+                if len(fresh) < len(page["events"]):
+                    break
+        return found[::-1]
+
+    def plan(self, recipe: str, *, force: bool) -> Plan:
+        """What a bake would do; raises PlanRefusedError with the reasons when it would fail."""
+        wanted = {"recipe": recipe, **({"force": True} if force else {})}
+        request = {"bake": "plan-preview", "input": wanted, "preview": True}
+        with explained(self.region):
+            answer = self._lambda.invoke(
+                FunctionName=self._plan_function, Payload=json.dumps(request).encode()
+            )
+            payload = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            raise PlanRefusedError(payload.get("errorType", ""), payload.get("errorMessage", ""))
+        return Plan.model_validate(payload)
+
+    def current_images(self, recipes: Sequence[str]) -> dict[str, str]:
+        """The current image of each recipe that has one."""
+        names = {pointer(recipe): recipe for recipe in recipes}
+        found: dict[str, str] = {}
+        listed = list(names)
+        with explained(self.region):
+            for start in range(0, len(listed), _PARAMETERS_PER_CALL):
+                part = listed[start : start + _PARAMETERS_PER_CALL]
+                for parameter in self._ssm.get_parameters(Names=part)["Parameters"]:
+                    found[names[parameter["Name"]]] = parameter["Value"]
+        return found
+
+
+def _outputs(cloudformation: "CloudFormationClient", region: str) -> dict[str, str]:
+    missing = CommandError(
+        f"There is no stack {STACK} in {region} of this account.",
+        "Deploy it (`make deploy`), or say another --region or --profile.",
+    )
+    try:
+        stacks = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
+    except exceptions.ClientError as error:
+        if "does not exist" in error.response["Error"]["Message"]:
+            raise missing from error
+        raise
+    outputs = {o["OutputKey"]: o["OutputValue"] for o in stacks[0].get("Outputs", [])}
+    if not {"BakeStateMachineArn", "PlanFunctionName"} <= outputs.keys():
+        raise CommandError(
+            f"The stack {STACK} in {region} is {stacks[0]['StackStatus']} and not usable.",
+            "Finish its deployment (`make deploy`).",
+        )
+    return outputs
+
+
+def _mapping(text: str | None) -> dict[str, Any]:
+    try:
+        content = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,83 @@
+"""``bakery bake`` and ``bakery follow``."""
+
+import secrets
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from scripts.bakery_cli import summary
+from scripts.bakery_cli.errors import FAILED, INTERRUPTED, CommandError
+from scripts.bakery_cli.follow import View, follow
+from scripts.bakery_cli.live import LiveView
+from scripts.bakery_cli.plain import PlainView
+from scripts.bakery_cli.screen import can_animate, line
+from scripts.bakery_cli.target import Target
+
+
+def execution_name(recipe: str, moment: datetime) -> str:
+    """A name that tells people what and when, and differs for two that start together."""
+    return f"{recipe[:48]}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def bake(
+    screen: Console, target: Target, recipe: str, *, force: bool, detach: bool, name: str | None
+) -> int:
+    """Start a bake and, unless told to leave it, watch it to its end; the exit code."""
+    if code := bake_bases(screen, target, recipe):
+        return code
+    return _bake_one(screen, target, recipe, force=force, detach=detach, name=name)
+
+
+def bake_bases(screen: Console, target: Target, recipe: str) -> int:
+    """Bake what the recipe builds on where that cannot be there yet; the exit code."""
+    for base in target.bases_to_bake(recipe):
+        line(screen, f"{recipe} builds on {base}, which has no image here yet: baking that first")
+        if code := _bake_one(screen, target, base, force=False, detach=False, name=None):
+            return code
+        line(screen)
+    return 0
+
+
+def _bake_one(
+    screen: Console, target: Target, recipe: str, *, force: bool, detach: bool, name: str | None
+) -> int:
+    chosen = name or execution_name(recipe, datetime.now(UTC))
+    arn = target.stack.start(recipe, name=chosen, force=force)
+    line(screen, f"Baking {recipe} in {target.stack.region}, execution {chosen}", style="bold")
+    if detach:
+        line(screen, arn)
+        line(screen, f"Watch it with: bakery follow {chosen}")
+        return 0
+    return watch(screen, target, arn)
+
+
+def watch(screen: Console, target: Target, arn: str) -> int:
+    """Show an execution to its end and how it ended; the exit code."""
+    view: View = LiveView(screen) if can_animate(screen) else PlainView(screen)
+    try:
+        followed, execution = follow(
+            target.stack, arn, view, now=target.now, poll_seconds=target.poll_seconds
+        )
+    except KeyboardInterrupt:
+        return _interrupted(screen, target, arn)
+    except CommandError as error:
+        if target.outlives_command:
+            remedy = f"The bake goes on; come back with: bakery follow {arn}"
+            error.remedy = f"{error.remedy}\n{remedy}".strip()
+        raise
+    rows = summary.rows_of(execution, followed.stages)
+    log = target.stack.command_log
+    well = summary.show(screen, execution, followed.tracker, rows, command_log=log)
+    return 0 if well else FAILED
+
+
+def _interrupted(screen: Console, target: Target, arn: str) -> int:
+    line(screen)
+    if target.outlives_command:
+        line(screen, "Stopped watching. The bake goes on:", style="bold")
+        line(screen, f"  {arn}")
+        line(screen, f"Come back to it: bakery follow {arn.rpartition(':')[2]}")
+        line(screen, f"Stop it:         aws stepfunctions stop-execution --execution-arn {arn}")
+    else:
+        line(screen, "Stopped, and the local AWS with it: the bake is gone.", style="bold")
+    return INTERRUPTED

@@ -1,0 +1,104 @@
+"""``bakery check``: everything that can be found wrong without AWS."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from bakery import steps
+from bakery.documents import parameter_problems, problems_of
+from bakery.naming import DOCUMENT_PREFIX, fixed_document
+from bakery.recipe import DocumentStep, Recipe, ShellStep
+from infra.loading import (
+    FileProblem,
+    RecipesError,
+    document_problems,
+    load_document,
+    load_recipes,
+    recipe_files,
+)
+from scripts.bakery_cli.errors import FAILED, CommandError
+from scripts.bakery_cli.screen import line
+from scripts.bakery_cli.words import count
+
+
+def check(screen: Console, names: Sequence[str], *, recipes: Path, documents: Path) -> int:
+    """Print every problem of the recipes (default: all) and of all documents; the exit code."""
+    known_names(names, recipes)
+    problems = [
+        problem
+        for problem in find(recipes, documents)
+        if not names or problem.file.stem in names or problem.file.parent == documents
+    ]
+    for problem in problems:
+        line(screen, _shown(problem))
+    if problems:
+        line(screen)
+        line(screen, f"{count(len(problems), 'problem')}.", style="bold red")
+        return FAILED
+    what = ", ".join(names) or count(len(recipe_files(recipes)), "recipe")
+    number = len(list(documents.glob("*.yaml")))
+    line(screen, f"No problem in {what} and {count(number, 'document')}.", style="bold green")
+    return 0
+
+
+def known_names(names: Sequence[str], folder: Path) -> None:
+    """Raise CommandError, with the names that exist, if one does not."""
+    known = [path.stem for path in recipe_files(folder)]
+    for name in names:
+        if name not in known:
+            raise CommandError(
+                f"There is no recipe '{name}' in {folder}.",
+                f"Recipes here: {', '.join(known) or 'none'}.",
+                code=FAILED,
+            )
+
+
+def find(recipes: Path, documents: Path) -> list[FileProblem]:
+    """Every problem of recipes and documents, in the order of files and lines."""
+    found = [
+        problem for path in sorted(documents.glob("*.yaml")) for problem in document_problems(path)
+    ]
+    try:
+        loaded = load_recipes(recipes)
+    except RecipesError as error:
+        return sorted([*found, *error.problems])
+    sound = {
+        fixed_document(path.stem): load_document(path)
+        for path in documents.glob("*.yaml")
+        if not document_problems(path)
+    }
+    for name, recipe in loaded.items():
+        found += _step_problems(recipes / f"{name}.yaml", recipe, sound)
+    return sorted(found)
+
+
+def _step_problems(
+    file: Path, recipe: Recipe, documents: Mapping[str, Mapping[str, Any]]
+) -> Iterator[FileProblem]:
+    """What Systems Manager would refuse of the documents that the steps become or name."""
+    for index, step in enumerate(recipe.customize):
+        path = f"customize[{index}]"
+        if isinstance(step, ShellStep):
+            for text in problems_of(steps.shell_document(step)):
+                yield FileProblem(file, 0, f"{path}.shell", text)
+            continue
+        name = steps.document_of(file.stem, step)
+        if name in documents:
+            given = steps.parameters_of(step, bake="check", region="us-east-1")
+            values = {key: list(value) for key, value in given.items()}
+            for text in parameter_problems(documents[name], values):
+                yield FileProblem(file, 0, f"{path}.parameters", text)
+        elif isinstance(step, DocumentStep) and name.startswith(f"{DOCUMENT_PREFIX}-"):
+            here = ", ".join(sorted(documents))
+            yield FileProblem(
+                file, 0, f"{path}.document", f"there is no document '{name}'; here are: {here}"
+            )
+
+
+def _shown(problem: FileProblem) -> Text:
+    where = f"{problem.file}:{problem.line}" if problem.line else str(problem.file)
+    path = f"{problem.path}: " if problem.path else ""
+    return Text.assemble((where, "bold"), ": ", (path, "cyan"), problem.message)

@@ -1,0 +1,200 @@
+"""The command line ``bakery``."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bakery import VERSION
+from infra.loading import FilesError, recipe_files
+from scripts.bakery_cli import bake as bakes
+from scripts.bakery_cli import check as checks
+from scripts.bakery_cli import listing
+from scripts.bakery_cli import plan as plans
+from scripts.bakery_cli.arguments import hoisted
+from scripts.bakery_cli.aws.stack import PlanRefusedError, Stack
+from scripts.bakery_cli.errors import FAILED, INTERRUPTED, UNUSABLE, CommandError
+from scripts.bakery_cli.screen import complain, console, line
+from scripts.bakery_cli.target import Options, connect
+
+DOCUMENTS = Path("documents")
+
+app = typer.Typer(
+    name="bakery",
+    help="Golden images that bake themselves: bake, watch, check and plan them.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe.")]
+Force = Annotated[bool, typer.Option("--force", help="Bake even if nothing has changed.")]
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    local: Annotated[bool, typer.Option("--local", help="Use the local AWS: no account.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="With --local: run scripts for real (Linux, root).")
+    ] = False,
+    region: Annotated[str | None, typer.Option(help="AWS Region of the stack.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Profile of your AWS configuration.")] = None,
+    recipes: Annotated[Path, typer.Option(help="Folder with the recipes.")] = Path("recipes"),
+    debug: Annotated[bool, typer.Option("--debug", help="Show traces of errors.")] = False,
+) -> None:
+    """Options that stand before or after the command."""
+    if sandbox and not local:
+        raise CommandError(
+            "--sandbox runs scripts on the local AWS only.", "Say --local --sandbox."
+        )
+    if local and profile:
+        raise CommandError("--local uses no account, so no --profile.", "Leave one of them out.")
+    context.obj = Options(local, sandbox, region, profile, recipes, debug)
+
+
+@app.command()
+def bake(
+    context: typer.Context,
+    name: Name,
+    force: Force = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start it and return.")] = False,
+    execution_name: Annotated[
+        str | None, typer.Option(help="Name of the execution; default: recipe and time.")
+    ] = None,
+) -> None:
+    """Bake an image of recipe NAME and watch it."""
+    chosen: Options = context.obj
+    if chosen.local and detach:
+        raise CommandError(
+            "The local AWS ends with this command, so a bake cannot be left to it.",
+            "Leave out --detach or --local.",
+        )
+    if chosen.local:
+        checks.known_names([name], chosen.recipes)
+    screen = console()
+    with connect(chosen, lambda text: line(screen, text)) as target:
+        code = bakes.bake(screen, target, name, force=force, detach=detach, name=execution_name)
+    raise typer.Exit(code)
+
+
+@app.command()
+def follow(
+    context: typer.Context,
+    execution: Annotated[str, typer.Argument(metavar="EXECUTION", help="Its name or ARN.")],
+) -> None:
+    """Watch a bake that is under way, or see how one ended."""
+    chosen: Options = context.obj
+    if chosen.local:
+        raise CommandError(
+            "The local AWS ends with the command that began it: there is nothing to follow.",
+            "`bakery --local bake NAME` shows a bake as it goes.",
+        )
+    screen = console()
+    with connect(chosen, lambda text: line(screen, text)) as target:
+        arn = target.stack.execution_arn(execution)
+        found = target.stack.execution(arn)
+        line(screen, f"Bake of {found.recipe}, execution {found.name}", style="bold")
+        code = bakes.watch(screen, target, arn)
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)
+    ] = None,
+) -> None:
+    """Check recipes (default: all) and documents, without AWS: every problem at once."""
+    chosen: Options = context.obj
+    raise typer.Exit(
+        checks.check(console(), names or [], recipes=chosen.recipes, documents=DOCUMENTS)
+    )
+
+
+@app.command()
+def plan(context: typer.Context, name: Name, force: Force = False) -> None:
+    """Show what a bake of NAME would do, in order, and why; nothing is created."""
+    chosen: Options = context.obj
+    if chosen.local:
+        checks.known_names([name], chosen.recipes)
+    screen = console()
+    with connect(chosen, lambda text: line(screen, text)) as target:
+        if code := bakes.bake_bases(screen, target, name):
+            raise typer.Exit(code)
+        line(screen)
+        try:
+            plans.show(screen, target.stack.plan(name, force=force))
+        except PlanRefusedError as error:
+            raise typer.Exit(plans.show_refusal(screen, name, error)) from error
+
+
+@app.command()
+def recipes(context: typer.Context) -> None:
+    """List the recipes, when they bake, and their current images."""
+    chosen: Options = context.obj
+    current, why_not = None, "The local AWS starts without images."
+    if not chosen.local:
+        try:
+            stack = Stack(region=chosen.region, profile=chosen.profile)
+            names = [path.stem for path in recipe_files(chosen.recipes)]
+            current, why_not = stack.current_images(names), f"Images of Region {stack.region}."
+        except CommandError as error:
+            why_not = f"Current images are not known: {error}"
+    listing.show(console(), chosen.recipes, current, why_not)
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    line(console(), VERSION)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; no error leaves as a trace unless --debug asks."""
+    arguments = hoisted(list(sys.argv[1:] if argv is None else argv))
+    try:
+        return _run(arguments)
+    except typer.TyperException as error:
+        complain(
+            CommandError(
+                error.format_message(), "See `bakery --help`, or `bakery COMMAND --help`."
+            )
+        )
+        return UNUSABLE
+    except CommandError as error:
+        complain(error)
+        return error.code
+    except FilesError as error:
+        for problem in error.problems:
+            complain(CommandError(str(problem)))
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        what = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+        complain(CommandError(f"Unexpected: {what}", "Say --debug to see where it comes from."))
+        return UNUSABLE
+
+
+def _run(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments or ["--help"], prog_name="bakery", standalone_mode=False)
+    except typer.Abort:
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""``bakery plan``: what a bake would do, from the same function that decides it."""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from bakery.bake import Command, Plan
+from bakery.estimate import monthly_storage
+from bakery.naming import pointer
+from scripts.bakery_cli.aws.stack import PlanRefusedError
+from scripts.bakery_cli.errors import FAILED
+from scripts.bakery_cli.screen import line
+from scripts.bakery_cli.stages import step_name
+from scripts.bakery_cli.summary import explanation
+from scripts.bakery_cli.words import count, duration, usd
+
+_LABEL = 17
+
+
+def show_refusal(screen: Console, recipe: str, error: PlanRefusedError) -> int:
+    """Why there is nothing that could be baked; the exit code."""
+    line(
+        screen, f"A bake of {recipe} would fail in Plan; nothing would be created", style="bold red"
+    )
+    line(screen)
+    line(screen, error.error, style="bold")
+    for text in error.cause.splitlines():
+        line(screen, f"  {text}")
+    if meaning := explanation(error.error):
+        line(screen)
+        line(screen, meaning)
+    return FAILED
+
+
+def show(screen: Console, plan: Plan) -> None:
+    """Print the plan, in the order in which it would be done."""
+    if plan.bake_needed:
+        line(screen, f"A bake of {plan.recipe} would make an image: {plan.reason}", style="bold")
+    else:
+        line(screen, f"A bake of {plan.recipe} would do nothing: {plan.reason}", style="bold")
+        line(screen, f"With --force it would do this (bakery plan {plan.recipe} --force):")
+    line(screen)
+    for number, (title, what) in enumerate(_stages(plan), start=1):
+        line(screen, Text.assemble((f"{number:>3}. {title:<{_LABEL}}", "bold"), what))
+        if title == "Customize":
+            for index, command in enumerate(plan.customize, start=1):
+                line(screen, f"{'':<{_LABEL + 5}}{index}. {_step(command)}")
+    line(screen)
+    for label, value in _facts(plan):
+        line(screen, Text.assemble((f"{label:<{_LABEL + 5}}", "bold"), value))
+
+
+def _stages(plan: Plan) -> Iterator[tuple[str, str]]:
+    launch, base = plan.launch, plan.base_image
+    subnets = ", ".join(f"{subnet.id} ({subnet.zone})" for subnet in launch.subnets)
+    yield (
+        "Launch builder",
+        f"{', else '.join(launch.instance_types)}; from {base.id}; "
+        f"{launch.size_gib} GiB gp3, {launch.iops} iops, {launch.throughput} MiB/s",
+    )
+    yield "", f"in {subnets}"
+    yield "Wait for agent", "until Systems Manager knows the builder, at most 10 minutes"
+    yield "Prepare", _document(plan.prepare)
+    yield "Customize", count(len(plan.customize), "step")
+    yield "Remove identity", _document(plan.remove_identity)
+    yield "Generalize", _document(plan.generalize)
+    yield "Verify identity", _document(plan.verify_identity)
+    yield "Stop builder", "and wait for the stop"
+    yield "Create image", plan.image_name
+    yield "Publish pointer", pointer(plan.recipe)
+    yield "Clean up", "terminate the builder"
+
+
+def _document(command: Command) -> str:
+    given = {name: values for name, values in command.parameters.items() if name != "Bake"}
+    shown = "".join(f", {name} {' '.join(values)}" for name, values in given.items())
+    return f"{command.document} version {command.version}{shown}"
+
+
+def _step(command: Command) -> str:
+    limit = duration(command.timeout_seconds)
+    return (
+        f"{step_name(command.label)}: {command.document} version {command.version}, within {limit}"
+    )
+
+
+def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    base, storage = plan.base_image, monthly_storage(plan.launch.size_gib)
+    yield "Base image", f"{base.id} ({base.name}), {base.architecture}, {base.size_gib} GiB"
+    yield "Current image", f"{plan.current.image or 'none'} {plan.current.name}".strip()
+    yield "What changed", plan.reason
+    yield "Image name", plan.image_name
+    yield "Time", f"about {plan.estimate.minutes:.0f} min"
+    yield (
+        "Cost",
+        f"about {usd(plan.estimate.usd)} for the bake, at most {usd(storage)} a month to keep",
+    )

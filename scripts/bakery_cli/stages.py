@@ -1,0 +1,130 @@
+"""What a person calls the stages of a bake, and what each of them did in a few words."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as the machine and as a person call it."""
+
+    key: str
+    """Where its result is in the execution's state."""
+    state: str
+    """Its state in the machine."""
+    title: str
+
+
+STAGES = (
+    Stage("plan", "Plan", "Plan"),
+    Stage("launch", "LaunchBuilder", "Launch builder"),
+    Stage("await_managed", "AwaitManaged", "Wait for agent"),
+    Stage("prepare", "Prepare", "Prepare"),
+    Stage("customize", "Customize", "Customize"),
+    Stage("remove_identity", "RemoveIdentity", "Remove identity"),
+    Stage("generalize", "Generalize", "Generalize"),
+    Stage("verify_identity", "VerifyIdentity", "Verify identity"),
+    Stage("stop", "StopBuilder", "Stop builder"),
+    Stage("create_image", "CreateImage", "Create image"),
+    Stage("publish", "PublishPointer", "Publish pointer"),
+    Stage("keep_previous", "KeepPrevious", "Keep previous"),
+    Stage("clean_up", "CleanUp", "Clean up"),
+)
+BY_STATE: Mapping[str, Stage] = {stage.state: stage for stage in STAGES}
+BY_KEY: Mapping[str, Stage] = {stage.key: stage for stage in STAGES}
+
+RUN_STEP = "RunStep"
+"""The state that runs one step of the recipe, inside Customize."""
+
+State = Mapping[str, Any]
+
+
+def detail(stage: Stage, state: State) -> str:
+    """What the stage did, from the state of the execution after it."""
+    describe = _DETAILS.get(stage.key)
+    if describe is None:
+        return _document(stage.key, state)
+    try:
+        return describe(state)
+    except (KeyError, TypeError):
+        return ""  # a machine of another release says other things
+
+
+def step_name(label: str) -> str:
+    """The recipe's name for a step, from the label that Plan gave its command."""
+    return label.removeprefix("Step '").removesuffix("'")
+
+
+def _plan(state: State) -> str:
+    plan = state["plan"]
+    if not plan["bake_needed"]:
+        return str(plan["reason"])
+    base = plan["base_image"]
+    return f"{plan['reason']}; base {base['id']} ({base['name']})"
+
+
+def _launch(state: State) -> str:
+    launch = state["launch"]
+    return f"{launch['instance_id']}, {launch['instance_type']}"
+
+
+def _await_managed(state: State) -> str:
+    managed = state["await_managed"]
+    return f"{managed['platform']} {managed['platform_version']}, agent {managed['agent_version']}"
+
+
+def _prepare(state: State) -> str:
+    lock = state["plan"]["prepare"].get("parameters", {}).get("LockRelease")
+    locked = f", locked to release {lock[0]}" if lock else ""
+    return f"{_document('prepare', state)}{locked}"
+
+
+def _customize(state: State) -> str:
+    count = len(state["plan"]["customize"])
+    return f"{count} step{'' if count == 1 else 's'} done"
+
+
+def _document(key: str, state: State) -> str:
+    command = state.get("plan", {}).get(key)
+    return f"{command['document']} version {command['version']}" if command else ""
+
+
+def _stop(state: State) -> str:
+    return f"{state['launch']['instance_id']} is stopped"
+
+
+def _create_image(state: State) -> str:
+    return f"{state['create_image']['image_id']} ({state['plan']['image_name']})"
+
+
+def _publish(state: State) -> str:
+    return f"{state['publish']['parameter']} is now {state['create_image']['image_id']}"
+
+
+def _keep_previous(state: State) -> str:
+    return f"{state['keep_previous']['previous'] or 'there was none'}"
+
+
+def _clean_up(state: State) -> str:
+    result = state["clean_up"]["result"]
+    parts = [
+        f"removed {', '.join(result['removed'])}" if result["removed"] else "nothing to remove"
+    ]
+    if result["left"]:
+        parts.append(f"COULD NOT REMOVE {', '.join(result['left'])}")
+    return "; ".join(parts)
+
+
+_DETAILS: Mapping[str, Callable[[State], str]] = {
+    "plan": _plan,
+    "launch": _launch,
+    "await_managed": _await_managed,
+    "prepare": _prepare,
+    "customize": _customize,
+    "stop": _stop,
+    "create_image": _create_image,
+    "publish": _publish,
+    "keep_previous": _keep_previous,
+    "clean_up": _clean_up,
+}

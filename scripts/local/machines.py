@@ -1,0 +1,91 @@
+"""Which host runs the commands of an instance: by default one that checks scripts without running them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from scripts.local.hosts import CheckedHost
+from scripts.local.runner import Host, Ran
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is known of an instance when its host is asked for."""
+
+    instance_id: str
+    image_id: str
+    system: Mapping[str, Any]
+
+
+class Machines(Protocol):
+    """`LocalAws.start(machines=...)`: gives each instance its host, and takes leave of it."""
+
+    def host(self, machine: Machine) -> Host: ...
+
+    def gone(self, instance_id: str) -> None:
+        """The instance was terminated."""
+
+
+class CheckOnly:
+    """Scripts are checked, not run."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, CheckedHost] = {}
+
+    def host(self, machine: Machine) -> Host:
+        return self._hosts.setdefault(machine.instance_id, CheckedHost(machine.instance_id))
+
+    def gone(self, instance_id: str) -> None:
+        self._hosts.pop(instance_id, None)
+
+
+class Intercepted:
+    """A host whose scripts and reboots pass through the local AWS first."""
+
+    def __init__(
+        self,
+        host: Host,
+        intercept: Callable[[str], Ran | None],
+        reboot: Callable[[], None],
+        busy: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._host = host
+        self._intercept = intercept
+        self._reboot = reboot
+        self._busy = busy
+
+    @property
+    def instance_id(self) -> str:
+        return self._host.instance_id
+
+    @property
+    def executes(self) -> bool:
+        return self._host.executes
+
+    @property
+    def passes_parameters_by_environment(self) -> bool:
+        return self._host.passes_parameters_by_environment
+
+    def write(self, path: str, content: bytes, mode: int) -> None:
+        self._host.write(path, content, mode)
+
+    def is_directory(self, path: str) -> bool:
+        return self._host.is_directory(path)
+
+    def execute(
+        self, argv: Sequence[str], *, directory: str, environment: Mapping[str, str], timeout: float
+    ) -> Ran:
+        step = argv[-1].rstrip("/").split("/")[-2]
+        scripted = self._intercept(step)
+        if scripted is not None:
+            return scripted
+        with self._busy():
+            return self._host.execute(argv, directory=directory, environment=environment, timeout=timeout)
+
+    def reboot(self) -> None:
+        with self._busy():
+            self._host.reboot()
+        self._reboot()

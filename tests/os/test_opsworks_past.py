@@ -1,0 +1,218 @@
+"""A host that OpsWorks ran becomes one that never knew it, and its applications do not notice."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.local import opsworks_past
+from scripts.local.opsworks_past import PASTS, Past
+from scripts.local.sandbox import Sandbox
+from tests.os import applications
+from tests.os.conftest import Run
+from tests.os.trees import differences, touched
+
+pytestmark = [pytest.mark.os, pytest.mark.timeout(900)]
+
+STEPS = ("prepare-linux", "remove-opsworks-identity", "generalize-linux", "verify-identity")
+
+ALLOWED = (
+    # A user of OpsWorks with work in it: kept on purpose, and reported.
+    "home/dave(/.*)?",
+    # Times and sizes of what ran; nothing of OpsWorks in it is asserted by its own test.
+    "var/log/.*",
+    "var/lib/amazon/.*",
+    "var/lib/rpm(/.*)?",
+    "var/lib/dpkg/(status|status-old)",
+    "var/lib/systemd/(random-seed|timesync.*|catalog/.*)",
+    "var/lib/logrotate/.*",
+    "var/lib/urandom/.*",
+    "var/cache/ldconfig/aux-cache",
+    "etc/ld\\.so\\.cache",
+    # Written by OpsWorks as a whole: what is in them now is asserted by its own test.
+    "etc/hosts",
+    "etc/motd",
+    "etc/sudoers",
+    # Configuration that the applications inherit from OpsWorks.
+    "etc/monit/monitrc",
+    "etc/auto\\.master",
+    "etc/fstab",
+    "etc/ld\\.so\\.conf\\.d(/usr-local-lib\\.conf)?",
+    # Backups of useradd.
+    "etc/(passwd|group|shadow|gshadow|subuid|subgid)-",
+)
+
+
+@contextlib.contextmanager
+def baked(run: Run, family: str, past: Past | None) -> Iterator[Sandbox]:
+    """A host with the applications, and the past, after the documents and a shut-down."""
+    with Sandbox.boot(family, start=False) as host:
+        applications.install(host.root, systemd=host.family.systemd)
+        if past:
+            opsworks_past.apply(past, host.root)
+        host.start()
+        if past:
+            await_agent(host)
+        for stem in STEPS:
+            run(host, stem)
+        assert applications.serves(host)
+        assert host.sh("ps ax -o args= | grep '^opsworks-agent'").stdout == ""
+        host.stop()
+        yield host
+
+
+def await_agent(host: Sandbox) -> None:
+    """Monit starts the agent on hosts without a unit for it."""
+    deadline = time.monotonic() + 20
+    while host.sh("ps ax -o args= | grep -c '^opsworks-agent: '").stdout.strip() != "4":
+        assert time.monotonic() < deadline, "the past's agent never ran"
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def never_knew(run: Run) -> Iterator[Callable[[str], Sandbox]]:
+    """Hosts with the same applications and no past, one per family."""
+    with contextlib.ExitStack() as stack:
+        hosts: dict[str, Sandbox] = {}
+
+        def host(family: str) -> Sandbox:
+            if family not in hosts:
+                hosts[family] = stack.enter_context(baked(run, family, None))
+            return hosts[family]
+
+        yield host
+
+
+@pytest.mark.parametrize("name", PASTS)
+def test_nothing_is_left_and_nothing_else_is_lost(
+    name: str, run: Run, never_knew: Callable[[str], Sandbox]
+) -> None:
+    past = PASTS[name]
+    clean = never_knew(past.family)
+    with baked(run, past.family, past) as host:
+        found = differences(
+            host.root, host.folder / "upper", clean.root, clean.folder / "upper", ALLOWED
+        )
+        assert list(found) == []
+        assert applications.lost(host.root) == []
+        assert mentions(host) == set()
+        hosts = (host.root / "etc/hosts").read_text()
+        assert "127.0.0.1 localhost" in hosts
+        assert "ip6-localhost" in hosts
+        assert not {"10.1.2.3", "54.1.2.3", "127.0.1.1"} & set(hosts.split())
+        assert (host.root / "etc/motd").read_text() == ""
+        assert "swapfile" not in (host.root / "etc/fstab").read_text()
+        assert not (host.root / "home/dave/.ssh/authorized_keys").exists()
+        if past.chef == 11:
+            sudoers = (host.root / "etc/sudoers").read_text()
+            assert "debian ALL=(ALL) NOPASSWD:ALL" in sudoers
+            assert "carol" not in sudoers
+
+
+def mentions(host: Sandbox) -> set[str]:
+    """Files outside of logs and package databases whose text still says OpsWorks or Chef keys."""
+    skipped = ("var/log/", "var/lib/amazon/", "var/lib/dpkg/status-old", "var/lib/rpm", "srv/www/")
+    words = (b"opsworks", b"web1", b"db-master1", b"PRIVATE KEY", b"carol")
+    found = set()
+    upper = host.folder / "upper"
+    for path in touched(upper):
+        file = upper / path
+        if path.startswith(skipped) or file.is_symlink() or not file.is_file():
+            continue
+        text = file.read_bytes()
+        found |= {f"{path}: {word!r}" for word in words if word.lower() in text.lower()}
+    return found
+
+
+@pytest.mark.parametrize("name", ["ubuntu-16.04-chef-12", "amazon-linux-chef-11"])
+def test_a_second_run_changes_nothing(name: str, run: Run, boot: Callable[..., Sandbox]) -> None:
+    past = PASTS[name]
+    host = boot(past.family, start=False)
+    opsworks_past.apply(past, host.root)
+    host.start()
+    await_agent(host)
+    run(host, "prepare-linux")
+    run(host, "remove-opsworks-identity", Opsworks=f"chef-{past.chef}")
+    before = host.sh(LISTING).stdout
+
+    [again] = run(host, "remove-opsworks-identity", Opsworks=f"chef-{past.chef}")
+    assert "removed" not in again.stdout
+    assert host.sh(LISTING).stdout == before
+
+    run(host, "generalize-linux")
+    before = host.sh(LISTING).stdout
+    run(host, "generalize-linux")
+    assert host.sh(LISTING).stdout == before
+
+
+LISTING = (
+    "find / -xdev \\( -path /proc -o -path /run -o -path /tmp -o -path /var/log -o "
+    "-path /var/lib/amazon -o -path /var/lib/rpm \\) -prune -o -type f -exec sha256sum {} +"
+)
+
+
+def test_a_run_that_was_cut_short_is_finished(run: Run, boot: Callable[..., Sandbox]) -> None:
+    """Without a trace of the agent, its Chef is still known to be OpsWorks's."""
+    host = boot(start=False)
+    opsworks_past.apply(PASTS["ubuntu-16.04-chef-12"], host.root)
+    host.start()
+    host.sh("mkdir -p /var/lib/ami-bakery; echo chef-12 >/var/lib/ami-bakery/opsworks")
+    host.sh("systemctl stop monit opsworks-agent; dpkg -P opsworks-agent-ruby")
+    host.sh("rm -rf /etc/aws /opt/aws /var/lib/aws /var/log/aws /etc/init.d/opsworks-agent")
+
+    run(host, "remove-opsworks-identity")
+    assert host.sh("ls -d /opt/chef /var/chef /etc/chef").stdout == ""
+    run(host, "generalize-linux")
+    run(host, "verify-identity", Opsworks="chef-12")
+
+
+def test_what_a_recipe_keeps_is_kept_and_said(run: Run, boot: Callable[..., Sandbox]) -> None:
+    host = boot(start=False)
+    opsworks_past.apply(PASTS["ubuntu-16.04-chef-12"], host.root)
+    host.start()
+    keep = "app-secrets,chef,hosts,users"
+
+    [outcome] = run(host, "remove-opsworks-identity", Keep=keep)
+    for name in keep.split(","):
+        assert f"kept {name}" in outcome.stdout
+    assert host.sh("id carol && dpkg -s chef && ls /etc/nginx/ssl/*.key").exit_code == 0
+    assert host.sh("grep -q db-master1 /etc/hosts").exit_code == 0
+    assert host.sh("ls /var/chef").exit_code != 0
+
+
+def test_chef_of_somebody_else_is_left_alone(run: Run, boot: Callable[..., Sandbox]) -> None:
+    host = boot()
+    host.sh("mkdir -p /etc/chef /opt/chef/bin /var/chef/cookbooks; : >/opt/chef/bin/chef-client")
+    before = host.sh(LISTING).stdout
+
+    [outcome] = run(host, "remove-opsworks-identity")
+    assert "no trace of OpsWorks" in outcome.stdout
+    assert host.sh(LISTING).stdout == before
+
+
+def test_a_link_in_place_of_a_folder_is_not_followed(
+    run: Run, boot: Callable[..., Sandbox]
+) -> None:
+    host = boot()
+    host.sh("mkdir -p /etc/aws/opsworks /opt/aws /srv/volume; : >/srv/volume/keep")
+    host.sh("ln -s /srv/volume /opt/aws/opsworks")
+
+    run(host, "remove-opsworks-identity", Opsworks="chef-11")
+    assert host.sh("test -e /srv/volume/keep && ! test -L /opt/aws/opsworks").exit_code == 0
+
+
+def test_an_old_agent_gets_the_same_result(run: Run, boot: Callable[..., Sandbox]) -> None:
+    """Before 3.3.2746.0 parameters are pasted into the scripts."""
+    host = boot(start=False, new_agent=False)
+    opsworks_past.apply(PASTS["ubuntu-16.04-chef-12"], host.root)
+    host.start()
+
+    for stem in STEPS:
+        run(host, stem)
+
+
+def paths(folder: Path) -> list[str]:
+    """Names in a folder, for messages."""
+    return sorted(str(path) for path in folder.iterdir())

@@ -1,0 +1,53 @@
+"""The recipes that a deployment carries."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bakery import catalogue
+from bakery.errors import InvalidRecipeError, UnknownRecipeError
+from tests.unit.samples import content, recipe
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The file that synthesis stores beside the code."""
+    monkeypatch.setenv("LAMBDA_TASK_ROOT", str(tmp_path))
+    catalogue._deployed.cache_clear()
+    yield tmp_path / "recipes.json"
+    catalogue._deployed.cache_clear()
+
+
+def test_a_deployed_recipe_is_loaded_by_its_name(deployed: Path) -> None:
+    deployed.write_text(json.dumps({"web": content(description="café"), "db": content()}), "utf-8")
+    assert catalogue.load("web") == recipe(description="café")
+
+
+def test_an_unknown_recipe_is_answered_with_those_that_exist(deployed: Path) -> None:
+    deployed.write_text(json.dumps({"web": content(), "db": content()}))
+    with pytest.raises(UnknownRecipeError) as unknown:
+        catalogue.load("wbe")
+    assert str(unknown.value) == "There is no recipe 'wbe'. Deployed recipes: db, web."
+
+
+def test_a_deployment_without_recipes_says_so(deployed: Path) -> None:
+    deployed.write_text("{}")
+    with pytest.raises(
+        UnknownRecipeError, match="There is no recipe 'web'. No recipe is deployed."
+    ):
+        catalogue.load("web")
+
+
+def test_a_stored_recipe_that_does_not_fit_the_model_is_refused_with_its_problems(
+    deployed: Path,
+) -> None:
+    deployed.write_text(json.dumps({"web": content(speed=1)}))
+    with pytest.raises(InvalidRecipeError, match="speed"):
+        catalogue.load("web")
+
+
+def test_one_broken_recipe_does_not_stop_the_others(deployed: Path) -> None:
+    deployed.write_text(json.dumps({"web": content(), "db": None}))
+    assert catalogue.load("web").description == "web tier"

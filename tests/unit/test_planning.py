@@ -1,0 +1,458 @@
+"""The decision that Plan makes: refuse with every reason, or a whole bake."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakery import planning
+from bakery.bake import Command, Current, Plan
+from bakery.documents import parameter_problems
+from bakery.errors import InvalidRecipeError
+from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, fixed_document
+from bakery.planning import World, decide
+from bakery.problems import Problem
+from bakery.resources import Image, Subnet
+from infra.loading import load_document
+from tests.unit.samples import (
+    APPLICATION,
+    DOCUMENT,
+    GRAVITON,
+    IMAGE,
+    NITRO,
+    REBOOT,
+    SHELL,
+    XEN,
+    document,
+    documents,
+    recipe,
+    world,
+)
+
+DOCUMENTS = Path(__file__).resolve().parents[2] / "documents"
+PATCH = document("AWS-RunPatchBaseline", {"Operation": {"type": "String"}})
+PACKAGES = document("AmiBakery.web.packages")
+NEEDED = {"type": "String"}
+STEPS = documents(
+    PATCH,
+    PACKAGES,
+    document("AmiBakery-reboot-linux", {"Bake": NEEDED}),
+    document(
+        "AmiBakery-install-application",
+        dict.fromkeys(("Bake", "SourceType", "SourceInfo", "Sha256", "Directory"), NEEDED),
+    ),
+)
+
+
+def problems(looked_at: World) -> dict[str, str]:
+    with pytest.raises(InvalidRecipeError) as refused:
+        decide(looked_at, force=False)
+    return {problem.path: problem.message for problem in refused.value.problems}
+
+
+def base(**changes: Any) -> Image:
+    return replace(IMAGE, **changes)
+
+
+def everything(**changes: Any) -> World:
+    steps = recipe(customize=[SHELL, DOCUMENT, REBOOT, APPLICATION])
+    return world(**{"recipe": steps, "documents": STEPS, **changes})
+
+
+# --- refused ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "paths"),
+    [
+        ({"base": base(architecture="arm64")}, {"builder.instance_types[0]"}),
+        (
+            {"instance_types": ("t4g.medium",), "known_types": {"t4g.medium": GRAVITON}},
+            {"builder.instance_types[0]"},
+        ),
+        ({"base": base(architecture="i386")}, {"base", "builder.instance_types[0]"}),
+        ({"base": base(virtualization="paravirtual")}, {"builder.instance_types[0]"}),
+        (
+            {"base": base(root_device_type="instance-store")},
+            {"base", "builder.instance_types[0]"},
+        ),
+        (
+            {
+                "base": base(boot_mode="uefi"),
+                "instance_types": ("t3.medium", "m3.medium"),
+                "known_types": {"t3.medium": NITRO, "m3.medium": XEN},
+            },
+            {"builder.instance_types[1]"},
+        ),
+        ({"instance_types": ("t3.medium", "x9.huge")}, {"builder.instance_types[1]"}),
+        ({"subnets": ()}, {""}),
+        ({"recipe": recipe(image_name="ab")}, {"image_name"}),
+        ({"recipe": recipe(image_name="")}, {"image_name"}),
+        ({"recipe": recipe(image_name="{recipe}" * 16), "name": "a" * 9}, {"image_name"}),
+        (
+            {"recipe": recipe(builder={"root_volume": {"size_gib": 7}})},
+            {"builder.root_volume.size_gib"},
+        ),
+        ({"recipe": recipe(customize=[SHELL])}, {"customize[0]"}),
+        (
+            {"recipe": recipe(customize=[REBOOT, DOCUMENT])},
+            {"customize[0]", "customize[1].document"},
+        ),
+    ],
+    ids=str,
+)
+def test_what_cannot_work_is_refused_at_its_path(changes: dict[str, Any], paths: set[str]) -> None:
+    assert set(problems(world(**changes))) == paths
+
+
+def test_everything_that_is_wrong_is_reported_at_once() -> None:
+    found = problems(
+        world(
+            base=base(state="disabled", architecture="arm64"),
+            subnets=(),
+            recipe=recipe(
+                image_name="x",
+                customize=[DOCUMENT],
+                builder={"root_volume": {"size_gib": 1}},
+            ),
+        ).plus(Problem("seen.elsewhere", "is bad"))
+    )
+    assert set(found) == {
+        "",
+        "base",
+        "builder.instance_types[0]",
+        "builder.root_volume.size_gib",
+        "customize[0].document",
+        "image_name",
+        "seen.elsewhere",
+    }
+
+
+def test_a_missing_base_image_is_the_problem_that_was_seen_and_no_other() -> None:
+    looked_at = world(base=None, recipe=recipe(image_name="{base}")).plus(
+        Problem("base.ami", "gone")
+    )
+    assert problems(looked_at) == {"base.ami": "gone"}
+
+
+def test_without_a_base_image_the_rest_is_still_checked() -> None:
+    looked_at = world(base=None, subnets=(), recipe=recipe(customize=[DOCUMENT]))
+    assert set(problems(looked_at)) == {"", "customize[0].document"}
+
+
+def test_a_missing_document_is_named_with_what_to_do() -> None:
+    assert problems(world(recipe=recipe(customize=[DOCUMENT]))) == {
+        "customize[0].document": "there is no document 'AWS-RunPatchBaseline' in this account and "
+        "Region; correct its name, or deploy the stack"
+    }
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [planning.PREPARE, planning.REMOVE_IDENTITY, planning.GENERALIZE, planning.VERIFY_IDENTITY],
+)
+def test_a_missing_document_of_ours_means_that_the_stack_must_be_deployed(stem: str) -> None:
+    deployed = documents()
+    del deployed[fixed_document(stem)]
+    assert problems(world(documents=deployed)) == {
+        "": f"document AmiBakery-{stem} is not deployed; deploy the stack"
+    }
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"Operation": "Scan", "Speed": "1"}, "Speed: the document has no such parameter"),
+        ({}, "Operation: a value is required"),
+        ({"Operation": ["Scan", "Install"]}, "Operation: takes exactly one value"),
+    ],
+)
+def test_a_parameter_that_the_document_does_not_accept_is_refused(
+    parameters: Mapping[str, object], says: str
+) -> None:
+    step = {**DOCUMENT, "parameters": parameters}
+    found = problems(world(recipe=recipe(customize=[step]), documents=documents(PATCH)))
+    assert list(found) == ["customize[0].parameters"]
+    assert found["customize[0].parameters"].startswith(says)
+
+
+def test_a_root_volume_as_large_as_the_base_is_enough() -> None:
+    same = recipe(builder={"root_volume": {"size_gib": IMAGE.root_size_gib}})
+    decide(world(recipe=same), force=False)
+
+
+@pytest.mark.parametrize("bake", ["web-1", "a" * 80, "01234567-89ab_0.1"])
+def test_an_execution_name_that_fits_a_tag_and_a_parameter_can_bake(bake: str) -> None:
+    assert planning.bake_name_problem(bake) is None
+
+
+@pytest.mark.parametrize("bake", ["", "a" * 81, "mañana", "a b", "a\n", "a+b", "a'b"])
+def test_another_execution_name_is_refused_with_what_to_do(bake: str) -> None:
+    problem = planning.bake_name_problem(bake)
+    assert problem is not None
+    assert "Start the execution again with a name of" in problem
+
+
+# --- changed or not -----------------------------------------------------------------------------
+
+
+def made_by(looked_at: World) -> Image:
+    """The image that the bake of this world makes."""
+    plan = decide(looked_at, force=False)
+    return replace(IMAGE, id="ami-made", name=plan.image_name, tags=plan.image_tags)
+
+
+def later(looked_at: World, **changes: Any) -> World:
+    """The same world one bake later, its image current."""
+    made = made_by(looked_at)
+    current = Current(image=made.id, name=made.name)
+    return replace(looked_at, bake="bake-2", current=current, current_image=made, **changes)
+
+
+def outcome(looked_at: World, *, force: bool = False) -> tuple[bool, str]:
+    plan = decide(looked_at, force=force)
+    return plan.bake_needed, plan.reason
+
+
+def test_the_first_bake_is_needed() -> None:
+    assert outcome(world()) == (True, "first image of this recipe")
+
+
+def test_nothing_changed_means_nothing_is_baked_and_the_reason_names_the_image() -> None:
+    assert outcome(later(everything())) == (False, "nothing has changed since image ami-made")
+
+
+def test_force_bakes_though_nothing_has_changed_and_says_so() -> None:
+    assert outcome(later(world()), force=True) == (True, "forced, though nothing has changed")
+
+
+def test_a_new_base_image_is_a_reason_with_both_ids() -> None:
+    assert outcome(later(world(), base=base(id="ami-new"))) == (
+        True,
+        f"base image {IMAGE.id} -> ami-new",
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"customize": []},
+        {"customize": [{**SHELL, "shell": "apt-get upgrade"}, DOCUMENT, REBOOT, APPLICATION]},
+        {"opsworks": "chef-12"},
+        {"lock_release": "2018.03"},
+        {"builder": {"root_volume": {"size_gib": 20}}},
+    ],
+)
+def test_a_changed_recipe_is_a_reason(changes: dict[str, Any]) -> None:
+    steps = [SHELL, DOCUMENT, REBOOT, APPLICATION]
+    changed = recipe(**{"customize": steps, **changes})
+    assert outcome(later(everything(), recipe=changed)) == (True, "recipe changed")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"schedule": {"cron": "0 4 * * ? *"}}, {"description": "other words"}]
+)
+def test_when_it_bakes_and_what_it_is_called_do_not_change_the_image(
+    changes: dict[str, Any],
+) -> None:
+    assert outcome(later(world(), recipe=recipe(**changes)))[0] is False
+
+
+@pytest.mark.parametrize("name", ["AmiBakery-prepare-linux", "AWS-RunPatchBaseline"])
+def test_a_changed_document_is_a_reason(name: str) -> None:
+    changed = {**STEPS, name: replace(STEPS[name], hash="b" * 64)}
+    assert outcome(later(everything(), documents=changed)) == (True, "documents changed")
+
+
+def test_a_new_version_of_the_bakery_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = later(world())
+    monkeypatch.setattr(planning, "VERSION", "99.0.0")
+    assert outcome(before) == (True, "bakery changed")
+
+
+def test_all_reasons_are_told_the_base_image_first() -> None:
+    changed = recipe(opsworks="none")
+    assert outcome(later(world(), base=base(id="ami-new"), recipe=changed)) == (
+        True,
+        f"base image {IMAGE.id} -> ami-new; recipe changed",
+    )
+
+
+def test_an_image_without_our_tags_is_baked_again() -> None:
+    untagged = replace(later(world()), current_image=base(id="ami-made", tags={}))
+    needed, reason = outcome(untagged)
+    assert needed
+    assert reason.startswith("base image unknown -> ")
+    assert "recipe changed" in reason
+
+
+@pytest.mark.parametrize("state", [None, "deregistered", "disabled", "failed"])
+def test_a_current_image_that_cannot_be_launched_any_more_is_replaced(state: str | None) -> None:
+    before = later(world())
+    assert before.current_image is not None
+    gone = None if state is None else replace(before.current_image, state=state)
+    assert outcome(replace(before, current_image=gone)) == (
+        True,
+        "the current image ami-made is no longer available",
+    )
+
+
+# --- the plan -----------------------------------------------------------------------------------
+
+
+def commands(plan: Plan) -> dict[str, Command]:
+    return {
+        "prepare": plan.prepare,
+        **{command.label: command for command in plan.customize},
+        "remove_identity": plan.remove_identity,
+        "generalize": plan.generalize,
+        "verify_identity": plan.verify_identity,
+    }
+
+
+def test_every_document_of_the_bake_is_pinned_by_version_and_hash() -> None:
+    versions = {
+        name: replace(found, version=str(n), hash=str(n) * 64)
+        for n, (name, found) in enumerate(STEPS.items())
+    }
+    plan = decide(everything(documents=versions), force=False)
+    for command in commands(plan).values():
+        pinned = versions[command.document]
+        assert (command.version, command.hash) == (pinned.version, pinned.hash)
+
+
+def test_each_stage_runs_its_own_document() -> None:
+    ran = {stage: c.document for stage, c in commands(decide(everything(), force=False)).items()}
+    assert ran == {
+        "prepare": "AmiBakery-prepare-linux",
+        "Step 'packages'": "AmiBakery.web.packages",
+        "Step 'patch'": "AWS-RunPatchBaseline",
+        "Step 'kernel'": "AmiBakery-reboot-linux",
+        "Step 'app'": "AmiBakery-install-application",
+        "remove_identity": "AmiBakery-remove-opsworks-identity",
+        "generalize": "AmiBakery-generalize-linux",
+        "verify_identity": "AmiBakery-verify-identity",
+    }
+
+
+def test_the_steps_keep_their_order_and_time_budget() -> None:
+    steps = [{**REBOOT, "name": "b", "timeout_seconds": 99}, {**REBOOT, "name": "a"}]
+    plan = decide(everything(recipe=recipe(customize=steps)), force=False)
+    assert [(c.label, c.timeout_seconds) for c in plan.customize] == [
+        ("Step 'b'", 99),
+        ("Step 'a'", 3600),
+    ]
+
+
+def test_success_of_our_documents_is_believed_only_with_their_last_line() -> None:
+    lines = {stage: c.sentinel for stage, c in commands(decide(everything(), force=False)).items()}
+    assert lines.pop("Step 'packages'") == lines.pop("Step 'patch'") == ""
+    assert set(lines.values()) == {"ami-bakery: bake-1 done"}
+
+
+def test_the_release_lock_and_the_opsworks_past_reach_the_documents_that_need_them() -> None:
+    plan = decide(world(recipe=recipe(lock_release="2018.03", opsworks="chef-11")), force=False)
+    bake, lock, past = (
+        {"Bake": ("bake-1",)},
+        {"LockRelease": ("2018.03",)},
+        {"Opsworks": ("chef-11",)},
+    )
+    assert plan.prepare.parameters == {**bake, **lock}
+    assert plan.remove_identity.parameters == {**bake, **past}
+    assert plan.generalize.parameters == bake
+    assert plan.verify_identity.parameters == {**bake, **lock, **past}
+
+
+def test_without_a_lock_the_documents_default_stays() -> None:
+    plan = decide(world(), force=False)
+    assert "LockRelease" not in plan.prepare.parameters
+    assert "LockRelease" not in plan.verify_identity.parameters
+
+
+@pytest.mark.parametrize("opsworks", ["auto", "chef-11", "chef-12", "none"])
+@pytest.mark.parametrize("lock", [None, "2018.03", "2023.6.20250115"])
+def test_the_real_documents_accept_what_plan_sends(opsworks: str, lock: str | None) -> None:
+    plan = decide(world(recipe=recipe(opsworks=opsworks, lock_release=lock)), force=False)
+    for command in commands(plan).values():
+        stem = command.document.removeprefix(fixed_document(""))
+        sent = {name: list(values) for name, values in command.parameters.items()}
+        assert parameter_problems(load_document(DOCUMENTS / f"{stem}.yaml"), sent) == []
+
+
+def test_documents_of_a_recipe_are_listed_once_each() -> None:
+    twice = recipe(customize=[DOCUMENT, {**DOCUMENT, "name": "again"}, REBOOT, SHELL])
+    assert planning.documents_of("web", twice) == [
+        "AmiBakery-prepare-linux",
+        "AmiBakery-remove-opsworks-identity",
+        "AmiBakery-generalize-linux",
+        "AmiBakery-verify-identity",
+        "AWS-RunPatchBaseline",
+        "AmiBakery-reboot-linux",
+        "AmiBakery.web.packages",
+    ]
+
+
+def test_the_image_carries_name_recipe_bake_base_and_fingerprint() -> None:
+    tags = decide(world(), force=False).image_tags
+    assert set(tags) == {
+        "Name",
+        "ami-bakery:recipe",
+        "ami-bakery:bake",
+        "ami-bakery:base-image",
+        "ami-bakery:fingerprint",
+    }
+    assert tags["Name"] == "web-20260131T030000Z"
+    assert tags["ami-bakery:bake"] == "bake-1"
+    assert tags[TAG_BASE_IMAGE] == IMAGE.id
+    assert len(tags[TAG_FINGERPRINT]) <= 256
+
+
+def test_the_builder_starts_with_the_recipes_volume_and_the_deployments_places() -> None:
+    two = (
+        Subnet("subnet-2", "eu-west-1b", public=False),
+        Subnet("subnet-1", "eu-west-1a", public=True),
+    )
+    volume = {"size_gib": 20, "iops": 6000, "throughput": 500}
+    launch = decide(
+        world(
+            recipe=recipe(builder={"root_volume": volume}),
+            subnets=two,
+            instance_types=("m3.medium", "t3.medium"),
+            known_types={"t3.medium": NITRO, "m3.medium": XEN},
+        ),
+        force=False,
+    ).launch
+    assert launch.instance_types == ("m3.medium", "t3.medium")
+    assert launch.subnets == two
+    assert (launch.size_gib, launch.iops, launch.throughput) == (20, 6000, 500)
+    assert launch.instance_profile.endswith("/builder")
+
+
+def test_a_recipe_without_a_size_takes_the_base_images() -> None:
+    plan = decide(world(), force=False)
+    assert plan.launch.size_gib == plan.base_image.size_gib == IMAGE.root_size_gib
+    assert plan.base_image.root_device == IMAGE.root_device_name
+
+
+def test_the_plan_prices_every_type_and_estimates_by_the_first() -> None:
+    types = {"m3.medium": replace(XEN, vcpus=8), "t3.medium": NITRO}
+    looked_at = world(instance_types=tuple(types), known_types=types)
+    dear = decide(looked_at, force=False)
+    cheap = decide(replace(looked_at, instance_types=("t3.medium", "m3.medium")), force=False)
+    assert dear.usd_per_hour == cheap.usd_per_hour
+    assert set(dear.usd_per_hour) == set(types)
+    assert dear.estimate.usd > cheap.estimate.usd
+
+
+def test_a_plan_survives_the_way_through_the_execution() -> None:
+    plan = decide(everything(), force=False)
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_a_plan_carries_no_script() -> None:
+    step = {"name": "x", "shell": "echo VERY-LONG-SCRIPT"}
+    own = documents(document("AmiBakery.web.x"))
+    plan = decide(world(recipe=recipe(customize=[step]), documents=own), force=False)
+    assert "VERY-LONG-SCRIPT" not in plan.model_dump_json()

@@ -1,0 +1,16 @@
+"""How problems are shown."""
+
+from bakery.problems import Problem, listing
+
+
+def test_a_problem_is_shown_with_its_path() -> None:
+    assert str(Problem("customize[2].shell", "is missing")) == "customize[2].shell: is missing"
+
+
+def test_a_problem_of_the_whole_needs_no_path() -> None:
+    assert str(Problem("", "there is no subnet")) == "there is no subnet"
+
+
+def test_a_listing_is_in_the_same_order_whoever_found_what_first_and_says_nothing_twice() -> None:
+    found = [Problem("b", "2"), Problem("a", "1"), Problem("", "0"), Problem("b", "2")]
+    assert listing(found) == listing(reversed(found)) == "- 0\n- a: 1\n- b: 2"

@@ -1,0 +1,579 @@
+"""The recipe model: what it accepts, what it refuses, and how it says so."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from bakery.errors import InvalidRecipeError
+from bakery.recipe import (
+    MAX_RECIPE_BYTES,
+    AmiBase,
+    ApplicationStep,
+    DocumentStep,
+    InstanceBase,
+    ParameterBase,
+    RebootStep,
+    Recipe,
+    RecipeBase,
+    RootVolume,
+    SearchBase,
+    ShellStep,
+    parse_recipe,
+)
+from tests.unit.samples import APPLICATION, DOCUMENT, REBOOT, SHA256, SHELL, content, recipe
+
+UBUNTU = "099720109477"
+
+
+def problems(fields: object, name: str = "web") -> dict[str, str]:
+    """Message by path of a recipe that must be refused."""
+    with pytest.raises(InvalidRecipeError) as refused:
+        parse_recipe(name, fields)
+    return {problem.path: problem.message for problem in refused.value.problems}
+
+
+def one_problem(**fields: object) -> tuple[str, str]:
+    found = problems(content(**fields))
+    assert len(found) == 1, found
+    return next(iter(found.items()))
+
+
+def application(**changes: object) -> dict[str, Any]:
+    fields = {"source": "s3://artefacts/app.tar.gz", "sha256": SHA256, "directory": "/srv/app"}
+    return {"customize": [{"name": "app", "application": {**fields, **changes}}]}
+
+
+def step(**changes: object) -> dict[str, Any]:
+    return {"customize": [{**SHELL, **changes}]}
+
+
+def volume(**fields: object) -> dict[str, Any]:
+    return {"builder": {"root_volume": fields}}
+
+
+def destination(**fields: object) -> dict[str, Any]:
+    return {"distribute": [{"region": "eu-west-1", **fields}]}
+
+
+def schedule(**fields: object) -> dict[str, Any]:
+    return {"schedule": {"cron": "0 3 * * ? *", **fields}}
+
+
+# --- the whole ----------------------------------------------------------------------------------
+
+
+def test_description_and_base_are_all_that_a_recipe_must_have() -> None:
+    assert parse_recipe("web", content()) == Recipe(
+        description="web tier", base=AmiBase(ami="ami-0123456789abcdef0")
+    )
+
+
+def test_the_design_example_with_every_field_parses() -> None:
+    everything = content(
+        base={"parameter": "/aws/service/canonical/ubuntu/22.04/ami-id"},
+        opsworks="auto",
+        lock_release=None,
+        builder={
+            "instance_types": ["t3.medium", "t3a.medium", "m6i.large"],
+            "spot": False,
+            "root_volume": {"size_gib": 16, "iops": 6000, "throughput": 500},
+        },
+        customize=[SHELL, DOCUMENT, REBOOT, APPLICATION],
+        test=[{"name": "nginx answers", "shell": "curl -fsS localhost/"}],
+        distribute=[
+            {
+                "region": "eu-west-1",
+                "kms_key": "alias/images",
+                "accounts": ["111122223333"],
+                "organizations": [],
+            }
+        ],
+        publish={"launch_templates": ["lt-0123456789abcdef0"]},
+        retention={"keep": 5, "days": 90, "deprecate_after_days": 60},
+        schedule={"cron": "0 3 * * ? *", "timezone": "Europe/London", "only_if_changed": True},
+    )
+    parsed = parse_recipe("web", everything)
+    assert parse_recipe("web", parsed.model_dump(mode="json", exclude_unset=True)) == parsed
+
+
+def test_the_recipe_that_synthesis_stores_parses_to_the_same_recipe() -> None:
+    first = recipe(customize=[SHELL, DOCUMENT, REBOOT, APPLICATION], **schedule())
+    stored = first.model_dump(mode="json")
+    again = parse_recipe("web", stored)
+    assert again.model_dump_json() == first.model_dump_json()
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 7, True])
+def test_a_recipe_that_is_no_mapping_is_refused(value: object) -> None:
+    assert problems(value) == {"": "is not a mapping of fields"}
+
+
+def test_all_problems_are_reported_at_once_each_with_its_path() -> None:
+    found = problems(
+        content(
+            description="",
+            base={"ami": "ami-1", "search": {"owner": UBUNTU, "name": "ubuntu"}},
+            speed="fast",
+            builder={"instance_types": ["t3.medium", "huge"], "spots": True},
+            customize=[SHELL, {"name": "x"}, {**REBOOT, "timeout_seconds": 1}],
+            schedule={"cron": "daily", "timezone": "Mars/Olympus"},
+        ),
+        name="Web_1",
+    )
+    assert set(found) == {
+        "",
+        "description",
+        "base",
+        "speed",
+        "builder.instance_types[1]",
+        "builder.spots",
+        "customize[1]",
+        "customize[2].timeout_seconds",
+        "schedule.cron",
+        "schedule.timezone",
+    }
+    assert "'Web_1' is no name for a recipe" in found[""]
+
+
+def test_the_text_of_the_error_lists_each_problem_once_on_its_own_line() -> None:
+    with pytest.raises(InvalidRecipeError) as refused:
+        parse_recipe("web", {"base": {}, "speed": 1})
+    assert str(refused.value).splitlines() == [
+        "Recipe 'web' cannot be baked:",
+        "- base: needs exactly one of: parameter, ami, search, recipe, instance",
+        "- description: is missing",
+        "- speed: is not a known key; remove it or correct its spelling",
+    ]
+
+
+def test_a_long_value_is_shortened_in_the_message() -> None:
+    _, message = one_problem(lock_release="x" * 5000)
+    assert message.endswith("...)")
+    assert len(message) < 250
+
+
+@pytest.mark.parametrize("name", ["ab", "web-1", "a" * 48])
+def test_a_good_name_is_accepted(name: str) -> None:
+    parse_recipe(name, content())
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a", "Web", "1web", "-web", "web-", "web_1", "web\n", "a" * 49, "wéb", "a b"]
+)
+def test_a_name_that_cannot_be_in_tags_parameters_and_documents_is_refused(name: str) -> None:
+    assert "is no name for a recipe" in problems(content(), name=name)[""]
+
+
+def test_a_recipe_cannot_be_changed_anywhere() -> None:
+    parsed = recipe(customize=[SHELL])
+    for part, field in ((parsed, "base"), (parsed.builder, "spot"), (parsed.customize[0], "name")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(part, field, None)
+    assert isinstance(parsed.customize, tuple)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"builder": {"size": 1}}, "builder.size"),
+        (volume(size=1), "builder.root_volume.size"),
+        ({"base": {"ami": "ami-12345678", "owner": "self"}}, "base.owner"),
+        (
+            {"base": {"search": {"owner": UBUNTU, "name": "ubu*", "newest": True}}},
+            "base.search.newest",
+        ),
+        (step(user="root"), "customize[0].user"),
+        (application(mode="0755"), "customize[0].application.mode"),
+        ({"publish": {"templates": []}}, "publish.templates"),
+        ({"retention": {"count": 3}}, "retention.count"),
+        (destination(key="x"), "distribute[0].key"),
+        (schedule(rate="1 day"), "schedule.rate"),
+    ],
+)
+def test_an_unknown_key_is_refused_at_every_depth(fields: dict[str, Any], path: str) -> None:
+    found = one_problem(**fields)
+    assert found == (path, "is not a known key; remove it or correct its spelling")
+
+
+def test_a_key_that_is_no_text_gets_a_path_too() -> None:
+    assert set(problems({1: 2, "description": "x", "base": {"ami": 5}})) == {"[1]", "base.ami"}
+
+
+def test_a_recipe_larger_than_an_execution_can_carry_is_refused() -> None:
+    steps = [{"name": f"step {n}", "shell": "x" * 45_000} for n in range(5)]
+    assert problems(content(customize=steps)) == {
+        "": f"is larger than {MAX_RECIPE_BYTES // 1024} KiB, more than an execution can carry; "
+        "move long scripts into an application archive"
+    }
+    recipe(customize=steps[:4])
+
+
+def test_the_size_counts_bytes_not_characters() -> None:
+    steps = [{"name": f"step {n}", "shell": "é" * 25_000} for n in range(5)]
+    assert list(problems(content(customize=steps))) == [""]
+    recipe(customize=steps[:4])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+known_fields = st.sampled_from(sorted(Recipe.model_fields))
+
+
+@given(st.dictionaries(known_fields, json_values), st.text(max_size=10))
+@settings(deadline=None, max_examples=150)
+def test_whatever_stands_in_the_fields_only_problems_come_out(
+    fields: dict[str, object], name: str
+) -> None:
+    try:
+        assert isinstance(parse_recipe(name, fields), Recipe)
+    except InvalidRecipeError as error:
+        assert error.problems
+        assert all(problem.message for problem in error.problems)
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["name", "shell", "document", "parameters", "reboot", "application"]),
+            json_values,
+        ),
+        max_size=3,
+    ),
+    st.dictionaries(st.sampled_from(["ami", "search", "recipe", "parameter"]), json_values),
+)
+@settings(deadline=None, max_examples=150)
+def test_whatever_stands_in_steps_and_base_only_problems_come_out(
+    steps: list[object], base: dict[str, object]
+) -> None:
+    try:
+        assert isinstance(parse_recipe("web", content(customize=steps, base=base)), Recipe)
+    except InvalidRecipeError as error:
+        assert error.problems
+
+
+@given(json_values)
+@settings(deadline=None, max_examples=100)
+def test_no_json_at_all_crashes_the_model(value: object) -> None:
+    with pytest.raises(InvalidRecipeError):
+        parse_recipe("web", value)
+
+
+# --- base ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "kind"),
+    [
+        ({"parameter": "/aws/service/ami"}, ParameterBase),
+        ({"ami": "ami-12345678"}, AmiBase),
+        ({"search": {"owner": UBUNTU, "name": "ubuntu/*"}}, SearchBase),
+        ({"recipe": "golden"}, RecipeBase),
+        ({"instance": "i-0123456789abcdef0"}, InstanceBase),
+    ],
+)
+def test_the_key_of_the_base_chooses_its_form(base: dict[str, object], kind: type) -> None:
+    assert isinstance(recipe(base=base).base, kind)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [None, {}, [], "ami-12345678", {"image": "x"}, {"ami": "ami-12345678", "recipe": "golden"}],
+)
+def test_no_base_two_bases_and_an_unknown_form_are_answered_with_the_forms(base: object) -> None:
+    assert one_problem(base=base) == (
+        "base",
+        "needs exactly one of: parameter, ami, search, recipe, instance",
+    )
+
+
+def test_a_recipe_without_a_base_says_that_it_is_missing() -> None:
+    assert problems({"description": "x"}) == {"base": "is missing"}
+
+
+def test_a_search_without_an_owner_is_refused() -> None:
+    assert one_problem(base={"search": {"name": "ubuntu/*"}}) == ("base.search.owner", "is missing")
+
+
+@pytest.mark.parametrize(
+    ("base", "path"),
+    [
+        ({"ami": "ami-1234567"}, "base.ami"),
+        ({"ami": "ami-0123456789ABCDEF0"}, "base.ami"),
+        ({"ami": "ami-12345678\n"}, "base.ami"),
+        ({"parameter": "aws/service"}, "base.parameter"),
+        ({"parameter": "/"}, "base.parameter"),
+        ({"parameter": "/with space"}, "base.parameter"),
+        ({"parameter": "/" + "x" * 1011}, "base.parameter"),
+        ({"recipe": "Web"}, "base.recipe"),
+        ({"instance": "i-123"}, "base.instance"),
+        ({"search": {"owner": "ubuntu", "name": "ubuntu"}}, "base.search.owner"),
+        ({"search": {"owner": 99720109477, "name": "ubuntu"}}, "base.search.owner"),
+        ({"search": {"owner": UBUNTU, "name": "ab"}}, "base.search.name"),
+        ({"search": {"owner": UBUNTU, "name": "***"}}, "base.search.name"),
+        ({"search": {"owner": UBUNTU, "name": "x" * 129}}, "base.search.name"),
+        (
+            {"search": {"owner": UBUNTU, "name": "ubuntu", "architecture": "i386"}},
+            "base.search.architecture",
+        ),
+    ],
+)
+def test_a_base_out_of_bounds_is_refused_at_its_field(base: dict[str, object], path: str) -> None:
+    assert one_problem(base=base)[0] == path
+
+
+@pytest.mark.parametrize("owner", ["self", "amazon", UBUNTU])
+def test_the_owner_of_a_search_is_an_account_or_a_known_word(owner: str) -> None:
+    recipe(base={"search": {"owner": owner, "name": "ubuntu/*"}})
+
+
+# --- bounds -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"description": "x" * 255},
+        {"lock_release": "2018.03"},
+        {"lock_release": "2023.6.20250115"},
+        {"image_name": "x" * 128},
+        {"opsworks": "chef-11"},
+        {"opsworks": "chef-12"},
+        {"opsworks": "none"},
+        {"builder": {"instance_types": ["m6i.large"] * 10}},
+        {"builder": {"instance_types": ["u-6tb1.56xlarge", "mac2-m2pro.metal"]}},
+        volume(size_gib=1),
+        volume(size_gib=16384),
+        volume(iops=3000, throughput=125),
+        volume(iops=16000, throughput=1000),
+        step(timeout_seconds=30),
+        step(timeout_seconds=43200),
+        step(name="x" * 60),
+        step(shell="x" * 48_000),
+        application(source="https://host.example:8443/a/b.zip"),
+        application(source="s3://abc/k"),
+        destination(region="us-gov-west-1"),
+        destination(kms_key="alias/images"),
+        destination(kms_key="mrk-" + "0" * 32),
+        destination(kms_key="01234567-89ab-cdef-0123-456789abcdef"),
+        destination(kms_key="arn:aws:kms:eu-west-1:111122223333:key/mrk-1"),
+        {"publish": {"launch_templates": ["lt-12345678"] * 20}},
+        {"retention": {"keep": 2, "days": 1, "deprecate_after_days": 1}},
+        {"retention": {"keep": 1000, "days": 3650, "deprecate_after_days": 3650}},
+        schedule(flexible_minutes=0),
+        schedule(flexible_minutes=1440),
+        schedule(timezone="America/Argentina/Buenos_Aires"),
+        schedule(timezone="UTC"),
+    ],
+    ids=str,
+)
+def test_a_value_at_its_bound_is_accepted(fields: dict[str, Any]) -> None:
+    recipe(**fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("description", {"description": ""}),
+        ("description", {"description": "x" * 256}),
+        ("description", {"description": 2026}),
+        ("lock_release", {"lock_release": "latest"}),
+        ("lock_release", {"lock_release": 2018.03}),
+        ("lock_release", {"lock_release": "2018.03; reboot"}),
+        ("opsworks", {"opsworks": "chef-13"}),
+        ("image_name", {"image_name": "x" * 129}),
+        ("image_name", {"image_name": "web {time}"}),
+        ("builder.instance_types", {"builder": {"instance_types": ["m6i.large"] * 11}}),
+        ("builder.instance_types", {"builder": {"instance_types": "m6i.large"}}),
+        ("builder.instance_types[0]", {"builder": {"instance_types": ["M6I.large"]}}),
+        ("builder.instance_types[0]", {"builder": {"instance_types": ["m6i"]}}),
+        ("builder.root_volume.size_gib", volume(size_gib=0)),
+        ("builder.root_volume.size_gib", volume(size_gib=16385)),
+        ("builder.root_volume.size_gib", volume(size_gib=8.5)),
+        ("builder.root_volume.iops", volume(iops=2999)),
+        ("builder.root_volume.iops", volume(iops=16001)),
+        ("builder.root_volume.throughput", volume(iops=16000, throughput=124)),
+        ("builder.root_volume.throughput", volume(iops=16000, throughput=1001)),
+        ("customize", {"customize": {"name": "x"}}),
+        ("customize", {"customize": [{**SHELL, "name": f"n{n}"} for n in range(101)]}),
+        ("customize[0].timeout_seconds", step(timeout_seconds=29)),
+        ("customize[0].timeout_seconds", step(timeout_seconds=43201)),
+        ("customize[0].name", step(name="")),
+        ("customize[0].name", step(name="x" * 61)),
+        ("customize[0].name", step(name="-dash first")),
+        ("customize[0].name", step(name="a'; rm -rf /")),
+        ("customize[0].shell", step(shell="")),
+        ("customize[0].shell", step(shell="x" * 48_001)),
+        ("customize[0].shell", step(shell=["a", "b"])),
+        ("customize[0].document", {"customize": [{"name": "d", "document": "a b"}]}),
+        ("customize[0].document", {"customize": [{"name": "d", "document": "ab"}]}),
+        ("customize[0].reboot", {"customize": [{"name": "r", "reboot": False}]}),
+        ("customize[0].application.source", application(source="http://plain.example/a.tgz")),
+        ("customize[0].application.source", application(source="s3://UPPER/a.tgz")),
+        ("customize[0].application.source", application(source="s3://bucket/a$(id).tgz")),
+        ("customize[0].application.source", application(source="https://h/a.tgz?token=secret")),
+        ("customize[0].application.source", application(source="https://me:pw@h/a.tgz")),
+        ("customize[0].application.sha256", application(sha256=SHA256[1:])),
+        ("customize[0].application.sha256", application(sha256=SHA256.upper())),
+        ("customize[0].application.directory", application(directory="srv/app")),
+        ("customize[0].application.directory", application(directory="/")),
+        ("customize[0].application.directory", application(directory="/srv/../etc")),
+        ("customize[0].application.directory", application(directory="/./srv")),
+        ("customize[0].application.directory", application(directory="/srv/a b")),
+        ("test", {"test": [{**SHELL, "name": f"n{n}"} for n in range(51)]}),
+        ("test[0].reboot", {"test": [{**SHELL, "reboot": True}]}),
+        ("distribute", {"distribute": [{"region": "eu-west-1"}] * 41}),
+        ("distribute[0].region", destination(region="Europe")),
+        ("distribute[0].region", destination(region="eu-west-1a")),
+        ("distribute[0].accounts[0]", destination(kms_key="alias/k", accounts=["1111"])),
+        ("distribute[0].accounts[0]", destination(kms_key="alias/k", accounts=[111122223333])),
+        ("distribute[0].kms_key", destination(kms_key="images")),
+        ("publish", {"publish": None}),
+        ("publish.launch_templates[0]", {"publish": {"launch_templates": ["my-template"]}}),
+        ("publish.launch_templates", {"publish": {"launch_templates": ["lt-12345678"] * 21}}),
+        ("retention.keep", {"retention": {"keep": 1}}),
+        ("retention.keep", {"retention": {"keep": 1001}}),
+        ("retention.days", {"retention": {"days": 0}}),
+        ("retention.days", {"retention": {"days": 3651}}),
+        ("retention.deprecate_after_days", {"retention": {"deprecate_after_days": 0}}),
+        ("retention.deprecate_after_days", {"retention": {"deprecate_after_days": 3651}}),
+        ("schedule.cron", {"schedule": {"timezone": "UTC"}}),
+        ("schedule.flexible_minutes", schedule(flexible_minutes=-1)),
+        ("schedule.flexible_minutes", schedule(flexible_minutes=1441)),
+    ],
+    ids=str,
+)
+def test_a_value_out_of_bounds_is_refused_at_its_path(path: str, fields: dict[str, Any]) -> None:
+    assert one_problem(**fields)[0] == path
+
+
+def test_a_problem_shows_the_value_that_was_given() -> None:
+    assert one_problem(**volume(size_gib=0)) == (
+        "builder.root_volume.size_gib",
+        "Input should be greater than or equal to 1 (is: 0)",
+    )
+
+
+def test_throughput_beyond_what_gp3_gives_for_its_iops_is_refused_with_the_iops_needed() -> None:
+    path, message = one_problem(**volume(iops=3000, throughput=751))
+    assert path == "builder.root_volume"
+    assert "needs at least 3004 iops" in message
+    RootVolume(iops=3000, throughput=750)
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+def test_the_key_of_a_step_chooses_its_form() -> None:
+    kinds = [type(s) for s in recipe(customize=[SHELL, DOCUMENT, REBOOT, APPLICATION]).customize]
+    assert kinds == [ShellStep, DocumentStep, RebootStep, ApplicationStep]
+
+
+@pytest.mark.parametrize("bad", [None, "apt-get", {"name": "x"}, {**SHELL, "reboot": True}])
+def test_a_step_that_is_nothing_or_two_things_is_refused_at_its_index(bad: object) -> None:
+    assert one_problem(customize=[REBOOT, bad]) == (
+        "customize[1]",
+        "needs exactly one of: shell, document, reboot, application",
+    )
+
+
+@pytest.mark.parametrize("field", ["customize", "test"])
+def test_a_duplicate_step_name_is_refused_with_both_names(field: str) -> None:
+    steps = [SHELL, {**SHELL, "name": "Install (1)"}, {**SHELL, "name": "install 1"}]
+    assert one_problem(**{field: steps}) == (
+        field,
+        "two steps are named alike: 'Install (1)' and 'install 1'",
+    )
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["echo {{ Name }}", "x={{ssm:/my/secret}}", "{{ ssm-secure:pw:2 }}".replace(":2", ""), "{{a}}"],
+)
+def test_a_script_that_systems_manager_would_rewrite_is_refused(script: str) -> None:
+    path, message = one_problem(**step(shell=f"true\n{script}\n"))
+    assert path == "customize[0].shell"
+    assert message.startswith("{{")
+    assert "would be replaced by Systems Manager" in message
+
+
+@pytest.mark.parametrize("script", ["echo ${HOME}", "a() { { true; } }", "x={ {a}}", "{{ a b }}"])
+def test_other_braces_in_a_script_are_left_in_peace(script: str) -> None:
+    recipe(**step(shell=script))
+
+
+@pytest.mark.parametrize("script", ["é" * 40_000, "\n" * 30_000, '"' * 40_000])
+def test_a_script_that_is_too_large_as_a_document_is_refused_before_deployment(script: str) -> None:
+    path, message = one_problem(**step(shell=script))
+    assert path == "customize[0].shell"
+    assert "application archive" in message
+
+
+def test_a_parameter_of_a_document_is_a_text_or_a_list_of_texts() -> None:
+    given_ = {"Operation": "Scan", "Commands": ["a", "b"], "Empty": []}
+    step_ = recipe(customize=[{"name": "d", "document": "AWS-X", "parameters": given_}]).customize[
+        0
+    ]
+    assert isinstance(step_, DocumentStep)
+    assert step_.parameters == {"Operation": "Scan", "Commands": ("a", "b"), "Empty": ()}
+
+
+@pytest.mark.parametrize("value", [3, True, None, ["a", 3], {"a": "b"}])
+def test_a_parameter_that_is_no_text_is_one_problem_at_the_parameter(value: object) -> None:
+    steps = [{"name": "d", "document": "AWS-X", "parameters": {"Count": value}}]
+    path, message = one_problem(customize=steps)
+    assert path == "customize[0].parameters.Count"
+    assert message.startswith("must be a text or a list of texts, in quotes")
+
+
+# --- sharing and schedule -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key", [None, "alias/aws/ebs", "arn:aws:kms:eu-west-1:111122223333:alias/aws/ebs"]
+)
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {"accounts": ["111122223333"]},
+        {"organizations": ["arn:aws:organizations::1:organization/o-1"]},
+    ],
+)
+def test_sharing_an_image_encrypted_with_the_default_key_is_refused(
+    key: str | None, shared: dict[str, object]
+) -> None:
+    path, message = one_problem(**destination(kms_key=key, **shared))
+    assert path == "distribute[0]"
+    assert "customer managed key" in message
+
+
+def test_the_default_key_is_fine_for_a_copy_that_is_not_shared() -> None:
+    recipe(**destination(kms_key="alias/aws/ebs"))
+
+
+@pytest.mark.parametrize(
+    "timezone", ["", "Mars/Olympus", "localtime", "Factory", "../UTC", "europe/london", "GMT+25"]
+)
+def test_a_time_zone_that_scheduler_does_not_know_is_refused(timezone: str) -> None:
+    path, message = one_problem(**schedule(timezone=timezone))
+    assert path == "schedule.timezone"
+    assert message.startswith(f"'{timezone}' is no IANA time zone; write one such as")
+
+
+def test_a_bad_cron_expression_is_refused_at_its_path() -> None:
+    path, message = one_problem(schedule={"cron": "0 3 * * *"})
+    assert path == "schedule.cron"
+    assert "has 5 fields" in message
+
+
+def test_blanks_around_and_inside_a_cron_expression_never_reach_scheduler() -> None:
+    parsed = recipe(schedule={"cron": " 0  3 *\t* ? *\n"})
+    assert parsed.schedule is not None
+    assert parsed.schedule.cron == "0 3 * * ? *"

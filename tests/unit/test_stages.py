@@ -1,0 +1,79 @@
+"""What can be read from the state that a bake leaves."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bakery import stages
+from bakery.stages import STAGES
+
+START = datetime(2026, 1, 1, 3, 0, 0, tzinfo=UTC)
+
+
+def at(minutes: float) -> str:
+    return (START + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+
+
+def state(*names: str) -> dict[str, Any]:
+    """The named stages, each entered a minute after the one before."""
+    return {name: {"entered": at(n)} for n, name in enumerate(names)}
+
+
+def test_the_timeline_has_every_stage_in_order_without_gaps() -> None:
+    found = stages.timeline(state(*STAGES), START + timedelta(minutes=len(STAGES)))
+    assert [row["stage"] for row in found] == list(STAGES)
+    assert {row["seconds"] for row in found} == {60.0}
+    assert found[0]["started"] == "2026-01-01T03:00:00Z"
+    assert found[1]["started"] == "2026-01-01T03:01:00Z"
+
+
+def test_an_unchanged_bake_has_one_stage() -> None:
+    found = stages.timeline(state("plan"), START + timedelta(seconds=2.34))
+    assert found == [{"stage": "plan", "started": "2026-01-01T03:00:00Z", "seconds": 2.3}]
+
+
+def test_the_order_is_the_machines_whatever_the_order_of_the_keys() -> None:
+    given = {"launch": {"entered": at(1)}, "plan": {"entered": at(0)}, "failure": {"Error": "X"}}
+    found = stages.timeline(given, START + timedelta(minutes=5))
+    assert [(row["stage"], row["seconds"]) for row in found] == [("plan", 60.0), ("launch", 240.0)]
+
+
+def test_started_is_utc_though_the_state_says_otherwise() -> None:
+    found = stages.timeline({"plan": {"entered": "2026-01-01T12:00:00+09:00"}}, START)
+    assert found[0]["started"] == "2026-01-01T03:00:00Z"
+
+
+@pytest.mark.parametrize("index", range(len(STAGES)))
+def test_the_first_stage_without_a_result_is_the_one_that_failed(index: int) -> None:
+    assert stages.failed_stage(state(*STAGES[:index])) == STAGES[index]
+
+
+def test_a_clean_up_entered_after_a_failure_does_not_hide_the_stage_that_failed() -> None:
+    assert stages.failed_stage(state("plan", "launch", "clean_up")) == "await_managed"
+
+
+def test_when_all_stages_ran_the_last_one_failed() -> None:
+    assert stages.failed_stage(state(*STAGES)) == "clean_up"
+
+
+def test_the_builder_is_paid_from_launch_to_the_end_of_its_stop() -> None:
+    ran = {
+        "launch": {"entered": at(1)},
+        "stop": {"entered": at(25)},
+        "create_image": {"entered": at(31)},
+    }
+    assert stages.builder_hours(ran, START + timedelta(hours=9)) == pytest.approx(0.5)
+
+
+def test_a_builder_that_was_never_stopped_is_paid_to_the_end() -> None:
+    ran = {"launch": {"entered": at(0)}, "prepare": {"entered": at(3)}}
+    assert stages.builder_hours(ran, START + timedelta(hours=2)) == pytest.approx(2.0)
+
+
+def test_without_a_launch_there_is_nothing_to_pay() -> None:
+    assert stages.builder_hours(state("plan"), START + timedelta(hours=2)) == 0.0
+
+
+def test_clocks_that_disagree_never_make_a_negative_price() -> None:
+    assert stages.builder_hours({"launch": {"entered": at(1)}}, START) == 0.0

@@ -1,0 +1,45 @@
+"""A field whose behaviour is not built yet is refused, never ignored."""
+
+from typing import Any
+
+import pytest
+
+from bakery.support import unsupported
+from tests.unit.samples import SHELL, content, recipe
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("base.instance", {"base": {"instance": "i-12345678"}}),
+        ("builder.spot", {"builder": {"spot": True}}),
+        ("test", {"test": [SHELL]}),
+        ("distribute", {"distribute": [{"region": "eu-west-1"}]}),
+        ("publish.launch_templates", {"publish": {"launch_templates": ["lt-12345678"]}}),
+        ("retention", {"retention": {}}),
+    ],
+)
+def test_a_field_without_behaviour_is_refused_at_its_path(
+    path: str, fields: dict[str, Any]
+) -> None:
+    found = unsupported(recipe(**fields))
+    assert [problem.path for problem in found] == [path]
+    assert "not supported yet" in found[0].message
+
+
+def test_everything_unsupported_is_listed_at_once() -> None:
+    found = unsupported(recipe(builder={"spot": True}, test=[SHELL], retention={"keep": 3}))
+    assert {problem.path for problem in found} == {"builder.spot", "test", "retention"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"builder": {"spot": False}, "test": [], "distribute": [], "retention": None},
+        {"publish": {"launch_templates": []}},
+        {"opsworks": "chef-11", "lock_release": "2018.03", "customize": [SHELL]},
+    ],
+)
+def test_a_recipe_that_asks_for_nothing_new_is_supported(fields: dict[str, Any]) -> None:
+    assert unsupported(recipe(**{**content(), **fields})) == []

@@ -1,0 +1,262 @@
+"""Is it finished? Every answer of AWS to every kind of wait."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bakery import errors, verdicts
+from bakery.resources import Instance, Invocation
+from bakery.verdicts import Done, Failed
+from bakery.waits import Kind, Wait
+from tests.unit.samples import IMAGE, NOW
+
+COMMAND = Wait(
+    kind=Kind.COMMAND,
+    target="command-1",
+    token="t",
+    bake="bake-1",
+    deadline=NOW,
+    instance_id="i-1",
+    label="Step 'packages'",
+    error="CustomizationFailedError",
+)
+OURS = COMMAND.model_copy(update={"sentinel": "ami-bakery: bake-1 done"})
+STOP = COMMAND.model_copy(update={"kind": Kind.STOP, "target": "i-1"})
+CREATE = COMMAND.model_copy(update={"kind": Kind.IMAGE, "target": IMAGE.id})
+POINTER = COMMAND.model_copy(
+    update={"kind": Kind.POINTER, "target": "/ami-bakery/web/image", "image_id": "ami-new"}
+)
+RUNNING = Instance(id="i-1", state="running", instance_type="t3.medium")
+SUCCESS = Invocation(status="Success", exit_code=0, stdout="", stderr="")
+
+
+def builder(state: str, code: str = "", reason: str = "") -> Instance:
+    return replace(RUNNING, state=state, reason_code=code, reason=reason)
+
+
+def failed(verdict: verdicts.Verdict) -> Failed:
+    assert isinstance(verdict, Failed)
+    return verdict
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+def test_a_wait_within_its_budget_goes_on() -> None:
+    assert verdicts.overdue(COMMAND, NOW - timedelta(seconds=1)) is None
+
+
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(hours=1)])
+def test_a_wait_beyond_its_budget_fails_and_names_what_it_waited_for(late: timedelta) -> None:
+    verdict = failed(verdicts.overdue(COMMAND, NOW + late))
+    assert verdict.error == "StageTimedOutError"
+    assert "Step 'packages'" in verdict.cause
+    assert "command command-1" in verdict.cause
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["Pending", "InProgress", "Delayed", "Cancelling"])
+def test_a_command_under_way_is_waited_for(status: str) -> None:
+    assert verdicts.command_verdict(COMMAND, replace(SUCCESS, status=status), RUNNING) is None
+
+
+def test_a_command_that_is_not_visible_yet_is_waited_for() -> None:
+    assert verdicts.command_verdict(COMMAND, None, RUNNING) is None
+    assert verdicts.command_verdict(COMMAND, None, None) is None
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "DeliveryTimedOut",
+        "ExecutionTimedOut",
+        "Failed",
+        "Cancelled",
+        "Undeliverable",
+        "Terminated",
+        "InvalidPlatform",
+        "AccessDenied",
+        "A status of tomorrow",
+    ],
+)
+def test_every_other_end_of_a_command_is_the_failure_of_its_task(status: str) -> None:
+    verdict = failed(
+        verdicts.command_verdict(COMMAND, replace(SUCCESS, status=status, exit_code=-1), RUNNING)
+    )
+    assert verdict.error == "CustomizationFailedError"
+    assert f"Step 'packages' ended as {status} with exit code -1 on i-1" in verdict.cause
+    assert "(nothing on stderr)" in verdict.cause
+
+
+def test_a_failed_step_tells_its_name_exit_code_and_the_end_of_its_stderr() -> None:
+    said = "\n".join(f"line {n}" for n in range(1, 31)) + "\n\n"
+    seen = Invocation(status="Failed", exit_code=7, stdout="", stderr=said)
+    lines = failed(verdicts.command_verdict(COMMAND, seen, RUNNING)).cause.splitlines()
+    assert lines[0].startswith("Step 'packages' ended as Failed with exit code 7 on i-1")
+    assert "command-1" in lines[0]
+    assert lines[1:] == [f"line {n}" for n in range(11, 31)]
+
+
+def test_success_of_a_script_is_believed() -> None:
+    assert verdicts.command_verdict(COMMAND, SUCCESS, RUNNING) == Done({"command_id": "command-1"})
+
+
+def test_success_of_our_documents_is_believed_with_their_line() -> None:
+    seen = replace(SUCCESS, stdout="working\nami-bakery: bake-1 done\n")
+    assert verdicts.command_verdict(OURS, seen, RUNNING) == Done({"command_id": "command-1"})
+
+
+@pytest.mark.parametrize(
+    "stdout",
+    ["", "working\n", "ami-bakery: bake-2 done\n", "+ echo ami-bakery: bake-1 done\n"],
+)
+def test_success_without_the_line_means_that_the_steps_were_skipped(stdout: str) -> None:
+    verdict = failed(verdicts.command_verdict(OURS, replace(SUCCESS, stdout=stdout), RUNNING))
+    assert verdict.error == "CustomizationFailedError"
+    assert "'ami-bakery: bake-1 done' is missing" in verdict.cause
+    assert "command-1" in verdict.cause
+    assert "i-1" in verdict.cause
+
+
+def test_a_failed_command_is_a_failure_though_the_line_is_there() -> None:
+    seen = replace(SUCCESS, status="Failed", stdout=OURS.sentinel)
+    assert failed(verdicts.command_verdict(OURS, seen, RUNNING)).error == "CustomizationFailedError"
+
+
+@pytest.mark.parametrize("state", ["shutting-down", "terminated", "stopping", "stopped"])
+@pytest.mark.parametrize("seen", [None, replace(SUCCESS, status="InProgress")])
+def test_a_command_whose_builder_is_lost_fails_with_ec2s_reason(
+    state: str, seen: Invocation | None
+) -> None:
+    gone = builder(state, "Server.SpotInstanceTermination", "Spot instance termination")
+    verdict = failed(verdicts.command_verdict(COMMAND, seen, gone))
+    assert verdict.error == "BuilderLostError"
+    assert f"Builder i-1 is {state} during Step 'packages'" in verdict.cause
+    assert "Spot instance termination" in verdict.cause
+
+
+@pytest.mark.parametrize("state", ["pending", "running"])
+def test_a_command_goes_on_while_its_builder_restarts(state: str) -> None:
+    seen = replace(SUCCESS, status="InProgress")
+    assert verdicts.command_verdict(COMMAND, seen, builder(state)) is None
+
+
+def test_a_command_that_ended_counts_more_than_a_builder_that_stopped_afterwards() -> None:
+    assert isinstance(verdicts.command_verdict(COMMAND, SUCCESS, builder("stopped")), Done)
+
+
+def test_a_builder_lost_without_a_reason_says_that_there_is_none() -> None:
+    verdict = failed(verdicts.command_verdict(COMMAND, None, builder("terminated")))
+    assert "EC2 gives no reason" in verdict.cause
+
+
+# --- stop ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "stopping"])
+def test_a_builder_that_still_runs_is_waited_for(state: str) -> None:
+    assert verdicts.stop_verdict(STOP, builder(state)) is None
+
+
+@pytest.mark.parametrize(
+    "code", ["Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown", ""]
+)
+def test_a_builder_that_stopped_cleanly_is_done(code: str) -> None:
+    assert verdicts.stop_verdict(STOP, builder("stopped", code)) == Done({"instance_id": "i-1"})
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "Server.ScheduledStop",
+        "Server.InternalError",
+        "Server.SpotInstanceShutdown",
+        "Server.InsufficientInstanceCapacity",
+    ],
+)
+def test_a_builder_that_ec2_stopped_is_never_imaged(code: str) -> None:
+    verdict = failed(verdicts.stop_verdict(STOP, builder("stopped", code, "retired")))
+    assert verdict.error == "BuilderLostError"
+    assert f"{code}: retired" in verdict.cause
+    assert "not imaged" in verdict.cause
+
+
+@pytest.mark.parametrize("state", ["shutting-down", "terminated"])
+def test_a_builder_that_ended_instead_of_stopping_is_lost(state: str) -> None:
+    verdict = failed(verdicts.stop_verdict(STOP, builder(state, reason="by somebody")))
+    assert verdict == Failed(
+        "BuilderLostError",
+        f"Builder i-1 is {state} instead of stopped: by somebody. Start the bake again.",
+    )
+
+
+def test_a_builder_that_ec2_does_not_know_any_more_is_lost() -> None:
+    verdict = failed(verdicts.stop_verdict(STOP, None))
+    assert verdict.error == "BuilderLostError"
+    assert "Builder i-1 is gone" in verdict.cause
+
+
+# --- image --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["pending", "transient"])
+def test_an_image_in_the_making_is_waited_for(state: str) -> None:
+    assert verdicts.image_verdict(CREATE, replace(IMAGE, state=state)) is None
+
+
+def test_an_image_that_ec2_does_not_show_yet_is_waited_for() -> None:
+    assert verdicts.image_verdict(CREATE, None) is None
+
+
+def test_an_available_image_is_done() -> None:
+    assert verdicts.image_verdict(CREATE, IMAGE) == Done({"image_id": IMAGE.id})
+
+
+@pytest.mark.parametrize("state", ["failed", "error", "invalid", "deregistered", "disabled"])
+def test_an_image_that_will_never_be_fails_with_ec2s_reason(state: str) -> None:
+    image = replace(IMAGE, state=state, state_reason="Client.X: no key")
+    verdict = failed(verdicts.image_verdict(CREATE, image))
+    assert verdict.error == "ImageFailedError"
+    assert f"Image {IMAGE.id} ({IMAGE.name}) is {state}: Client.X: no key." in verdict.cause
+
+
+def test_an_image_that_failed_without_a_reason_says_so() -> None:
+    verdict = failed(verdicts.image_verdict(CREATE, replace(IMAGE, state="failed")))
+    assert "EC2 gives no reason" in verdict.cause
+
+
+# --- pointer ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [None, "ami-old"])
+def test_a_pointer_that_still_has_its_old_value_is_waited_for(value: str | None) -> None:
+    assert verdicts.pointer_verdict(POINTER, value, None) is None
+
+
+@pytest.mark.parametrize("exception", [None, "of an earlier try"])
+def test_a_pointer_with_the_new_value_is_done(exception: str | None) -> None:
+    assert verdicts.pointer_verdict(POINTER, "ami-new", exception) == Done(
+        {"parameter": "/ami-bakery/web/image"}
+    )
+
+
+@pytest.mark.parametrize(("value", "still"), [(None, "empty"), ("ami-old", "ami-old")])
+def test_a_refused_pointer_fails_with_the_reason_and_the_value_that_is_left(
+    value: str | None, still: str
+) -> None:
+    verdict = failed(verdicts.pointer_verdict(POINTER, value, "not a valid AMI"))
+    assert verdict.error == "PointerRejectedError"
+    assert "refused ami-new for /ami-bakery/web/image: not a valid AMI" in verdict.cause
+    assert verdict.cause.endswith(f"The pointer is still {still}.")
+
+
+def test_every_error_of_a_verdict_is_one_that_the_product_declares() -> None:
+    declared = {n for n, k in vars(errors).items() if isinstance(k, type)}
+    lost = verdicts.stop_verdict(STOP, None)
+    late = verdicts.overdue(COMMAND, NOW)
+    bad = verdicts.image_verdict(CREATE, replace(IMAGE, state="failed"))
+    refused = verdicts.pointer_verdict(POINTER, None, "x")
+    assert {failed(verdict).error for verdict in (lost, late, bad, refused)} <= declared

@@ -1,0 +1,124 @@
+"""From an event of AWS to the wait that it is about. The shapes are those that AWS documents."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bakery.waits import Kind, Wait, subject, subject_of_event
+
+INSTANCE = "i-0123456789abcdef0"
+IMAGE = "ami-0123456789abcdef0"
+COMMAND = "11111111-2222-3333-4444-555555555555"
+
+INVOCATION_ENDED = {
+    "version": "0",
+    "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+    "detail-type": "EC2 Command Invocation Status-change Notification",
+    "source": "aws.ssm",
+    "account": "111122223333",
+    "time": "2026-01-01T00:00:00Z",
+    "region": "eu-west-1",
+    "resources": [f"arn:aws:ec2:eu-west-1:111122223333:instance/{INSTANCE}"],
+    "detail": {
+        "command-id": COMMAND,
+        "document-name": "AmiBakery-prepare-linux",
+        "instance-id": INSTANCE,
+        "requested-date-time": "2026-01-01T00:00:00.000Z",
+        "status": "Success",
+    },
+}
+COMMAND_ENDED = {
+    **INVOCATION_ENDED,
+    "detail-type": "EC2 Command Status-change Notification",
+    "detail": {
+        "command-id": COMMAND,
+        "document-name": "AmiBakery-prepare-linux",
+        "expire-after": "2026-01-01T01:00:00.000Z",
+        "parameters": {"Bake": ["bake-1"]},
+        "requested-date-time": "2026-01-01T00:00:00.000Z",
+        "status": "Success",
+    },
+}
+INSTANCE_STOPPED = {
+    "detail-type": "EC2 Instance State-change Notification",
+    "source": "aws.ec2",
+    "resources": [f"arn:aws:ec2:eu-west-1:111122223333:instance/{INSTANCE}"],
+    "detail": {"instance-id": INSTANCE, "state": "stopped"},
+}
+IMAGE_AVAILABLE = {
+    "detail-type": "EC2 AMI State Change",
+    "source": "aws.ec2",
+    "resources": [f"arn:aws:ec2:eu-west-1::image/{IMAGE}"],
+    "detail": {"RequestId": "r", "ImageId": IMAGE, "State": "available", "ErrorMessage": ""},
+}
+PARAMETER_CHANGED = {
+    "detail-type": "Parameter Store Change",
+    "source": "aws.ssm",
+    "detail": {
+        "operation": "Update",
+        "name": "/ami-bakery/web/image",
+        "type": "String",
+        "dataType": "aws:ec2:image",
+    },
+}
+SNAPSHOT_MADE = {
+    "detail-type": "EBS Snapshot Notification",
+    "source": "aws.ec2",
+    "detail": {"event": "createSnapshot", "result": "succeeded"},
+}
+EXECUTION_ENDED = {
+    "detail-type": "Step Functions Execution Status Change",
+    "source": "aws.states",
+    "detail": {"name": "bake-1", "status": "FAILED", "stopDate": 1551225272984},
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "about"),
+    [
+        (INVOCATION_ENDED, f"command/{COMMAND}"),
+        (INSTANCE_STOPPED, f"stop/{INSTANCE}"),
+        (IMAGE_AVAILABLE, f"image/{IMAGE}"),
+        (PARAMETER_CHANGED, "pointer//ami-bakery/web/image"),
+    ],
+)
+def test_an_event_is_about_the_wait_for_what_it_names(event: dict[str, Any], about: str) -> None:
+    assert subject_of_event(event) == about
+
+
+@pytest.mark.parametrize("event", [COMMAND_ENDED, SNAPSHOT_MADE, EXECUTION_ENDED, {}])
+def test_no_wait_looks_at_other_events(event: dict[str, Any]) -> None:
+    assert subject_of_event(event) is None
+
+
+def wait(kind: Kind, target: str, token: str = "t") -> Wait:
+    return Wait(
+        kind=kind, target=target, token=token, bake="b", deadline=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+
+
+@pytest.mark.parametrize(
+    ("waiting", "event"),
+    [
+        (wait(Kind.COMMAND, COMMAND), INVOCATION_ENDED),
+        (wait(Kind.STOP, INSTANCE), INSTANCE_STOPPED),
+        (wait(Kind.IMAGE, IMAGE), IMAGE_AVAILABLE),
+        (wait(Kind.POINTER, "/ami-bakery/web/image"), PARAMETER_CHANGED),
+    ],
+)
+def test_every_kind_of_wait_is_found_by_its_event(waiting: Wait, event: dict[str, Any]) -> None:
+    assert waiting.subject == subject_of_event(event)
+
+
+def test_two_kinds_of_wait_for_one_thing_have_different_subjects() -> None:
+    assert len({subject(kind, "x") for kind in Kind}) == len(Kind)
+
+
+def test_a_retry_with_a_new_token_is_the_same_subject() -> None:
+    assert wait(Kind.STOP, INSTANCE, "old").subject == wait(Kind.STOP, INSTANCE, "new").subject
+
+
+def test_a_wait_survives_the_way_through_the_table() -> None:
+    stored = wait(Kind.COMMAND, COMMAND).model_copy(update={"sentinel": "done", "error": "X"})
+    assert Wait.model_validate_json(stored.model_dump_json()) == stored
