@@ -21,7 +21,8 @@ MAX_NODES = 20_000
 _PART = re.compile(r"[^.\[\]]+|\[\d+\]")
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
-_PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "bool", "int", "float", "null")}
+_KINDS = ("str", "bool", "int", "float", "null", "seq", "map")
+_PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in _KINDS}
 
 At = tuple[str | int, ...]
 
@@ -173,13 +174,13 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 
 def _walk(node: yaml.Node, path: str) -> Iterator[tuple[int, str, str]]:
-    if isinstance(node, yaml.MappingNode):
+    if node.tag not in _PLAIN:
+        yield _line(node), path, f"the tag {node.tag} is not known here; write plain values"
+    elif isinstance(node, yaml.MappingNode):
         yield from _mapping_problems(node, path)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from _walk(item, f"{path}[{index}]")
-    elif node.tag not in _PLAIN:
-        yield _line(node), path, f"the tag {node.tag} is not known here; write plain values"
 
 
 def _mapping_problems(node: yaml.MappingNode, path: str) -> Iterator[tuple[int, str, str]]:

@@ -138,8 +138,9 @@ class LocalAws:
         if folder is None:
             raise LocalAwsError("no cloud assembly was given")
         outputs: dict[str, str] = {}
-        for stack in Assembly(folder.resolve()).stacks():
-            outputs.update(self.cloudformation.deploy(stack, parameters))
+        with self.clock.busy():
+            for stack in Assembly(folder.resolve()).stacks():
+                outputs.update(self.cloudformation.deploy(stack, parameters))
         return outputs
 
     @property

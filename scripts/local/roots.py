@@ -21,6 +21,9 @@ _EVERYWHERE: Final = (
     *("iproute2", "isc-dhcp-client", "logrotate", "monit", "openssh-server", "procps"),
     *("python3", "rpm", "rsyslog", "sudo", "unzip"),
 )
+_RECIPE: Final = "2"
+"""Raise it when `_build` changes, so that cached roots are built anew."""
+
 
 _CLOUD_CONFIG: Final = """\
 # A container has no metadata service; the seed folder plays its part.
@@ -92,7 +95,9 @@ def root_of(family: str) -> Path:
     require()
     wanted = FAMILIES[family]
     suite = _suite()
-    key = hashlib.sha256(" ".join((suite, *wanted.packages, _CLOUD_CONFIG)).encode()).hexdigest()
+    key = hashlib.sha256(
+        " ".join((_RECIPE, suite, *wanted.packages, _CLOUD_CONFIG)).encode()
+    ).hexdigest()
     root = cache_folder() / f"{family}-{suite}-{key[:12]}"
     root.parent.mkdir(parents=True, exist_ok=True)
     with (root.parent / f"{root.name}.lock").open("w") as lock:
@@ -121,6 +126,9 @@ def _build(family: Family, suite: str, root: Path) -> None:
             f"mmdebstrap said: {built.stderr.strip()[-1000:]}"
         )
     (half / "etc/cloud/cloud.cfg.d/99-sandbox.cfg").write_text(_CLOUD_CONFIG)
+    # Debian keeps a database per user, the distributions that rpm is at home on keep one.
+    (half / "etc/rpm").mkdir(exist_ok=True)
+    (half / "etc/rpm/macros").write_text("%_dbpath /var/lib/rpm\n")
     # Installing openssh-server made keys: an image of a cloud would not have them.
     for key in (half / "etc/ssh").glob("ssh_host_*"):
         key.unlink()

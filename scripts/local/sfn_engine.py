@@ -296,10 +296,11 @@ class Engine:
         known: dict[str, Any] = _PARSED
 
         def parse(definition: str) -> Any:
-            if definition not in known:
-                known[definition] = original(definition)
-            program_, tree = known[definition]
-            return copy.deepcopy(program_), tree
+            with self._clock.busy():
+                if definition not in known:
+                    known[definition] = original(definition)
+                program_, tree = known[definition]
+                return copy.deepcopy(program_), tree
 
         self._patches.set(asl_parser.AmazonStateLanguageParser, "parse", staticmethod(parse))
         for name in ("_log_exception", "_log_failure_event_exception"):

@@ -74,8 +74,9 @@ class StepFunctions:
         return found
 
     def start_execution(self, call: Call) -> dict[str, Any]:
-        name = call.get("name")
-        arn, started = self.start(call.parameters["stateMachineArn"], str(call.get("input") or "{}"), name, call.region)
+        payload, name = str(call.get("input") or "{}"), call.get("name")
+        with self._clock.busy():
+            arn, started = self.start(call.parameters["stateMachineArn"], payload, name, call.region)
         return {"executionArn": arn, "startDate": started}
 
     def start(self, machine_arn: str, payload: str, name: str | None = None, region: str | None = None) -> Any:

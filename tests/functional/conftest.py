@@ -1,0 +1,162 @@
+"""A world for functional tests: the synthesized stack, deployed on a local AWS."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakery.naming import TAG_BAKE, pointer, previous_pointer
+from scripts.bakery_cli.synthesis import synthesize
+from scripts.local import LocalAws
+
+RECIPES = Path(__file__).parent / "recipes"
+
+_GONE = {"terminated", "shutting-down"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A bake that is over."""
+
+    name: str
+    arn: str
+    status: str
+    output: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    cause: str = ""
+
+
+@dataclass
+class World:
+    """The account, and what tests ask of it."""
+
+    aws: LocalAws
+    outputs: dict[str, str]
+    _count: int = 0
+
+    def start(self, content: object, *, name: str | None = None) -> str:
+        """Start an execution with this input and return its ARN."""
+        self._count += 1
+        answer = self.aws.client("stepfunctions").start_execution(
+            stateMachineArn=self.outputs["BakeStateMachineArn"],
+            name=name or f"bake-{self._count}",
+            input=json.dumps(content),
+        )
+        return str(answer["executionArn"])
+
+    def ended(self, arn: str, *, seconds: float = 60) -> Ended:
+        """Wait for the end of an execution."""
+        found = self.aws.finished(arn, seconds=seconds)
+        return Ended(
+            name=found["name"],
+            arn=arn,
+            status=found["status"],
+            output=json.loads(found.get("output") or "{}"),
+            error=found.get("error", ""),
+            cause=found.get("cause", ""),
+        )
+
+    def bake(self, recipe: str, *, seconds: float = 60, **options: object) -> Ended:
+        return self.ended(self.start({"recipe": recipe, **options}), seconds=seconds)
+
+    def pointer(self, recipe: str) -> str | None:
+        return self.parameter(pointer(recipe))
+
+    def previous(self, recipe: str) -> str | None:
+        return self.parameter(previous_pointer(recipe))
+
+    def parameter(self, name: str) -> str | None:
+        ssm = self.aws.client("ssm")
+        try:
+            return str(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        except ssm.exceptions.ParameterNotFound:
+            return None
+
+    def tagged(self, kind: str, bake: str) -> list[dict[str, Any]]:
+        """Resources of the bake as EC2 describes them: instance, volume, image or snapshot."""
+        ec2 = self.aws.client("ec2")
+        filters = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
+        match kind:
+            case "instance":
+                found = ec2.describe_instances(Filters=filters)["Reservations"]
+                return [i for reservation in found for i in reservation["Instances"]]
+            case "volume":
+                return list(ec2.describe_volumes(Filters=filters)["Volumes"])
+            case "image":
+                return list(ec2.describe_images(Owners=["self"], Filters=filters)["Images"])
+            case _:
+                found = ec2.describe_snapshots(OwnerIds=["self"], Filters=filters)
+                return list(found["Snapshots"])
+
+    def left_behind(self, bake: str) -> list[str]:
+        """Ids of what the bake made and neither published nor removed."""
+        left = [i["InstanceId"] for i in self.tagged("instance", bake) if not _is_gone(i)]
+        left += [v["VolumeId"] for v in self.tagged("volume", bake) if v["State"] == "available"]
+        published = set(self._published())
+        kept: set[str] = set()
+        for image in self.tagged("image", bake):
+            if image["ImageId"] in published:
+                kept |= {m["Ebs"]["SnapshotId"] for m in image["BlockDeviceMappings"]}
+            else:
+                left.append(image["ImageId"])
+        snapshots = {s["SnapshotId"] for s in self.tagged("snapshot", bake)}
+        return left + sorted(snapshots - kept)
+
+    def _published(self) -> Iterator[str]:
+        """Images that a pointer holds or held: taking those away is not a bake's business."""
+        ssm = self.aws.client("ssm")
+        pages = ssm.get_paginator("get_parameters_by_path")
+        for page in pages.paginate(Path="/ami-bakery", Recursive=True):
+            for parameter in page["Parameters"]:
+                history = ssm.get_parameter_history(Name=parameter["Name"])["Parameters"]
+                yield from (version["Value"] for version in history)
+
+    def calls(self, operation: str) -> list[dict[str, Any]]:
+        """Parameters of every call of an operation that AWS accepted."""
+        return [c.parameters for c in self.aws.calls.of(operation=operation) if c.error is None]
+
+    def open_waits(self) -> list[str]:
+        dynamodb = self.aws.client("dynamodb")
+        (table,) = dynamodb.list_tables()["TableNames"]
+        items = dynamodb.scan(TableName=table)["Items"]
+        return [i["id"]["S"] for i in items if i["id"]["S"].startswith("wait#")]
+
+
+def _is_gone(instance: dict[str, Any]) -> bool:
+    return instance["State"]["Name"] in _GONE
+
+
+@pytest.fixture(scope="session")
+def assembly() -> Path:
+    """The cloud assembly of the stack with the recipes beside this file."""
+    return synthesize(RECIPES, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def deployed(assembly: Path) -> Iterator[World]:
+    with LocalAws.start(assembly, region="eu-west-1", scale=120.0) as aws:
+        yield World(aws, aws.deploy())
+
+
+@pytest.fixture
+def world(deployed: World) -> Iterator[World]:
+    """The module's world without the faults, calls and events of the test before.
+
+    After every test nothing may be left of any bake that has ended.
+    """
+    aws = deployed.aws
+    aws.calls.clear()
+    aws.events.recorded.clear()
+    yield deployed
+    aws.faults.clear()
+    aws.events.clear()
+    aws.agent.scripts.clear()
+    aws.agent.all_silent = False
+    states = aws.client("stepfunctions")
+    executions = states.list_executions(stateMachineArn=deployed.outputs["BakeStateMachineArn"])
+    for execution in executions["executions"]:
+        if execution["status"] != "RUNNING":
+            assert deployed.left_behind(execution["name"]) == [], execution["name"]

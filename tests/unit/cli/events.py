@@ -1,0 +1,200 @@
+"""Events of an execution's history, in the shapes of the Step Functions API reference."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+START = datetime(2026, 1, 31, 3, 0, 0, tzinfo=UTC)
+ARN = "arn:aws:states:eu-west-1:123456789012:execution:AmiBakery-Bake:web-1"
+IMAGE = "ami-0123456789abcdef0"
+BUILDER = "i-0123456789abcdef0"
+
+Event = Mapping[str, Any]
+
+
+def command(document: str, label: str = "", **parameters: list[str]) -> dict[str, Any]:
+    return {
+        "label": label or document,
+        "document": document,
+        "version": "1",
+        "hash": "0" * 64,
+        "parameters": {"Bake": ["web-1"], **parameters},
+        "timeout_seconds": 3600,
+        "sentinel": "",
+    }
+
+
+PLAN: dict[str, Any] = {
+    "recipe": "web",
+    "bake": "web-1",
+    "region": "eu-west-1",
+    "bake_needed": True,
+    "reason": "first image of this recipe",
+    "description": "web tier",
+    "image_name": "web-20260131T030000Z",
+    "image_tags": {},
+    "base_image": {
+        "id": "ami-0base0000000000f0",
+        "name": "al2023-base",
+        "architecture": "x86_64",
+        "size_gib": 8,
+        "root_device": "/dev/xvda",
+    },
+    "current": {"image": None, "name": ""},
+    "launch": {
+        "instance_types": ["t3.medium", "m6i.large"],
+        "subnets": [{"id": "subnet-1", "zone": "eu-west-1a", "public": True}],
+        "size_gib": 12,
+        "iops": 3000,
+        "throughput": 125,
+        "instance_profile": "builder",
+    },
+    "prepare": command("AmiBakery-prepare-linux"),
+    "customize": [
+        command("AmiBakery.web.packages", "Step 'packages'"),
+        command("AmiBakery-reboot-linux", "Step 'kernel'"),
+    ],
+    "remove_identity": command("AmiBakery-remove-opsworks-identity", Opsworks=["auto"]),
+    "generalize": command("AmiBakery-generalize-linux"),
+    "verify_identity": command("AmiBakery-verify-identity"),
+    "usd_per_hour": {"t3.medium": 0.05, "m6i.large": 0.1},
+    "estimate": {"minutes": 9.2, "usd": 0.0062},
+}
+
+STATE: dict[str, Any] = {
+    "recipe": "web",
+    "plan": PLAN,
+    "launch": {"instance_id": BUILDER, "instance_type": "t3.medium"},
+    "await_managed": {
+        "agent_version": "3.3.3050.0",
+        "platform": "Amazon Linux",
+        "platform_version": "2023",
+    },
+    "create_image": {"image_id": IMAGE},
+    "publish": {"parameter": "/ami-bakery/web/image"},
+    "keep_previous": {"previous": None},
+    "clean_up": {"result": {"removed": [f"instance {BUILDER}"], "left": []}},
+}
+
+OUTPUT: dict[str, Any] = {
+    "recipe": "web",
+    "outcome": "baked",
+    "image": {"id": IMAGE, "name": "web-20260131T030000Z", "region": "eu-west-1"},
+    "copies": {},
+    "previous": None,
+    "timeline": [
+        {"stage": "plan", "started": "2026-01-31T03:00:00Z", "seconds": 2.0},
+        {"stage": "launch", "started": "2026-01-31T03:00:02Z", "seconds": 3.0},
+    ],
+    "estimated_cost_usd": 0.0057,
+    "reason": "first image of this recipe",
+}
+
+
+class Script:
+    """Writes a history, an event a second."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.add("ExecutionStarted", executionStartedEventDetails={"input": '{"recipe": "web"}'})
+
+    def add(self, kind: str, **details: Any) -> "Script":
+        number = len(self.events) + 1
+        self.events.append(
+            {
+                "id": number,
+                "previousEventId": number - 1,
+                "timestamp": START + timedelta(seconds=number - 1),
+                "type": kind,
+                **details,
+            }
+        )
+        return self
+
+    def enter(self, name: str, kind: str = "Task") -> "Script":
+        details = {"name": name, "input": "{}"}
+        return self.add(f"{kind}StateEntered", stateEnteredEventDetails=details)
+
+    def exit(self, name: str, state: Any, kind: str = "Task") -> "Script":
+        details = {"name": name, "output": json.dumps(state)}
+        return self.add(f"{kind}StateExited", stateExitedEventDetails=details)
+
+    def function(self, name: str, state: Any) -> "Script":
+        """A task that runs a function directly."""
+        self.enter(name).add("LambdaFunctionScheduled").add("LambdaFunctionStarted")
+        return self.add("LambdaFunctionSucceeded").exit(name, state)
+
+    def wait(self, name: str, state: Any) -> "Script":
+        """A task that waits for its token."""
+        self.enter(name).add("TaskScheduled").add("TaskStarted").add("TaskSubmitted")
+        return self.add("TaskSucceeded").exit(name, state)
+
+    def iteration(self, index: int) -> "Script":
+        """A step of the recipe that goes well."""
+        details = {"name": "Customize", "index": index}
+        self.add("MapIterationStarted", mapIterationStartedEventDetails=details)
+        self.wait("RunStep", {})
+        return self.add("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
+
+    def fail(self, error: str, cause: str) -> "Script":
+        return self.add("TaskFailed", taskFailedEventDetails={"error": error, "cause": cause})
+
+    def fail_function(self, error: str, message: str) -> "Script":
+        cause = json.dumps({"errorMessage": message, "errorType": error, "stackTrace": []})
+        details = {"error": error, "cause": cause}
+        return self.add("LambdaFunctionFailed", lambdaFunctionFailedEventDetails=details)
+
+
+def good_bake() -> list[Event]:
+    script = Script().function("Plan", STATE).enter("BakeNeeded", "Choice")
+    script.exit("BakeNeeded", STATE, "Choice").function("LaunchBuilder", STATE)
+    script.enter("AwaitManaged").add("LambdaFunctionScheduled").add("LambdaFunctionStarted")
+    script.fail_function("NotManagedError", "Builder has not reported. More words.")
+    script.add("LambdaFunctionScheduled").add("LambdaFunctionStarted")
+    script.add("LambdaFunctionSucceeded").exit("AwaitManaged", STATE).wait("Prepare", STATE)
+    script.enter("Customize", "Map").add("MapStateStarted").iteration(0).iteration(1)
+    script.add("MapStateSucceeded").exit("Customize", STATE, "Map")
+    for name in ("RemoveIdentity", "Generalize", "VerifyIdentity", "StopBuilder", "CreateImage"):
+        script.wait(name, STATE)
+    script.wait("PublishPointer", STATE).function("KeepPrevious", STATE)
+    script.function("CleanUp", STATE).enter("HowDidItEnd", "Choice")
+    script.exit("HowDidItEnd", STATE, "Choice").function("Report", OUTPUT)
+    script.add("ExecutionSucceeded", executionSucceededEventDetails={"output": json.dumps(OUTPUT)})
+    return script.events
+
+
+STEP_CAUSE = (
+    f"Step 'packages' ended as Failed with exit code 7 on {BUILDER} (command c-1). "
+    "Its last lines on stderr:\nno such package"
+)
+
+
+def failed_step() -> list[Event]:
+    script = Script().function("Plan", STATE).function("LaunchBuilder", STATE)
+    script.enter("Customize", "Map").add("MapStateStarted")
+    details = {"name": "Customize", "index": 0}
+    script.add("MapIterationStarted", mapIterationStartedEventDetails=details)
+    script.enter("RunStep").add("TaskScheduled").add("TaskStarted").add("TaskSubmitted")
+    script.fail("CustomizationFailedError", STEP_CAUSE)
+    script.add("MapIterationFailed", mapIterationFailedEventDetails=details).add("MapStateFailed")
+    failed = {**STATE, "failure": {"Error": "CustomizationFailedError", "Cause": STEP_CAUSE}}
+    script.exit("Customize", {k: v for k, v in failed.items() if k != "clean_up"}, "Map")
+    script.function("CleanUp", failed)
+    failure = {"error": "CustomizationFailedError", "cause": STEP_CAUSE}
+    return script.add("ExecutionFailed", executionFailedEventDetails=failure).events
+
+
+def refused() -> list[Event]:
+    """Plan finds that the recipe cannot be baked."""
+    script = Script().enter("Plan").add("LambdaFunctionScheduled").add("LambdaFunctionStarted")
+    script.fail_function("InvalidRecipeError", "Recipe 'web' cannot be baked:\n- base: is bad")
+    failure = {"Error": "InvalidRecipeError", "Cause": "{}"}
+    script.exit("Plan", failure).enter("PlanRefused", "Pass")
+    script.exit("PlanRefused", {"failure": failure}, "Pass")
+    script.function("CleanUp", {"failure": failure, "clean_up": STATE["clean_up"]})
+    details = {
+        "error": "InvalidRecipeError",
+        "cause": "Recipe 'web' cannot be baked:\n- base: is bad",
+    }
+    return script.add("ExecutionFailed", executionFailedEventDetails=details).events

@@ -1,0 +1,177 @@
+"""What a person sees of the events of an execution's history."""
+
+from typing import Any, TypeVar
+
+import pytest
+
+from bakery import stages as bakery_stages
+from scripts.bakery_cli.history import (
+    Change,
+    Ended,
+    Event,
+    StageEnded,
+    StageStarted,
+    StepEnded,
+    StepStarted,
+    Tracker,
+    TriedAgain,
+    message_of,
+)
+from scripts.bakery_cli.stages import BY_KEY, STAGES, detail
+from tests.unit.cli import events
+from tests.unit.cli.events import BUILDER, IMAGE, PLAN, STATE, Script
+
+T = TypeVar("T")
+
+
+def read(history: list[Event]) -> tuple[Tracker, list[Change]]:
+    tracker = Tracker()
+    return tracker, [change for event in history for change in tracker.feed(event)]
+
+
+def of(kind: type[T], changes: list[Change]) -> list[T]:
+    return [change for change in changes if isinstance(change, kind)]
+
+
+def test_a_good_bake_shows_every_stage_once_in_order() -> None:
+    tracker, changes = read(events.good_bake())
+    titles = [stage.title for stage in STAGES]
+    assert [change.stage.title for change in of(StageStarted, changes)] == titles
+    assert [change.stage.title for change in of(StageEnded, changes)] == titles
+    assert all(change.failure is None and change.seconds > 0 for change in of(StageEnded, changes))
+    assert of(Ended, changes)[0].status == "SUCCEEDED" and changes[-1] == of(Ended, changes)[0]
+    assert tracker.failed is None and tracker.stage is None and tracker.plan == PLAN
+
+
+def test_the_stages_are_those_of_the_product() -> None:
+    assert [stage.key for stage in STAGES] == list(bakery_stages.STAGES)
+
+
+def test_each_step_of_the_recipe_is_shown_by_its_name() -> None:
+    _, changes = read(events.good_bake())
+    shown = [(step.name, step.number, step.total) for step in of(StepStarted, changes)]
+    assert shown == [("packages", 1, 2), ("kernel", 2, 2)]
+    assert [(step.name, step.failed) for step in of(StepEnded, changes)] == [
+        *(("packages", False), ("kernel", False))
+    ]
+
+
+def test_a_stage_tells_what_it_did() -> None:
+    _, changes = read(events.good_bake())
+    did = {change.stage.key: change.detail for change in of(StageEnded, changes)}
+    assert did == {
+        "plan": "first image of this recipe; base ami-0base0000000000f0 (al2023-base)",
+        "launch": f"{BUILDER}, t3.medium",
+        "await_managed": "Amazon Linux 2023, agent 3.3.3050.0",
+        "prepare": "AmiBakery-prepare-linux version 1",
+        "customize": "2 steps done",
+        "remove_identity": "AmiBakery-remove-opsworks-identity version 1",
+        "generalize": "AmiBakery-generalize-linux version 1",
+        "verify_identity": "AmiBakery-verify-identity version 1",
+        "stop": f"{BUILDER} is stopped",
+        "create_image": f"{IMAGE} (web-20260131T030000Z)",
+        "publish": f"/ami-bakery/web/image is now {IMAGE}",
+        "keep_previous": "there was none",
+        "clean_up": f"removed instance {BUILDER}",
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.key)
+def test_a_state_of_another_release_is_no_error(stage: Any) -> None:
+    assert isinstance(detail(stage, {}), str)
+    assert isinstance(detail(stage, {"plan": {}, stage.key: {}}), str)
+
+
+def test_a_locked_release_and_what_clean_up_left_are_told() -> None:
+    locked = {**PLAN, "prepare": events.command("doc", LockRelease=["2018.03"])}
+    assert detail(BY_KEY["prepare"], {"plan": locked}) == "doc version 1, locked to release 2018.03"
+    left = {"clean_up": {"result": {"removed": [], "left": ["volume vol-1: in use"]}}}
+    assert "COULD NOT REMOVE volume vol-1: in use" in detail(BY_KEY["clean_up"], left)
+
+
+def test_another_try_says_after_which_error() -> None:
+    _, changes = read(events.good_bake())
+    (again,) = of(TriedAgain, changes)
+    assert (again.stage.key, again.tries) == ("await_managed", 2)
+    assert again.failure.error == "NotManagedError"
+    assert again.failure.cause == "Builder has not reported. More words."
+
+
+def test_a_failed_step_is_the_failure_of_its_stage() -> None:
+    tracker, changes = read(events.failed_step())
+    (step,) = of(StepEnded, changes)
+    assert (step.name, step.failed) == ("packages", True)
+    assert tracker.failed and tracker.failed.stage.key == "customize"
+    assert tracker.failed.failure and tracker.failed.failure.error == "CustomizationFailedError"
+    assert tracker.failed.failure.cause == events.STEP_CAUSE
+    assert tracker.step == "packages"
+    assert [change.stage.key for change in of(StageEnded, changes)][-1] == "clean_up"
+    assert of(Ended, changes)[0].status == "FAILED"
+
+
+def test_a_refusal_by_plan_is_the_failure_of_plan() -> None:
+    tracker, _ = read(events.refused())
+    assert tracker.failed and tracker.failed.stage.key == "plan" and tracker.plan == {}
+    assert tracker.failed.failure
+    assert tracker.failed.failure.cause == "Recipe 'web' cannot be baked:\n- base: is bad"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("ExecutionAborted", "ABORTED"), ("ExecutionTimedOut", "TIMED_OUT")]
+)
+def test_a_bake_that_is_cut_off_fails_in_the_stage_under_way(kind: str, status: str) -> None:
+    script = Script().function("Plan", STATE).enter("LaunchBuilder").add(kind)
+    tracker, changes = read(script.events)
+    assert tracker.failed and tracker.failed.stage.key == "launch"
+    assert tracker.failed.failure and tracker.failed.failure.error == status
+    assert of(Ended, changes)[0].status == status
+
+
+def test_a_later_failure_does_not_hide_the_first() -> None:
+    script = Script().function("Plan", STATE).enter("LaunchBuilder").add("LambdaFunctionScheduled")
+    script.fail_function("NoCapacityError", "full").exit("LaunchBuilder", STATE)
+    script.enter("CleanUp").add("LambdaFunctionScheduled").fail_function("AccessDeniedError", "no")
+    script.exit("CleanUp", STATE)
+    tracker, changes = read(script.events)
+    assert [c.stage.key for c in of(StageEnded, changes) if c.failure] == ["launch", "clean_up"]
+    assert tracker.failed and tracker.failed.stage.key == "launch"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["TaskTimedOut", "TaskStartFailed", "TaskSubmitFailed", "LambdaFunctionTimedOut"],
+)
+def test_every_way_in_which_a_try_can_fail_is_a_failure(kind: str) -> None:
+    details = {f"{kind[0].lower()}{kind[1:]}EventDetails": {"error": "States.Timeout"}}
+    script = Script().enter("Prepare").add("TaskScheduled").add(kind, **details)
+    _, changes = read(script.exit("Prepare", STATE).events)
+    (ended,) = of(StageEnded, changes)
+    assert ended.failure and ended.failure.error == "States.Timeout"
+
+
+def test_a_state_that_the_history_cut_off_costs_only_the_detail() -> None:
+    script = Script().enter("Plan").add("LambdaFunctionScheduled").add("LambdaFunctionSucceeded")
+    script.add("TaskStateExited", stateExitedEventDetails={"name": "Plan", "output": '{"plan": {'})
+    _, changes = read(script.events)
+    assert of(StageEnded, changes)[0].failure is None
+
+
+def test_reading_in_parts_shows_the_same_as_reading_at_once() -> None:
+    history = events.good_bake()
+    tracker, shown = Tracker(), []
+    while fresh := [event for event in history if event["id"] > tracker.last_event][:7]:
+        shown += [change for event in fresh for change in tracker.feed(event)]
+    assert shown == read(history)[1]
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        ("plain", "plain"),
+        ('{"errorMessage": "inner", "errorType": "X"}', "inner"),
+        ('{"other": 1}', '{"other": 1}'),
+        ("", ""),
+    ],
+)
+def test_a_cause_is_the_message_of_the_exception(cause: str, message: str) -> None:
+    assert message_of(cause) == message

@@ -1,0 +1,125 @@
+"""The last lines of a bake."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bakery import errors
+from scripts.bakery_cli import summary
+from scripts.bakery_cli.aws.stack import Execution
+from scripts.bakery_cli.follow import Followed, View
+from scripts.bakery_cli.history import Event
+from scripts.bakery_cli.plain import PlainView
+from tests.unit.cli import events
+from tests.unit.cli.events import IMAGE, OUTPUT, START
+from tests.unit.cli.test_follow import execution
+
+
+def shown(found: Execution, history: list[Event]) -> tuple[bool, str]:
+    out = StringIO()
+    followed = Followed()
+    view: View = PlainView(Console(file=StringIO()))
+    for event in history:
+        followed.feed(event, view)
+    rows = summary.rows_of(found, followed.stages)
+    screen = Console(file=out, width=120)
+    well = summary.show(screen, found, followed.tracker, rows, command_log="commands")
+    return well, out.getvalue()
+
+
+def test_the_last_lines_of_a_bake_are_its_result() -> None:
+    well, text = shown(execution(), events.good_bake())
+    assert well
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert "Baked web in 5.0 s" in lines
+    assert lines[-8:] == [
+        f"Image       {IMAGE}",
+        "Name        web-20260131T030000Z",
+        "Region      eu-west-1",
+        "Base image  ami-0base0000000000f0 (al2023-base)",
+        "Previous    none, this is the first",
+        "Cost        about $0.0057 for this bake, at most $0.60 a month for its 12 GiB snapshot",
+        "Pointer     /ami-bakery/web/image",
+        "Launch it   --image-id resolve:ssm:/ami-bakery/web/image",
+    ]
+
+
+def test_the_timeline_is_the_one_of_the_execution_s_output() -> None:
+    _, text = shown(execution(), events.good_bake())
+    launch = next(line for line in text.splitlines() if "Launch builder" in line)
+    assert launch.split()[:5] == ["Launch", "builder", "03:00:02", "3.0", "s"]
+
+
+def test_an_unchanged_recipe_shows_its_reason_and_its_image() -> None:
+    output = {**OUTPUT, "outcome": "unchanged", "reason": "nothing has changed", "timeline": []}
+    found = Execution("arn", "web-1", "SUCCEEDED", START, "web", output, "", "")
+    well, text = shown(found, [])
+    assert well
+    assert "web is unchanged: nothing has changed" in text
+    assert IMAGE in text and "bakery bake web --force" in text
+
+
+def test_a_failed_step_shows_where_why_and_what_is_left() -> None:
+    failed = execution("FAILED", "CustomizationFailedError", events.STEP_CAUSE)
+    well, text = shown(failed, events.failed_step())
+    assert not well
+    for part in (
+        "The bake of web failed in Customize, step 'packages'",
+        "CustomizationFailedError",
+        "exit code 7",
+        "  no such package",
+        "A step of the recipe failed",
+        "/ami-bakery/web/image is as it was: it has no image",
+        "nothing; Clean up removed 1 resource",
+        "CloudWatch log group commands",
+        events.ARN,
+    ):
+        assert part in text
+
+
+def test_a_refusal_says_that_nothing_was_created() -> None:
+    cause = "Recipe 'web' cannot be baked:\n- base: is bad"
+    _, text = shown(execution("FAILED", "InvalidRecipeError", cause), events.refused())
+    assert "The bake of web failed in Plan" in text
+    assert "  - base: is bad" in text
+    assert "nothing; nothing had been created" in text
+    assert "Pointer" not in text
+
+
+def test_an_aborted_bake_claims_nothing_that_is_not_certain() -> None:
+    script = events.Script().function("Plan", events.STATE).function("PublishPointer", events.STATE)
+    state = {k: v for k, v in events.STATE.items() if k != "clean_up"}
+    script = events.Script().function("Plan", {"plan": events.PLAN})
+    script.wait("PublishPointer", state).enter("KeepPrevious").add("ExecutionAborted")
+    _, text = shown(execution("ABORTED"), script.events)
+    assert "The bake of web was stopped in Keep previous" in text
+    assert "as it was" not in text
+    assert "unknown, Clean up has not run: look for the tag ami-bakery:bake = web-1" in text
+
+
+def test_what_clean_up_could_not_remove_is_named() -> None:
+    left: dict[str, Any] = {"removed": [], "left": ["volume vol-1: in use"]}
+    state = {**events.STATE, "clean_up": {"result": left}}
+    script = events.Script().function("Plan", events.STATE).function("CleanUp", state)
+    _, text = shown(execution("FAILED", "ImageFailedError", "x"), script.events)
+    assert "volume vol-1: in use; remove it" in text
+    assert "as it was" not in text.partition("Left over")[0] or "publish" not in state
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.BakeryError)
+    ),
+)
+def test_every_error_of_the_product_is_explained(name: str) -> None:
+    assert summary.explanation(name).endswith(".")
+
+
+def test_an_error_of_somebody_else_is_not_explained() -> None:
+    assert summary.explanation("States.Timeout") == ""
+    assert summary.explanation("Problem") == ""
