@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from bakery import clock
 from bakery.recipe import RecipeName
 from bakery.resources import Subnet
 
@@ -31,6 +32,19 @@ class ExecutionInput(BaseModel):
         if not isinstance(value, bool):
             raise ValueError("must be true or false, without quotes")
         return value
+
+    @field_validator("slot")
+    @classmethod
+    def _a_moment(cls, slot: str | None) -> str | None:
+        if slot is not None:
+            try:
+                clock.parse(slot)
+            except ValueError:
+                raise ValueError(
+                    f"'{slot}' is no moment such as 2026-01-31T03:00:00Z; the schedule writes it, "
+                    "leave it out when you start a bake yourself"
+                ) from None
+        return slot
 
 
 class BaseImage(State):

@@ -28,7 +28,6 @@ def shell_document(step: ShellStep) -> dict[str, Any]:
                 "precondition": {"StringEquals": ["platformType", "Linux"]},
                 "inputs": {
                     "timeoutSeconds": str(step.timeout_seconds),
-                    "onFailure": "exit",
                     "runCommand": _lines(step.shell),
                 },
             }

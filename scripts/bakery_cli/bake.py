@@ -25,34 +25,37 @@ def bake(
     """Start a bake and, unless told to leave it, watch it to its end; the exit code."""
     if code := bake_bases(screen, target, recipe):
         return code
-    return _bake_one(screen, target, recipe, force=force, detach=detach, name=name)
+    arn = _start(screen, target, recipe, force=force, name=name)
+    if detach:
+        line(screen, arn)
+        line(screen, f"Watch it with: bakery follow {arn.rpartition(':')[2]}")
+        return 0
+    return watch(screen, target, arn)
 
 
 def bake_bases(screen: Console, target: Target, recipe: str) -> int:
     """Bake what the recipe builds on where that cannot be there yet; the exit code."""
     for base in target.bases_to_bake(recipe):
         line(screen, f"{recipe} builds on {base}, which has no image here yet: baking that first")
-        if code := _bake_one(screen, target, base, force=False, detach=False, name=None):
+        arn = _start(screen, target, base, force=False, name=None)
+        if code := watch(screen, target, arn, brief=True):
             return code
         line(screen)
     return 0
 
 
-def _bake_one(
-    screen: Console, target: Target, recipe: str, *, force: bool, detach: bool, name: str | None
-) -> int:
+def _start(screen: Console, target: Target, recipe: str, *, force: bool, name: str | None) -> str:
     chosen = name or execution_name(recipe, datetime.now(UTC))
     arn = target.stack.start(recipe, name=chosen, force=force)
     line(screen, f"Baking {recipe} in {target.stack.region}, execution {chosen}", style="bold")
-    if detach:
-        line(screen, arn)
-        line(screen, f"Watch it with: bakery follow {chosen}")
-        return 0
-    return watch(screen, target, arn)
+    return arn
 
 
-def watch(screen: Console, target: Target, arn: str) -> int:
-    """Show an execution to its end and how it ended; the exit code."""
+def watch(screen: Console, target: Target, arn: str, *, brief: bool = False) -> int:
+    """Show an execution to its end and how it ended, a good end in one line if ``brief``.
+
+    Returns the exit code.
+    """
     view: View = LiveView(screen) if can_animate(screen) else PlainView(screen)
     try:
         followed, execution = follow(
@@ -65,6 +68,9 @@ def watch(screen: Console, target: Target, arn: str) -> int:
             remedy = f"The bake goes on; come back with: bakery follow {arn}"
             error.remedy = f"{error.remedy}\n{remedy}".strip()
         raise
+    if brief and execution.status == "SUCCEEDED":
+        line(screen, summary.in_one_line(execution), style="green")
+        return 0
     rows = summary.rows_of(execution, followed.stages)
     log = target.stack.command_log
     well = summary.show(screen, execution, followed.tracker, rows, command_log=log)

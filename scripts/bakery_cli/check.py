@@ -19,6 +19,7 @@ from infra.loading import (
     load_recipes,
     recipe_files,
 )
+from infra.loading.reader import read
 from scripts.bakery_cli.errors import FAILED, CommandError
 from scripts.bakery_cli.screen import line
 from scripts.bakery_cli.words import count
@@ -79,23 +80,23 @@ def _step_problems(
     file: Path, recipe: Recipe, documents: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[FileProblem]:
     """What Systems Manager would refuse of the documents that the steps become or name."""
+    source = read(file)
     for index, step in enumerate(recipe.customize):
         path = f"customize[{index}]"
         if isinstance(step, ShellStep):
             for text in problems_of(steps.shell_document(step)):
-                yield FileProblem(file, 0, f"{path}.shell", text)
+                yield source.problem(f"{path}.shell", text)
             continue
         name = steps.document_of(file.stem, step)
         if name in documents:
             given = steps.parameters_of(step, bake="check", region="us-east-1")
             values = {key: list(value) for key, value in given.items()}
             for text in parameter_problems(documents[name], values):
-                yield FileProblem(file, 0, f"{path}.parameters", text)
+                yield source.problem(f"{path}.parameters", text)
         elif isinstance(step, DocumentStep) and name.startswith(f"{DOCUMENT_PREFIX}-"):
             here = ", ".join(sorted(documents))
-            yield FileProblem(
-                file, 0, f"{path}.document", f"there is no document '{name}'; here are: {here}"
-            )
+            message = f"there is no document '{name}'; here are: {here}"
+            yield source.problem(f"{path}.document", message)
 
 
 def _shown(problem: FileProblem) -> Text:

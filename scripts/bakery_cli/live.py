@@ -25,6 +25,7 @@ from scripts.bakery_cli.stages import STAGES
 from scripts.bakery_cli.words import duration
 
 _STEPS_SHOWN = 6
+_WIDEST = 40
 
 
 @dataclass
@@ -92,10 +93,11 @@ class LiveView:
                 return
 
     def _table(self) -> RenderableType:
-        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, show_edge=False)
-        table.add_column(width=1)
-        table.add_column(no_wrap=True)
-        table.add_column(justify="right", no_wrap=True)
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        titles = [row.title for row in self._shown()]
+        table.add_column(min_width=1, max_width=1)
+        table.add_column(no_wrap=True, min_width=min(_WIDEST, max(map(len, titles))))
+        table.add_column(justify="right", no_wrap=True, min_width=11)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for row in self._shown():
             table.add_row(

@@ -162,9 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except typer.TyperException as error:
         complain(
-            CommandError(
-                error.format_message(), "See `bakery --help`, or `bakery COMMAND --help`."
-            )
+            CommandError(error.format_message(), "See `bakery --help`, or `bakery COMMAND --help`.")
         )
         return UNUSABLE
     except CommandError as error:

@@ -41,28 +41,29 @@ def show(screen: Console, plan: Plan) -> None:
         line(screen, f"A bake of {plan.recipe} would do nothing: {plan.reason}", style="bold")
         line(screen, f"With --force it would do this (bakery plan {plan.recipe} --force):")
     line(screen)
-    for number, (title, what) in enumerate(_stages(plan), start=1):
+    for number, (title, what, *more) in enumerate(_stages(plan), start=1):
         line(screen, Text.assemble((f"{number:>3}. {title:<{_LABEL}}", "bold"), what))
-        if title == "Customize":
-            for index, command in enumerate(plan.customize, start=1):
-                line(screen, f"{'':<{_LABEL + 5}}{index}. {_step(command)}")
+        for text in more:
+            line(screen, f"{'':<{_LABEL + 5}}{text}")
     line(screen)
     for label, value in _facts(plan):
         line(screen, Text.assemble((f"{label:<{_LABEL + 5}}", "bold"), value))
 
 
-def _stages(plan: Plan) -> Iterator[tuple[str, str]]:
+def _stages(plan: Plan) -> Iterator[tuple[str, ...]]:
+    """Title of each stage, what it would do, and more lines about that."""
     launch, base = plan.launch, plan.base_image
     subnets = ", ".join(f"{subnet.id} ({subnet.zone})" for subnet in launch.subnets)
     yield (
         "Launch builder",
-        f"{', else '.join(launch.instance_types)}; from {base.id}; "
+        f"{', else '.join(launch.instance_types)}; from {base.id}",
         f"{launch.size_gib} GiB gp3, {launch.iops} iops, {launch.throughput} MiB/s",
+        f"in {subnets}",
     )
-    yield "", f"in {subnets}"
     yield "Wait for agent", "until Systems Manager knows the builder, at most 10 minutes"
     yield "Prepare", _document(plan.prepare)
-    yield "Customize", count(len(plan.customize), "step")
+    steps = [f"{index}. {_step(command)}" for index, command in enumerate(plan.customize, start=1)]
+    yield "Customize", count(len(plan.customize), "step"), *steps
     yield "Remove identity", _document(plan.remove_identity)
     yield "Generalize", _document(plan.generalize)
     yield "Verify identity", _document(plan.verify_identity)

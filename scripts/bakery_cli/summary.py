@@ -54,6 +54,12 @@ def show(
     return True
 
 
+def in_one_line(execution: Execution) -> str:
+    """A bake that ended well."""
+    image = execution.output["image"]
+    return f"Baked {execution.recipe}: {image['id']} ({image['name']})"
+
+
 def rows_of(execution: Execution, ended: Iterable[StageEnded]) -> list[Row]:
     """The timeline: from the execution's output where it has one, else from its history."""
     seen = {change.stage.key: change for change in ended}
@@ -174,7 +180,7 @@ def _failure_facts(
 ) -> dict[str, str]:
     facts = {"Meaning": explanation(error)} if explanation(error) else {}
     current = (tracker.plan.get("current") or {}).get("image")
-    if tracker.plan:
+    if tracker.plan and _pointer_untouched(execution, tracker):
         facts["Pointer"] = (
             f"{pointer(execution.recipe)} is as it was: {current or 'it has no image'}"
         )

@@ -1,8 +1,9 @@
-"""The local AWS: an account in this process that deploys the synthesized stack and behaves as AWS does.
+"""The local AWS: an account in this process that deploys the synthesized stack and behaves as AWS
+does.
 
-    with LocalAws.start(assembly=Path("cdk.out"), scale=60) as aws:
-        outputs = aws.deploy()
-        aws.client("stepfunctions").start_execution(stateMachineArn=outputs["BakeStateMachineArn"], ...)
+with LocalAws.start(assembly=Path("cdk.out"), scale=60) as aws:
+    outputs = aws.deploy()
+    aws.client("stepfunctions").start_execution(stateMachineArn=outputs["BakeStateMachineArn"], ...)
 """
 
 from scripts.local.aws import LocalAws

@@ -7,10 +7,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.config import Config
@@ -36,12 +34,17 @@ from scripts.local.schedules import Schedules
 from scripts.local.stepfunctions import StepFunctions
 from scripts.local.targets import Targets
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
 DEFAULT_REGION = "us-east-1"
-_LOADER: Any = None
+_SESSION: Any = None
 
 
 class LocalAws:
-    """An account in this process. Use as a context manager; one at a time, because moto's state is global.
+    """An account in this process. Use as a context manager; one at a time, because moto's state is
+    global.
 
     `scale` is how many AWS seconds pass in a real one.
     """
@@ -60,12 +63,16 @@ class LocalAws:
         if cls._current is not None:
             raise LocalAwsError("a local AWS is running in this process already: close it first")
         if moto_seam.mocking():
-            raise LocalAwsError("mock_aws is active in this process: the local AWS cannot share moto with it")
+            raise LocalAwsError(
+                "mock_aws is active in this process: the local AWS cannot share moto with it"
+            )
         aws = cls(Path(assembly) if assembly else None, scale, region, machines or CheckOnly())
         cls._current = aws
         return aws
 
-    def __init__(self, assembly: Path | None, scale: float, region: str, machines: Machines) -> None:
+    def __init__(
+        self, assembly: Path | None, scale: float, region: str, machines: Machines
+    ) -> None:
         self._assembly = assembly
         self.region = region
         self.account = ACCOUNT
@@ -94,7 +101,9 @@ class LocalAws:
         logs = Logs(self.clock, self.region)
         base = self._base_environment()
         self.lambdas = Lambdas(self.clock, self.timers, self.principals, logs, base)
-        self._targets = Targets(self.lambdas, self._client_for, self._gateway.authorizer, self.principals)
+        self._targets = Targets(
+            self.lambdas, self._client_for, self._gateway.authorizer, self.principals
+        )
         self.events = Events(self.clock, self.timers, self._targets.deliver)
         self.lambdas.deliver_failure = self._dead_letter
         self.schedules = Schedules(self.clock, self.timers, self._targets)
@@ -104,7 +113,15 @@ class LocalAws:
         self.parameters = Parameters(self.clock, self.timers, self.ec2, emit)
         self.agent = Agent()
         self.commands = Commands(
-            self.clock, self.timers, self.ec2, self.documents, logs, emit, self.agent, machines, self._role_may
+            self.clock,
+            self.timers,
+            self.ec2,
+            self.documents,
+            logs,
+            emit,
+            self.agent,
+            machines,
+            self._role_may,
         )
         self.executions = StepFunctions(self.clock, emit, self._client_for, self.region)
         self._gateway.machine_of_token = self.executions.engine.tokens.machines.get
@@ -113,7 +130,10 @@ class LocalAws:
     def _register(self) -> None:
         gateway = self._gateway
         gateway.handle("ec2", self.ec2.handlers())
-        gateway.handle("ssm", {**self.documents.handlers(), **self.parameters.handlers(), **self.commands.handlers()})
+        gateway.handle(
+            "ssm",
+            {**self.documents.handlers(), **self.parameters.handlers(), **self.commands.handlers()},
+        )
         gateway.handle("lambda", self.lambdas.handlers())
         gateway.handle("events", {"PutEvents": self.events.put_events})
         gateway.handle("stepfunctions", self.executions.handlers())
@@ -121,7 +141,8 @@ class LocalAws:
         gateway.handle("sts", {"GetCallerIdentity": self._identity})
 
     def _patch_moto(self) -> None:
-        """Base images come from the catalog; EC2's error codes are in no model, which moto would warn of."""
+        """Base images come from the catalog; EC2's error codes are in no model, which moto would
+        warn of."""
         import moto.core.errors
         from moto.ec2.models.amis import AmiBackend
 
@@ -133,7 +154,8 @@ class LocalAws:
     def deploy(
         self, assembly: Path | str | None = None, parameters: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """Deploy every stack of the assembly; again to update. Returns the outputs of all of them."""
+        """Deploy every stack of the assembly; again to update. Returns the outputs of all of
+        them."""
         folder = Path(assembly) if assembly else self._assembly
         if folder is None:
             raise LocalAwsError("no cloud assembly was given")
@@ -149,7 +171,8 @@ class LocalAws:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables with which any AWS client talks to this account, as its operator."""
+        """Environment variables with which any AWS client talks to this account, as its
+        operator."""
         return {**self._base_environment(), **self.principals.credentials(OPERATOR).environment()}
 
     def client(self, service: str, region: str | None = None) -> Any:
@@ -201,7 +224,9 @@ class LocalAws:
             found: dict[str, Any] = states.describe_execution(executionArn=execution_arn)
             return None if found["status"] == "RUNNING" else found
 
-        found: dict[str, Any] = self.until(ended, seconds=seconds, what=f"the end of {execution_arn}")
+        found: dict[str, Any] = self.until(
+            ended, seconds=seconds, what=f"the end of {execution_arn}"
+        )
         return found
 
     # Ends
@@ -258,7 +283,10 @@ class LocalAws:
         principal = self.principals.session(role_arn, "local-aws") if role_arn else OPERATOR
         credentials = self.principals.credentials(principal)
         config = Config(
-            retries={"total_max_attempts": 1}, read_timeout=900, connect_timeout=10, max_pool_connections=200
+            retries={"total_max_attempts": 1},
+            read_timeout=900,
+            connect_timeout=10,
+            max_pool_connections=200,
         )
         return _session().create_client(
             service,
@@ -290,7 +318,11 @@ class LocalAws:
         )
 
     def _identity(self, call: Call) -> dict[str, str]:
-        return {"UserId": "AIDALOCALAWS", "Account": call.principal.account, "Arn": call.principal.arn}
+        return {
+            "UserId": "AIDALOCALAWS",
+            "Account": call.principal.account,
+            "Arn": call.principal.arn,
+        }
 
     def _allows(self, call: Call, action: str, resource: str) -> bool:
         return self._gateway.authorizer.decide(call.principal, [(action, resource)]) is None
@@ -319,12 +351,12 @@ class LocalAws:
 
 
 def _session() -> Any:
-    """A botocore session of its own configuration, with the service models of earlier ones in memory."""
-    global _LOADER
-    session = botocore.session.Session()
-    session.set_config_variable("config_file", os.devnull)
-    session.set_config_variable("credentials_file", os.devnull)
-    if _LOADER is None:
-        _LOADER = session.get_component("data_loader")
-    session.register_component("data_loader", _LOADER)
-    return session
+    """One botocore session, of no configuration, for the process: reading service models is what
+    costs."""
+    global _SESSION
+    if _SESSION is None:
+        session = botocore.session.Session()
+        session.set_config_variable("config_file", os.devnull)
+        session.set_config_variable("credentials_file", os.devnull)
+        _SESSION = session
+    return _SESSION

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scripts.local.iam import Principal
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scripts.local.iam import Principal
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ Answer = Mapping[str, Any] | Raw | None
 
 @dataclass
 class Call:
-    """One API call: `service` is botocore's client name, `parameters` are as the SDK documents them."""
+    """One API call: `service` is botocore's client name, `parameters` are as the SDK documents
+    them."""
 
     principal: Principal
     service: str

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from scripts.local.documents import Documents
-from scripts.local.ec2_state import Region, State
-from scripts.local.parameters import Parameters
+if TYPE_CHECKING:
+    from scripts.local.documents import Documents
+    from scripts.local.ec2_state import Region, State
+    from scripts.local.parameters import Parameters
 
 _FOLDER = Path(__file__).parent
 _INTERNAL = ("size", "volume", "system")

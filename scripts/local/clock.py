@@ -19,7 +19,8 @@ Callback = Callable[[], None]
 class ClockReading:
     """What another process needs to follow the clock: both clocks at one moment, and the rate.
 
-    `time.monotonic` is one clock for all processes of a machine, so no message is needed to stay in step.
+    `time.monotonic` is one clock for all processes of a machine, so no message is needed to stay in
+    step.
     """
 
     aws: float
@@ -33,7 +34,8 @@ class ClockReading:
 class Clock:
     """AWS seconds pass `scale` times faster than real ones; `advance` jumps ahead.
 
-    While something does real work (`busy`: a function, a script) time runs at its real pace: a slow machine
+    While something does real work (`busy`: a function, a script) time runs at its real pace: a slow
+    machine
     must not make a quick function time out, nor its work look as if it took hours.
     """
 
@@ -154,7 +156,8 @@ class Timers:
         return timer
 
     def every(self, aws_seconds: float, callback: Callback, label: str = "") -> Timer:
-        """Repeat until the returned timer is cancelled. A jump of the clock fires it once, not n times."""
+        """Repeat until the returned timer is cancelled. A jump of the clock fires it once, not n
+        times."""
         handle = Timer(0.0, callback, label)
 
         def again() -> None:

@@ -1,7 +1,9 @@
 """Deploys the synthesized templates of a cloud assembly.
 
-In place of moto's CloudFormation, which keeps state machines from the interpreter, lacks a third of the types
-that the bakery uses and passes over what it does not know: here every resource is made by API calls against
+In place of moto's CloudFormation, which keeps state machines from the interpreter, lacks a third of
+the types
+that the bakery uses and passes over what it does not know: here every resource is made by API calls
+against
 the local AWS itself, and an unknown type stops the deployment by name.
 """
 
@@ -10,17 +12,20 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scripts.local.calls import Call, Handler
 from scripts.local.errors import AwsError, LocalAwsError
 from scripts.local.iam import ACCOUNT
 from scripts.local.intrinsics import NO_VALUE, Intrinsics, references
 from scripts.local.resources import INERT, MAKERS, REMOVERS, Made, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from scripts.local.calls import Call, Handler
 
 BOOTSTRAP_VERSION = "30"
 
@@ -41,7 +46,10 @@ class Assembly:
         self.folder = folder
         manifest = folder / "manifest.json"
         if not manifest.is_file():
-            raise LocalAwsError(f"{folder} is no cloud assembly: it has no manifest.json. Synthesize the stack first.")
+            raise LocalAwsError(
+                f"{folder} is no cloud assembly: it has no manifest.json. Synthesize the stack "
+                "first."
+            )
         self._artifacts: dict[str, Any] = json.loads(manifest.read_text())["artifacts"]
 
     def stacks(self) -> list[StackFile]:
@@ -97,14 +105,18 @@ class Stack:
 class CloudFormation:
     """Creates and updates stacks; answers what the command line asks about them."""
 
-    def __init__(self, region: str, site: Callable[[StackFile], Site], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, region: str, site: Callable[[StackFile], Site], now: Callable[[], datetime]
+    ) -> None:
         self._region = region
         self._site = site
         self._now = now
         self.stacks: dict[str, Stack] = {}
         self.exports: dict[str, str] = {}
 
-    def deploy(self, file: StackFile, parameters: Mapping[str, str] | None = None) -> dict[str, str]:
+    def deploy(
+        self, file: StackFile, parameters: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
         check_types(file)
         stack = self.stacks.get(file.name) or self._new(file)
         stack.template = file.template
@@ -137,7 +149,9 @@ class CloudFormation:
             "AWS::NotificationARNs": [],
         }
 
-    def _parameters(self, site: Site, template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    def _parameters(
+        self, site: Site, template: Mapping[str, Any], given: Mapping[str, str]
+    ) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, declared in template.get("Parameters", {}).items():
             value = given.get(name, declared.get("Default"))
@@ -187,7 +201,9 @@ class CloudFormation:
                     "StackId": stack.id,
                     "CreationTime": stack.created,
                     "StackStatus": stack.status,
-                    "Outputs": [{"OutputKey": k, "OutputValue": v} for k, v in stack.outputs.items()],
+                    "Outputs": [
+                        {"OutputKey": k, "OutputValue": v} for k, v in stack.outputs.items()
+                    ],
                 }
                 for stack in stacks
             ]
@@ -222,18 +238,22 @@ def check_types(file: StackFile) -> None:
         raise LocalAwsError(
             "the local AWS cannot deploy these resources, and does not pretend to: "
             + ", ".join(unknown)
-            + ". Add a maker in scripts/local/resources.py, or name the type in INERT with the reason."
+            + ". Add a maker in scripts/local/resources.py, or name the type in INERT with a reason."
         )
 
 
 class _Deployment:
     """One pass over a template: makes what is new, updates what changed, removes what is gone."""
 
-    def __init__(self, stack: Stack, site: Site, pseudo: dict[str, Any], exports: dict[str, str]) -> None:
+    def __init__(
+        self, stack: Stack, site: Site, pseudo: dict[str, Any], exports: dict[str, str]
+    ) -> None:
         self._stack = stack
         self._site = site
         self._resources: dict[str, Any] = stack.template.get("Resources", {})
-        self._values = Intrinsics(stack.template, stack.parameters, pseudo, self._attribute, exports)
+        self._values = Intrinsics(
+            stack.template, stack.parameters, pseudo, self._attribute, exports
+        )
         self._busy: list[str] = []
         self._done: set[str] = set()
 
@@ -262,7 +282,9 @@ class _Deployment:
         for name, rule in self._stack.template.get("Rules", {}).items():
             for assertion in rule.get("Assertions", []):
                 if not self._values.resolve(assertion["Assert"]):
-                    raise LocalAwsError(f"rule {name} of the template: {assertion.get('AssertDescription')}")
+                    raise LocalAwsError(
+                        f"rule {name} of the template: {assertion.get('AssertDescription')}"
+                    )
 
     def _wanted(self, logical: str) -> bool:
         condition = self._resources[logical].get("Condition")
@@ -276,7 +298,9 @@ class _Deployment:
             return made.id
         if name not in made.attributes:
             type_ = self._resources[logical]["Type"]
-            raise LocalAwsError(f"the local AWS knows no attribute {name} of {type_}: add it in resources.py")
+            raise LocalAwsError(
+                f"the local AWS knows no attribute {name} of {type_}: add it in resources.py"
+            )
         return made.attributes[name]
 
     def _make(self, logical: str) -> Made:

@@ -1,7 +1,9 @@
 """Run Command: managed instances, commands through their states, and what the agent on them does.
 
-Supplies what moto lacks: the agent's registration over time, validation, delivery and execution time-outs,
-output limits, cancellation, events, output in CloudWatch Logs. What a step does is the runner's business.
+Supplies what moto lacks: the agent's registration over time, validation, delivery and execution
+time-outs,
+output limits, cancellation, events, output in CloudWatch Logs. What a step does is the runner's
+business.
 """
 
 from __future__ import annotations
@@ -10,28 +12,39 @@ import fnmatch
 import json
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local import runner
-from scripts.local.calls import Call, Handler
 from scripts.local.clock import Clock, Timers, iso_millis
 from scripts.local.documents import SIZE_LIMIT, Documents, Version, check_parameters
-from scripts.local.ec2 import Ec2
 from scripts.local.ec2_state import NEVER, Emit
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
-from scripts.local.logs import Logs
 from scripts.local.machines import Intercepted, Machine, Machines
 from scripts.local.records import Record, page
 from scripts.local.runner import Ran, StepOutcome
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from scripts.local.calls import Call, Handler
+    from scripts.local.ec2 import Ec2
+    from scripts.local.logs import Logs
+
 LATEST_AGENT = "3.3.3050.0"
-TERMINAL = (
-    "Success DeliveryTimedOut ExecutionTimedOut Failed Cancelled Undeliverable Terminated InvalidPlatform AccessDenied"
-).split()
+TERMINAL = [
+    "Success",
+    "DeliveryTimedOut",
+    "ExecutionTimedOut",
+    "Failed",
+    "Cancelled",
+    "Undeliverable",
+    "Terminated",
+    "InvalidPlatform",
+    "AccessDenied",
+]
 #: StatusDetails -> Status of an invocation.
 STATUS = {
     "DeliveryTimedOut": "TimedOut",
@@ -42,7 +55,14 @@ STATUS = {
     "AccessDenied": "Failed",
 }
 #: Outcomes that are the service's, not a script's.
-UNDELIVERED = ("Undeliverable", "DeliveryTimedOut", "Terminated", "InvalidPlatform", "AccessDenied", "Cancelled")
+UNDELIVERED = (
+    "Undeliverable",
+    "DeliveryTimedOut",
+    "Terminated",
+    "InvalidPlatform",
+    "AccessDenied",
+    "Cancelled",
+)
 
 
 @dataclass
@@ -95,16 +115,21 @@ class Agent:
     ) -> Script:
         """What the next commands of a document (a pattern) come to.
 
-        An exit code, or status `Failed`, `TimedOut` (ExecutionTimedOut) or `Success`, is that of one script,
-        the first that runs or that of `step`; 194 reboots and runs the step again. `InProgress` and `Pending` never end by
-        themselves. The others are the service's: `Undeliverable`, `DeliveryTimedOut`, `Cancelled`, ...
+        An exit code, or status `Failed`, `TimedOut` (ExecutionTimedOut) or `Success`, is that of
+        one script,
+        the first that runs or that of `step`; 194 reboots and runs the step again. `InProgress` and
+        `Pending` never end by
+        themselves. The others are the service's: `Undeliverable`, `DeliveryTimedOut`, `Cancelled`,
+        ...
         `seconds` is how long it takes.
         """
         if status is None:
             status = "Success" if exit_code in (None, 0) else "Failed"
         timed_out = status in ("TimedOut", "ExecutionTimedOut")
         code = exit_code if exit_code is not None else 0 if status == "Success" else 1
-        rule = Script(document, step, status, Ran(code, stdout, stderr, timed_out), times, seconds, when)
+        rule = Script(
+            document, step, status, Ran(code, stdout, stderr, timed_out), times, seconds, when
+        )
         self.scripts.append(rule)
         return rule
 
@@ -165,7 +190,9 @@ class Command:
 
     @property
     def execution_seconds(self) -> float:
-        return sum(runner.seconds_of(s.get("inputs", {}).get("timeoutSeconds")) for s in self.version.steps)
+        return sum(
+            runner.seconds_of(s.get("inputs", {}).get("timeoutSeconds")) for s in self.version.steps
+        )
 
     @property
     def expires(self) -> datetime:
@@ -224,10 +251,14 @@ class Commands:
         id_ = instance["InstanceId"]
         durations = self._ec2.durations
         if state == "running":
-            self._later(durations.agent_online, lambda: self._register(region, id_), f"agent of {id_}")
+            self._later(
+                durations.agent_online, lambda: self._register(region, id_), f"agent of {id_}"
+            )
         elif state == "rebooting":
             self._lose(id_)
-            self._later(durations.agent_online, lambda: self._register(region, id_), f"agent of {id_}")
+            self._later(
+                durations.agent_online, lambda: self._register(region, id_), f"agent of {id_}"
+            )
         elif state in ("stopping", "shutting-down"):
             self._later(durations.agent_lost, lambda: self._lose(id_), f"agent of {id_} is lost")
         elif state in ("stopped", "terminated"):
@@ -306,21 +337,30 @@ class Commands:
         p = call.parameters
         ids = list(p.get("InstanceIds") or [])
         if len(ids) != 1:
-            raise AwsError("ValidationException", "The local AWS sends a command to exactly one instance id.")
+            raise AwsError(
+                "ValidationException", "The local AWS sends a command to exactly one instance id."
+            )
         document = self._documents.find(str(p["DocumentName"]))
         version = document.version(p.get("DocumentVersion"))
         if p.get("DocumentHash") and p["DocumentHash"] != version.hash:
-            message = f"The document hash {p['DocumentHash']} does not match the hash of version {version.number}."
+            message = (
+                f"The document hash {p['DocumentHash']} does not match the hash of version "
+                f"{version.number}."
+            )
             raise AwsError("InvalidDocument", message)
         given = {k: list(v) for k, v in (p.get("Parameters") or {}).items()}
         check_parameters(version, given)
         if len(version.text.encode()) + len(json.dumps(given).encode()) > SIZE_LIMIT:
-            raise AwsError("MaxDocumentSizeExceeded", "Document and parameters together are larger than 64 KB.")
+            raise AwsError(
+                "MaxDocumentSizeExceeded", "Document and parameters together are larger than 64 KB."
+            )
         delivery = float(p.get("TimeoutSeconds") or 3600)
         if not 30 <= delivery <= 2_592_000:
             raise AwsError("ValidationException", "TimeoutSeconds must be between 30 and 2592000.")
         if len(str(p.get("Comment") or "")) > 100:
-            raise AwsError("ValidationException", "Comment must have length less than or equal to 100.")
+            raise AwsError(
+                "ValidationException", "Comment must have length less than or equal to 100."
+            )
         self._check_instance(call, ids[0], document.platforms)
         command = Command(
             id=str(uuid.uuid4()),
@@ -346,9 +386,14 @@ class Commands:
             running = instance is not None and instance["State"]["Name"] == "running"
         managed = self.managed.get(id_)
         if managed is None or not running:
-            raise AwsError("InvalidInstanceId", f"Instances [[{id_}]] not in a valid state for account {ACCOUNT}")
+            raise AwsError(
+                "InvalidInstanceId",
+                f"Instances [[{id_}]] not in a valid state for account {ACCOUNT}",
+            )
         if managed.system.get("type", "Linux") not in platforms:
-            raise AwsError("UnsupportedPlatformType", f"The document is for {', '.join(platforms)} only.")
+            raise AwsError(
+                "UnsupportedPlatformType", f"The document is for {', '.join(platforms)} only."
+            )
 
     def _spawn(self, command: Command) -> None:
         def body() -> None:
@@ -357,7 +402,9 @@ class Commands:
             finally:
                 self._threads.discard(threading.current_thread())
 
-        thread = threading.Thread(target=body, daemon=True, name=f"local-aws-command-{command.id[:8]}")
+        thread = threading.Thread(
+            target=body, daemon=True, name=f"local-aws-command-{command.id[:8]}"
+        )
         self._threads.add(thread)
         thread.start()
 
@@ -380,13 +427,18 @@ class Commands:
             return
         try:
             outcomes = self._run(command)
-        except _Gone:
+        except _GoneError:
             self._sleep(command, (command.expires - self._clock.now()).total_seconds())
             self._end(command, "DeliveryTimedOut")
             return
         status, _code = runner.aggregate(outcomes)
         if self._still_there(command):
-            self._end(command, {"TimedOut": "ExecutionTimedOut", "SuccessAndReboot": "Success"}.get(status, status))
+            self._end(
+                command,
+                {"TimedOut": "ExecutionTimedOut", "SuccessAndReboot": "Success"}.get(
+                    status, status
+                ),
+            )
         else:
             self._sleep(command, (command.expires - self._clock.now()).total_seconds())
             self._end(command, "DeliveryTimedOut")
@@ -430,8 +482,10 @@ class Commands:
                 seconds = 0.0
             self._sleep(command, seconds)
             if command.cancelled or not self._instance_runs(command):
-                raise _Gone
-            if script is None or (script.status == "Success" and not script.ran.stdout and not script.ran.exit_code):
+                raise _GoneError
+            if script is None or (
+                script.status == "Success" and not script.ran.stdout and not script.ran.exit_code
+            ):
                 return None
             return script.ran
 
@@ -500,8 +554,14 @@ class Commands:
         detail = {**common, "instance-id": command.instance_id}
         kind = "EC2 Command Invocation Status-change Notification"
         self._emit(command.region, "aws.ssm", kind, [arn], detail)
-        whole = {**common, "expire-after": iso_millis(command.expires), "parameters": command.parameters}
-        self._emit(command.region, "aws.ssm", "EC2 Command Status-change Notification", [arn], whole)
+        whole = {
+            **common,
+            "expire-after": iso_millis(command.expires),
+            "parameters": command.parameters,
+        }
+        self._emit(
+            command.region, "aws.ssm", "EC2 Command Status-change Notification", [arn], whole
+        )
 
     # Reading
 
@@ -514,10 +574,14 @@ class Commands:
     def _invocation(self, call: Call) -> dict[str, Any]:
         command = self.all.get(str(call.parameters["CommandId"]))
         if command is None or command.instance_id != call.parameters["InstanceId"]:
-            raise AwsError("InvocationDoesNotExist", "An error occurred: the invocation does not exist.")
+            raise AwsError(
+                "InvocationDoesNotExist", "An error occurred: the invocation does not exist."
+            )
         if command.reads > 0:
             command.reads -= 1
-            raise AwsError("InvocationDoesNotExist", "An error occurred: the invocation does not exist.")
+            raise AwsError(
+                "InvocationDoesNotExist", "An error occurred: the invocation does not exist."
+            )
         plugin = call.get("PluginName")
         answer = {
             "CommandId": command.id,
@@ -559,7 +623,11 @@ class Commands:
             if plugin:
                 answer.update(Status="Pending", StatusDetails="Pending")
             return
-        details = {"TimedOut": "ExecutionTimedOut", "Skipped": "Success", "SuccessAndReboot": "InProgress"}
+        details = {
+            "TimedOut": "ExecutionTimedOut",
+            "Skipped": "Success",
+            "SuccessAndReboot": "InProgress",
+        }
         answer["ResponseCode"] = outcome.exit_code
         answer["StandardOutputContent"] = outcome.stdout[: runner.MAX_STDOUT]
         answer["StandardErrorContent"] = outcome.stderr[: runner.MAX_STDERR]
@@ -620,7 +688,9 @@ class Commands:
                 "Name": o.name,
                 "Status": STATUS.get(o.status, "Success" if o.status == "Skipped" else o.status),
                 "ResponseCode": o.exit_code,
-                "Output": (o.stdout + ("\n----------ERROR-------\n" + o.stderr if o.stderr else ""))[:2500],
+                "Output": (
+                    o.stdout + ("\n----------ERROR-------\n" + o.stderr if o.stderr else "")
+                )[:2500],
             }
             for o in command.outcomes
         ]
@@ -648,7 +718,7 @@ class Commands:
         return {}
 
 
-class _Gone(Exception):
+class _GoneError(Exception):
     """The instance went away, or the command was cancelled, in the middle of a step."""
 
 
@@ -659,5 +729,9 @@ def _elapsed(command: Command) -> str:
 
 
 def _fits(row: Mapping[str, Any], key: str, values: Sequence[str]) -> bool:
-    columns = {"InstanceIds": "InstanceId", "PlatformTypes": "PlatformType", "AgentVersion": "AgentVersion"}
+    columns = {
+        "InstanceIds": "InstanceId",
+        "PlatformTypes": "PlatformType",
+        "AgentVersion": "AgentVersion",
+    }
     return str(row.get(columns.get(key, key))) in values

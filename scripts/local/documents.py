@@ -1,4 +1,5 @@
-"""SSM documents: created, versioned, hashed and described; parameters checked as SendCommand checks them."""
+"""SSM documents: created, versioned, hashed and described; parameters checked as SendCommand checks
+them."""
 
 from __future__ import annotations
 
@@ -6,21 +7,33 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from scripts.local.calls import Call, Handler
-from scripts.local.clock import Clock
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
 from scripts.local.records import page
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from scripts.local.calls import Call, Handler
+    from scripts.local.clock import Clock
+
 SIZE_LIMIT = 64 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_.-]{3,128}")
+_TOP_LEVEL = {
+    "schemaVersion",
+    "description",
+    "parameters",
+    "mainSteps",
+    "files",
+    "assumeRole",
+    "variables",
+}
 _TYPES = ("String", "StringList", "Boolean", "Integer", "MapList", "StringMap")
 
 
@@ -64,7 +77,9 @@ class Document:
         for version in self.versions:
             if version.number == wanted:
                 return version
-        raise AwsError("InvalidDocumentVersion", f"Document version {asked} is not valid for {self.name}.")
+        raise AwsError(
+            "InvalidDocumentVersion", f"Document version {asked} is not valid for {self.name}."
+        )
 
     @property
     def platforms(self) -> list[str]:
@@ -78,7 +93,9 @@ class Document:
         actions = {str(step["action"]) for step in self.latest.steps}
         if actions and actions <= {"aws:runPowerShellScript"}:
             return ["Linux", "MacOS", "Windows"]
-        return ["Linux", "MacOS"] if "aws:runShellScript" in actions else ["Linux", "MacOS", "Windows"]
+        return (
+            ["Linux", "MacOS"] if "aws:runShellScript" in actions else ["Linux", "MacOS", "Windows"]
+        )
 
 
 class Documents:
@@ -110,7 +127,9 @@ class Documents:
     def add(self, name: str, content: Mapping[str, Any], *, owner: str = "Amazon") -> Document:
         """Put a document there without asking the API."""
         text = json.dumps(content, indent=2)
-        document = Document(name, "JSON", owner, versions=[Version("1", text, content, self._clock.now())])
+        document = Document(
+            name, "JSON", owner, versions=[Version("1", text, content, self._clock.now())]
+        )
         self.all[name] = document
         return document
 
@@ -121,8 +140,15 @@ class Documents:
             raise AwsError("ValidationException", f"Invalid document name: {name}")
         with self._lock:
             if name in self.all:
-                raise AwsError("DocumentAlreadyExists", f"Document with name {name} already exists.")
-            document = Document(name, str(p.get("DocumentFormat") or "JSON"), ACCOUNT, str(p.get("DocumentType") or "Command"))
+                raise AwsError(
+                    "DocumentAlreadyExists", f"Document with name {name} already exists."
+                )
+            document = Document(
+                name,
+                str(p.get("DocumentFormat") or "JSON"),
+                ACCOUNT,
+                str(p.get("DocumentType") or "Command"),
+            )
             self._append(document, str(p["Content"]))
             self.all[name] = document
             return {"DocumentDescription": self._description(document, document.latest)}
@@ -195,7 +221,11 @@ class Documents:
         text = version.text
         if asked != document.format:
             content = dict(version.content)
-            text = json.dumps(content, indent=2) if asked == "JSON" else yaml.safe_dump(content, sort_keys=False)
+            text = (
+                json.dumps(content, indent=2)
+                if asked == "JSON"
+                else yaml.safe_dump(content, sort_keys=False)
+            )
         return {
             "Name": document.name,
             "DocumentVersion": version.number,
@@ -210,7 +240,9 @@ class Documents:
         with self._lock:
             document = self.find(str(call.parameters["Name"]))
             if document.owner != ACCOUNT:
-                raise AwsError("AccessDeniedException", f"{document.name} is owned by {document.owner}")
+                raise AwsError(
+                    "AccessDeniedException", f"{document.name} is owned by {document.owner}"
+                )
             del self.all[document.name]
             return {}
 
@@ -224,7 +256,14 @@ class Documents:
             if "Name" in filters and not any(document.name.startswith(n) for n in filters["Name"]):
                 continue
             row = self._description(document, document.version(None))
-            keys = ("Name", "Owner", "CreatedDate", "DocumentVersion", "DocumentType", "SchemaVersion")
+            keys = (
+                "Name",
+                "Owner",
+                "CreatedDate",
+                "DocumentVersion",
+                "DocumentType",
+                "SchemaVersion",
+            )
             rows.append({k: row[k] for k in (*keys, "DocumentFormat", "PlatformTypes")})
         chosen, token = page(rows, call.parameters, 50)
         return {"DocumentIdentifiers": chosen, "NextToken": token}
@@ -256,38 +295,48 @@ def parse(text: str, format_: str) -> Mapping[str, Any]:
     return content
 
 
+def _refuse(text: str) -> AwsError:
+    return AwsError("InvalidDocumentContent", text)
+
+
 def check_content(content: Mapping[str, Any]) -> None:
     """The rules of a Command document of schema 2.2."""
-
-    def refuse(text: str) -> AwsError:
-        return AwsError("InvalidDocumentContent", text)
-
     if str(content.get("schemaVersion")) not in ("2.0", "2.2"):
-        raise refuse(f"Command documents need schemaVersion 2.2, not {content.get('schemaVersion')}.")
+        version = content.get("schemaVersion")
+        raise _refuse(f"Command documents need schemaVersion 2.2, not {version}.")
+    unknown = set(content) - _TOP_LEVEL
+    if unknown:
+        raise _refuse(f"unknown top-level keys: {', '.join(sorted(unknown))}.")
     steps = content.get("mainSteps")
     if not isinstance(steps, list) or not steps:
-        raise refuse("mainSteps must be a list of at least one step.")
-    unknown = set(content) - {"schemaVersion", "description", "parameters", "mainSteps", "files", "assumeRole", "variables"}
-    if unknown:
-        raise refuse(f"unknown top-level keys: {', '.join(sorted(unknown))}.")
+        raise _refuse("mainSteps must be a list of at least one step.")
     names = [step.get("name") for step in steps]
     if len(set(names)) != len(names):
-        raise refuse("step names must be unique.")
+        raise _refuse("step names must be unique.")
     for step in steps:
-        if not isinstance(step.get("action"), str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,}", str(step.get("name"))):
-            raise refuse(f"step {step.get('name')!r} needs a name of letters, digits, _ and -, and an action.")
-        if not isinstance(step.get("inputs"), dict):
-            raise refuse(f"step {step['name']} needs inputs.")
+        _check_step(step)
     for name, declared in (content.get("parameters") or {}).items():
-        if not isinstance(declared, dict) or declared.get("type") not in _TYPES:
-            raise refuse(f"parameter {name} needs a type out of {', '.join(_TYPES)}.")
-        if not re.fullmatch(r"[A-Za-z0-9]+", name):
-            raise refuse(f"parameter name {name} must consist of letters and digits.")
-        if declared.get("interpolationType") not in (None, "ENV_VAR"):
-            raise refuse(f"parameter {name}: interpolationType must be ENV_VAR.")
-        if declared.get("interpolationType") == "ENV_VAR" and declared["type"] != "String":
-            raise refuse(f"parameter {name}: interpolationType ENV_VAR is for type String only.")
-        _compiled(name, declared)
+        _check_declaration(name, declared)
+
+
+def _check_step(step: Mapping[str, Any]) -> None:
+    name = str(step.get("name"))
+    if not isinstance(step.get("action"), str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise _refuse(f"step {name} needs a name of letters, digits, _ and -, and an action.")
+    if not isinstance(step.get("inputs"), dict):
+        raise _refuse(f"step {name} needs inputs.")
+
+
+def _check_declaration(name: str, declared: Any) -> None:
+    if not isinstance(declared, dict) or declared.get("type") not in _TYPES:
+        raise _refuse(f"parameter {name} needs a type out of {', '.join(_TYPES)}.")
+    if not re.fullmatch(r"[A-Za-z0-9]+", name):
+        raise _refuse(f"parameter name {name} must consist of letters and digits.")
+    if declared.get("interpolationType") not in (None, "ENV_VAR"):
+        raise _refuse(f"parameter {name}: interpolationType must be ENV_VAR.")
+    if declared.get("interpolationType") == "ENV_VAR" and declared["type"] != "String":
+        raise _refuse(f"parameter {name}: interpolationType ENV_VAR is for type String only.")
+    _compiled(name, declared)
 
 
 def _compiled(name: str, declared: Mapping[str, Any]) -> re.Pattern[str] | None:
@@ -297,7 +346,9 @@ def _compiled(name: str, declared: Mapping[str, Any]) -> re.Pattern[str] | None:
     try:
         return re.compile(str(pattern))
     except re.error as error:
-        raise AwsError("InvalidDocumentContent", f"parameter {name}: allowedPattern: {error}") from error
+        raise AwsError(
+            "InvalidDocumentContent", f"parameter {name}: allowedPattern: {error}"
+        ) from error
 
 
 def check_parameters(version: Version, given: Mapping[str, Sequence[str]]) -> None:
@@ -316,7 +367,9 @@ def check_parameters(version: Version, given: Mapping[str, Sequence[str]]) -> No
 
 def _check_values(name: str, rule: Mapping[str, Any], values: list[str]) -> None:
     if rule["type"] not in ("StringList", "MapList") and len(values) != 1:
-        raise AwsError("InvalidParameters", f"Parameter {name} takes exactly one value of type {rule['type']}.")
+        raise AwsError(
+            "InvalidParameters", f"Parameter {name} takes exactly one value of type {rule['type']}."
+        )
     allowed = [str(v) for v in rule.get("allowedValues") or []]
     pattern = _compiled(name, rule)
     for value in values:
@@ -324,11 +377,18 @@ def _check_values(name: str, rule: Mapping[str, Any], values: list[str]) -> None
             message = f"Value {value} of parameter {name} is not one of {', '.join(allowed)}."
             raise AwsError("InvalidParameters", message)
         if pattern and not pattern.search(value):
-            message = f"Value of parameter {name} does not match allowedPattern {rule['allowedPattern']}."
+            message = (
+                f"Value of parameter {name} does not match allowedPattern {rule['allowedPattern']}."
+            )
             raise AwsError("InvalidParameters", message)
-        for bound, wrong in (("minChars", len(value) < int(rule.get("minChars", 0))), ("maxChars", len(value) > int(rule.get("maxChars", 10**9)))):
+        for bound, wrong in (
+            ("minChars", len(value) < int(rule.get("minChars", 0))),
+            ("maxChars", len(value) > int(rule.get("maxChars", 10**9))),
+        ):
             if wrong:
-                raise AwsError("InvalidParameters", f"Value of parameter {name} breaks {bound} {rule[bound]}.")
+                raise AwsError(
+                    "InvalidParameters", f"Value of parameter {name} breaks {bound} {rule[bound]}."
+                )
         if rule["type"] == "Boolean" and value.lower() not in ("true", "false"):
             raise AwsError("InvalidParameters", f"Value of parameter {name} is no Boolean.")
         if rule["type"] == "Integer" and not re.fullmatch(r"-?\d+", value):

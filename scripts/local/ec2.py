@@ -1,23 +1,27 @@
 """EC2: instances, images, volumes and snapshots of the local AWS, with knobs for what may go wrong.
 
-Supplies in place of moto: time in every state, events, client tokens, image names, refusals of what does not
-fit together, snapshots that belong to images, deprecation. VPCs, subnets, security groups, launch templates
+Supplies in place of moto: time in every state, events, client tokens, image names, refusals of what
+does not
+fit together, snapshots that belong to images, deprecation. VPCs, subnets, security groups, launch
+templates
 and instance types stay with moto.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scripts.local.calls import Call, Handler
 from scripts.local.ec2_images import Allowed, Images
 from scripts.local.ec2_instances import Instances, default_key
 from scripts.local.ec2_state import NEVER, Capacity, Durations, Emit, Region, State
 from scripts.local.ec2_volumes import Volumes
-from scripts.local.clock import Clock, Timers
 from scripts.local.errors import AwsError
 from scripts.local.records import Record, check_tags, filtered, set_tags, tags_of
+
+if TYPE_CHECKING:
+    from scripts.local.calls import Call, Handler
+    from scripts.local.clock import Clock, Timers
 
 __all__ = ["NEVER", "Durations", "Ec2"]
 
@@ -25,7 +29,9 @@ __all__ = ["NEVER", "Durations", "Ec2"]
 class Ec2:
     """`aws.ec2`."""
 
-    def __init__(self, clock: Clock, timers: Timers, emit: Emit, allowed: Allowed, region: str) -> None:
+    def __init__(
+        self, clock: Clock, timers: Timers, emit: Emit, allowed: Allowed, region: str
+    ) -> None:
         self.state = State(clock, timers, emit)
         self.volumes = Volumes(self.state)
         self.images = Images(self.state, self.volumes, allowed)
@@ -55,11 +61,15 @@ class Ec2:
         self.state.shortages.append(shortage)
         return shortage
 
-    def next_image_fails(self, reason: str = "Server.InternalError: Internal error on launch") -> None:
+    def next_image_fails(
+        self, reason: str = "Server.InternalError: Internal error on launch"
+    ) -> None:
         """The next image becomes `failed` instead of `available`."""
         self.state.failing_images.append(reason)
 
-    def next_instance_fails(self, code: str = "Server.InternalError", text: str = "Internal error on launch") -> None:
+    def next_instance_fails(
+        self, code: str = "Server.InternalError", text: str = "Internal error on launch"
+    ) -> None:
         """The next instance goes from pending to terminated, with this state reason."""
         self.state.failing_instances.append((code, text))
 
@@ -94,8 +104,14 @@ class Ec2:
             records = getattr(self.state.region(region or self._home), kind)
             return [dict(r) for r in records.values()]
 
-    def tagged(self, kind: str, key: str, value: str | None = None, region: str | None = None) -> list[Record]:
-        return [r for r in self.all(kind, region) if value in (None, tags_of(r).get(key)) and key in tags_of(r)]
+    def tagged(
+        self, kind: str, key: str, value: str | None = None, region: str | None = None
+    ) -> list[Record]:
+        return [
+            r
+            for r in self.all(kind, region)
+            if value in (None, tags_of(r).get(key)) and key in tags_of(r)
+        ]
 
     # The API
 
@@ -132,7 +148,12 @@ class Ec2:
                 prefix = call.parameters["Resources"][0].split("-")[0]
                 if prefix in ("i", "ami", "vol", "snap"):
                     id_ = call.parameters["Resources"][0]
-                    codes = {"i": "InvalidInstanceID", "ami": "InvalidAMIID", "vol": "InvalidVolume", "snap": "InvalidSnapshot"}
+                    codes = {
+                        "i": "InvalidInstanceID",
+                        "ami": "InvalidAMIID",
+                        "vol": "InvalidVolume",
+                        "snap": "InvalidSnapshot",
+                    }
                     raise AwsError(f"{codes[prefix]}.NotFound", f"The ID '{id_}' does not exist")
                 return call.proceed()
             check_tags(call.parameters["Tags"])
@@ -159,9 +180,20 @@ class Ec2:
             region = self.state.region(call.region)
             rows = []
             kinds = (("instance", region.instances), ("image", region.images))
-            for kind, records in (*kinds, ("volume", region.volumes), ("snapshot", region.snapshots)):
+            for kind, records in (
+                *kinds,
+                ("volume", region.volumes),
+                ("snapshot", region.snapshots),
+            ):
                 for id_, record in records.items():
                     for key, value in tags_of(record).items():
-                        rows.append({"ResourceId": id_, "ResourceType": kind, "Key": key, "Value": value})
-            getters = {"resource-id": "ResourceId", "resource-type": "ResourceType", "key": "Key", "value": "Value"}
+                        rows.append(
+                            {"ResourceId": id_, "ResourceType": kind, "Key": key, "Value": value}
+                        )
+            getters = {
+                "resource-id": "ResourceId",
+                "resource-type": "ResourceType",
+                "key": "Key",
+                "value": "Value",
+            }
             return {"Tags": filtered(rows, call.get("Filters"), getters)}

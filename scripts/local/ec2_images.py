@@ -43,10 +43,22 @@ IMAGE_FILTERS: dict[str, Getter] = {
     "boot-mode": "BootMode",
 }
 _NAME = re.compile(r"[A-Za-z0-9 ()\[\]./'@_-]{3,128}")
-_INHERITED = (
-    "Architecture EnaSupport SriovNetSupport VirtualizationType Hypervisor RootDeviceName RootDeviceType "
-    "Platform PlatformDetails UsageOperation BootMode TpmSupport ImdsSupport ImageType"
-).split()
+_INHERITED = [
+    "Architecture",
+    "EnaSupport",
+    "SriovNetSupport",
+    "VirtualizationType",
+    "Hypervisor",
+    "RootDeviceName",
+    "RootDeviceType",
+    "Platform",
+    "PlatformDetails",
+    "UsageOperation",
+    "BootMode",
+    "TpmSupport",
+    "ImdsSupport",
+    "ImageType",
+]
 Allowed = Callable[[Call, str, str], bool]
 
 
@@ -82,15 +94,22 @@ class Images:
                 raise AwsError("InvalidInstanceID.NotFound", message)
             self._check_name(region, str(p.get("Name") or ""))
             if len(str(p.get("Description") or "")) > 255:
-                raise AwsError("InvalidParameterValue", "Description is longer than 255 characters.")
+                raise AwsError(
+                    "InvalidParameterValue", "Description is longer than 255 characters."
+                )
             image_tags = specified_tags(p, "image", ["image", "snapshot"])
             snapshot_tags = specified_tags(p, "snapshot", ["image", "snapshot"])
             state = instance["State"]["Name"]
             if state not in ("running", "stopped"):
-                message = f"The instance '{p['InstanceId']}' is not in a valid state: it is {state}, not running or stopped."
+                message = (
+                    f"The instance '{p['InstanceId']}' is not in a valid state: it is {state}, "
+                    "not running or stopped."
+                )
                 raise AwsError("IncorrectInstanceState", message)
             if instance["RootDeviceType"] != "ebs":
-                raise AwsError("InvalidParameterValue", f"The instance '{p['InstanceId']}' is not EBS-backed.")
+                raise AwsError(
+                    "InvalidParameterValue", f"The instance '{p['InstanceId']}' is not EBS-backed."
+                )
             check_dry_run(p)
             image = self._image_of(region, instance, p, image_tags)
             self._snapshot_all(region, instance, image, p, snapshot_tags)
@@ -100,7 +119,8 @@ class Images:
     def _check_name(self, region: Region, name: str) -> None:
         if not _NAME.fullmatch(name):
             message = (
-                "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, "
+                "AMI names must be between 3 and 128 characters long, and may contain letters, "
+                "numbers, "
                 "'(', ')', '.', '-', '/' and '_'"
             )
             raise AwsError("InvalidAMIName.Malformed", message)
@@ -109,13 +129,17 @@ class Images:
                 message = f"AMI name {name} is already in use by AMI {image['ImageId']}"
                 raise AwsError("InvalidAMIName.Duplicate", message)
 
-    def _image_of(self, region: Region, instance: Record, p: dict[str, Any], tags: list[dict[str, str]]) -> Record:
+    def _image_of(
+        self, region: Region, instance: Record, p: dict[str, Any], tags: list[dict[str, str]]
+    ) -> Record:
         base = region.hidden(instance["InstanceId"])["image"]
         image = self._blank(str(p["Name"]), str(p.get("Description") or ""), tags)
         image.update({key: base[key] for key in _INHERITED if key in base})
         image.update(SourceInstanceId=instance["InstanceId"], SourceImageId=instance["ImageId"])
         image["SourceImageRegion"] = region.name
-        region.hidden(image["ImageId"])["system"] = region.hidden(instance["InstanceId"]).get("system", {})
+        region.hidden(image["ImageId"])["system"] = region.hidden(instance["InstanceId"]).get(
+            "system", {}
+        )
         return image
 
     def _blank(self, name: str, description: str, tags: list[dict[str, str]]) -> Record:
@@ -137,7 +161,12 @@ class Images:
         return image
 
     def _snapshot_all(
-        self, region: Region, instance: Record, image: Record, p: dict[str, Any], tags: list[dict[str, str]]
+        self,
+        region: Region,
+        instance: Record,
+        image: Record,
+        p: dict[str, Any],
+        tags: list[dict[str, str]],
     ) -> None:
         overrides = {m["DeviceName"]: m for m in p.get("BlockDeviceMappings") or []}
         for volume in list(region.volumes.values()):
@@ -157,7 +186,9 @@ class Images:
                     "DeleteOnTermination": override.get("Ebs", {}).get("DeleteOnTermination", True),
                 }
                 ebs.update({k: volume[k] for k in ("Iops", "Throughput") if k in volume})
-                image["BlockDeviceMappings"].append({"DeviceName": attachment["Device"], "Ebs": ebs})
+                image["BlockDeviceMappings"].append(
+                    {"DeviceName": attachment["Device"], "Ebs": ebs}
+                )
 
     def _make(self, region: Region, image: Record) -> None:
         """Pending until the snapshots are complete, or failed when a failure was ordered."""
@@ -166,7 +197,11 @@ class Images:
         region.hidden(id_)["started"] = self._state.clock.timestamp()
         self._state.born("image", id_)
         failure = self._state.failing_images.pop(0) if self._state.failing_images else ""
-        self._state.after(self._state.durations.image, lambda: self._finish(region, image, failure), f"image {id_}")
+        self._state.after(
+            self._state.durations.image,
+            lambda: self._finish(region, image, failure),
+            f"image {id_}",
+        )
 
     def _finish(self, region: Region, image: Record, failure: str) -> None:
         id_ = image["ImageId"]
@@ -201,7 +236,10 @@ class Images:
             if token in region.tokens:
                 id_, before = region.tokens[token]
                 if before != known:
-                    raise AwsError("IdempotentParameterMismatch", "The client token was used with other parameters.")
+                    raise AwsError(
+                        "IdempotentParameterMismatch",
+                        "The client token was used with other parameters.",
+                    )
                 return {"ImageId": id_}
             source = self._visible(self._state.region(p["SourceRegion"]), p["SourceImageId"])
             self._check_name(region, str(p["Name"]))
@@ -216,11 +254,15 @@ class Images:
         if p.get("CopyImageTags"):
             own = {t["Key"] for t in tags}
             tags = tags + [dict(t) for t in source.get("Tags", []) if t["Key"] not in own]
-        image = self._blank(str(p["Name"]), str(p.get("Description") or source.get("Description") or ""), tags)
+        image = self._blank(
+            str(p["Name"]), str(p.get("Description") or source.get("Description") or ""), tags
+        )
         image.update({key: source[key] for key in _INHERITED if key in source})
         image.update(SourceImageId=source["ImageId"], SourceImageRegion=p["SourceRegion"])
         origin = self._state.region(p["SourceRegion"])
-        region.hidden(image["ImageId"])["system"] = origin.hidden(source["ImageId"]).get("system", {})
+        region.hidden(image["ImageId"])["system"] = origin.hidden(source["ImageId"]).get(
+            "system", {}
+        )
         snapshot_tags = specified_tags(p, "snapshot", ["image", "snapshot"])
         for mapping in copy.deepcopy(source["BlockDeviceMappings"]):
             if "Ebs" in mapping:
@@ -229,12 +271,19 @@ class Images:
         return image
 
     def _copy_snapshot(
-        self, region: Region, image: Record, ebs: dict[str, Any], p: dict[str, Any], tags: list[dict[str, str]]
+        self,
+        region: Region,
+        image: Record,
+        ebs: dict[str, Any],
+        p: dict[str, Any],
+        tags: list[dict[str, str]],
     ) -> None:
         encrypted = bool(p.get("Encrypted") or ebs.get("Encrypted"))
         volume = {"VolumeId": "vol-ffffffff", "Size": ebs["VolumeSize"], "Encrypted": encrypted}
         if encrypted:
-            volume["KmsKeyId"] = p.get("KmsKeyId") or f"arn:aws:kms:{region.name}:{ACCOUNT}:alias/aws/ebs"
+            volume["KmsKeyId"] = (
+                p.get("KmsKeyId") or f"arn:aws:kms:{region.name}:{ACCOUNT}:alias/aws/ebs"
+            )
         text = f"Copied for DestinationAmi {image['ImageId']} from SourceAmi {p['SourceImageId']}"
         made = self._volumes.new_snapshot(region, volume, text, tags)
         ebs.update(SnapshotId=made["SnapshotId"], Encrypted=encrypted)
@@ -256,7 +305,9 @@ class Images:
             return True
         if image["State"] == "disabled":
             return False
-        return bool(image.get("Public")) or {"UserId": ACCOUNT} in image.get("LaunchPermissions", [])
+        return bool(image.get("Public")) or {"UserId": ACCOUNT} in image.get(
+            "LaunchPermissions", []
+        )
 
     def describe_images(self, call: Call) -> dict[str, Any]:
         p = call.parameters
@@ -265,10 +316,16 @@ class Images:
             if ids := p.get("ImageIds"):
                 records = [self._visible(region, id_) for id_ in ids]
             else:
-                records = [i for i in region.images.values() if self._readable(i) and self._listed(i, p)]
+                records = [
+                    i for i in region.images.values() if self._readable(i) and self._listed(i, p)
+                ]
             owners = [ACCOUNT if o == "self" else o for o in p.get("Owners") or []]
             if owners:
-                records = [i for i in records if i["OwnerId"] in owners or i.get("ImageOwnerAlias") in owners]
+                records = [
+                    i
+                    for i in records
+                    if i["OwnerId"] in owners or i.get("ImageOwnerAlias") in owners
+                ]
             found = filtered(records, p.get("Filters"), IMAGE_FILTERS)
             found = sorted(found, key=lambda i: i["ImageId"])
             chosen, token = page(found, p)
@@ -290,7 +347,9 @@ class Images:
         region = self._state.region(call.region)
         id_ = str(call.parameters["ImageId"])
         if id_ in region.gone_images:
-            raise AwsError("InvalidAMIID.Unavailable", f"The image ID '{id_}' is no longer available")
+            raise AwsError(
+                "InvalidAMIID.Unavailable", f"The image ID '{id_}' is no longer available"
+            )
         image = self._visible(region, id_)
         if image["OwnerId"] != ACCOUNT:
             raise AwsError("AuthFailure", f"Not authorized for image:{id_}", 403)
@@ -314,7 +373,9 @@ class Images:
             code = "client-error"
         elif any(snapshot_id in snapshot_ids(other) for other in region.images.values()):
             code = "skipped"
-        elif not self._allowed(call, "ec2:DeleteSnapshot", arn(region.name, "snapshot", snapshot_id)):
+        elif not self._allowed(
+            call, "ec2:DeleteSnapshot", arn(region.name, "snapshot", snapshot_id)
+        ):
             code = "missing-permissions"
         else:
             del region.snapshots[snapshot_id]
@@ -335,8 +396,14 @@ class Images:
             now = self._state.clock.now()
             if moment < now:
                 raise AwsError("InvalidParameterValue", "The deprecation date is in the past.")
-            if moment > now + timedelta(days=3653) or image.get("Public") and moment > now + timedelta(days=730):
-                raise AwsError("InvalidParameterValue", "The deprecation date is too far in the future.")
+            if (
+                moment > now + timedelta(days=3653)
+                or image.get("Public")
+                and moment > now + timedelta(days=730)
+            ):
+                raise AwsError(
+                    "InvalidParameterValue", "The deprecation date is too far in the future."
+                )
             check_dry_run(call.parameters)
             image["DeprecationTime"] = iso_millis(moment.replace(second=0, microsecond=0))
             return {"Return": True}
@@ -371,7 +438,10 @@ class Images:
         for permission in add:
             if not re.fullmatch(r"\d{12}", permission.get("UserId", "0" * 12)):
                 value = permission["UserId"]
-                raise AwsError("InvalidAMIAttributeItemValue", f'Invalid attribute item value "{value}" for userId item type.')
+                raise AwsError(
+                    "InvalidAMIAttributeItemValue",
+                    f'Invalid attribute item value "{value}" for userId item type.',
+                )
         return add, remove
 
     def describe_attribute(self, call: Call) -> dict[str, Any]:

@@ -5,19 +5,29 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local import ec2_rules, moto_seam
-from scripts.local.calls import Call, Handler
-from scripts.local.ec2_images import Images
 from scripts.local.ec2_state import Capacity, Region, State, arn, check_dry_run
-from scripts.local.ec2_volumes import Volumes
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
 from scripts.local.records import Getter, Record, filtered, new_id, page, specified_tags
 
-CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scripts.local.calls import Call, Handler
+    from scripts.local.ec2_images import Images
+    from scripts.local.ec2_volumes import Volumes
+
+CODES = {
+    "pending": 0,
+    "running": 16,
+    "shutting-down": 32,
+    "terminated": 48,
+    "stopping": 64,
+    "stopped": 80,
+}
 INSTANCE_FILTERS: dict[str, Getter] = {
     "architecture": "Architecture",
     "availability-zone": "Placement.AvailabilityZone",
@@ -36,6 +46,13 @@ INSTANCE_FILTERS: dict[str, Getter] = {
     "private-ip-address": "PrivateIpAddress",
     "root-device-type": "RootDeviceType",
     "state-reason-code": "StateReason.Code",
+    "subnet-id": "SubnetId",
+    "vpc-id": "VpcId",
+}
+INTERFACE_FILTERS: dict[str, Getter] = {
+    "attachment.instance-id": "Attachment.InstanceId",
+    "network-interface-id": "NetworkInterfaceId",
+    "status": "Status",
     "subnet-id": "SubnetId",
     "vpc-id": "VpcId",
 }
@@ -59,6 +76,7 @@ class Instances:
             "RebootInstances": self.reboot_instances,
             "TerminateInstances": self.terminate_instances,
             "GetConsoleOutput": self.console_output,
+            "DescribeNetworkInterfaces": self.describe_interfaces,
         }
 
     # Launching
@@ -94,13 +112,19 @@ class Instances:
     def _idempotent(self, region: Region, p: dict[str, Any], scope: str) -> dict[str, Any] | None:
         token = str(p.get("ClientToken") or "")
         if len(token) > 64:
-            raise AwsError("InvalidParameterValue", "Invalid value for ClientToken: longer than 64 characters.")
+            raise AwsError(
+                "InvalidParameterValue", "Invalid value for ClientToken: longer than 64 characters."
+            )
         before = region.tokens.get((token, scope)) if token else None
         if before is None:
             return None
         instance_id, parameters = before
         if parameters != _canonical(p):
-            message = "The client token you have provided is not consistent with the original request: arguments on this idempotent request are inconsistent with arguments used in previous request(s)."
+            message = (
+                "The client token you have provided is not consistent with the original request: "
+                "arguments on this idempotent request are inconsistent with arguments used in "
+                "previous request(s)."
+            )
             raise AwsError("IdempotentParameterMismatch", message)
         instance = region.instances[instance_id]
         if instance["State"]["Name"] in ("terminated", "shutting-down"):
@@ -111,18 +135,27 @@ class Instances:
     def _subnet(self, region: str, p: dict[str, Any]) -> dict[str, Any]:
         interface = (p.get("NetworkInterfaces") or [{}])[0]
         if p.get("NetworkInterfaces") and (p.get("SubnetId") or p.get("SecurityGroupIds")):
-            message = "Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request"
+            message = (
+                "Network interfaces and an instance-level subnet ID or security groups may not "
+                "be specified on the same request"
+            )
             raise AwsError("InvalidParameterCombination", message)
         asked = p.get("SubnetId") or interface.get("SubnetId")
         backend = moto_seam.backend("ec2", region)
         subnets = {s.id: s for zone in backend.subnets.values() for s in zone.values()}
         if asked:
             if asked not in subnets:
-                raise AwsError("InvalidSubnetID.NotFound", f"The subnet ID '{asked}' does not exist")
+                raise AwsError(
+                    "InvalidSubnetID.NotFound", f"The subnet ID '{asked}' does not exist"
+                )
             subnet = subnets[asked]
         else:
             zone = (p.get("Placement") or {}).get("AvailabilityZone")
-            defaults = [s for s in subnets.values() if s.default_for_az == "true" or s.default_for_az is True]
+            defaults = [
+                s
+                for s in subnets.values()
+                if s.default_for_az == "true" or s.default_for_az is True
+            ]
             chosen = [s for s in defaults if zone in (None, s.availability_zone)]
             if not chosen:
                 raise AwsError("VPCIdNotSpecified", "No default VPC for this user")
@@ -140,7 +173,9 @@ class Instances:
             "cidr": subnet.cidr_block,
         }
 
-    def _groups(self, region: str, p: dict[str, Any], subnet: dict[str, Any]) -> list[dict[str, str]]:
+    def _groups(
+        self, region: str, p: dict[str, Any], subnet: dict[str, Any]
+    ) -> list[dict[str, str]]:
         interface = (p.get("NetworkInterfaces") or [{}])[0]
         asked = list(p.get("SecurityGroupIds") or interface.get("Groups") or [])
         backend = moto_seam.backend("ec2", region)
@@ -151,9 +186,13 @@ class Instances:
         for id_ in asked:
             group = backend.get_security_group_from_id(id_)
             if group is None:
-                raise AwsError("InvalidGroup.NotFound", f"The security group '{id_}' does not exist")
+                raise AwsError(
+                    "InvalidGroup.NotFound", f"The security group '{id_}' does not exist"
+                )
             if group.vpc_id != subnet["vpc"]:
-                message = f"Security group {id_} and subnet {subnet['id']} belong to different networks."
+                message = (
+                    f"Security group {id_} and subnet {subnet['id']} belong to different networks."
+                )
                 raise AwsError("InvalidParameter", message)
             found.append({"GroupId": group.id, "GroupName": group.name})
         return found
@@ -166,11 +205,16 @@ class Instances:
         found = moto_seam.instance_profile(str(name))
         if found is None:
             field = "arn" if asked.get("Arn") else "name"
-            message = f"Value ({name}) for parameter iamInstanceProfile.{field} is invalid. Invalid IAM Instance Profile {field}"
+            message = (
+                f"Value ({name}) for parameter iamInstanceProfile.{field} is invalid. Invalid IAM "
+                f"Instance Profile {field}"
+            )
             raise AwsError("InvalidParameterValue", message)
         return {"Arn": found[0], "Id": found[1]}
 
-    def _mappings(self, region: Region, image: Record, p: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    def _mappings(
+        self, region: Region, image: Record, p: dict[str, Any]
+    ) -> list[tuple[str, dict[str, Any]]]:
         asked = {m["DeviceName"]: m for m in p.get("BlockDeviceMappings") or []}
         merged: dict[str, dict[str, Any]] = {}
         for mapping in image.get("BlockDeviceMappings", []):
@@ -180,7 +224,9 @@ class Instances:
             if mapping.get("NoDevice") is not None:
                 merged.pop(device, None)
             elif "Ebs" in mapping:
-                base = merged.get(device, {"DeleteOnTermination": True, "VolumeType": "gp2", "VolumeSize": 8})
+                base = merged.get(
+                    device, {"DeleteOnTermination": True, "VolumeType": "gp2", "VolumeSize": 8}
+                )
                 if mapping["Ebs"].get("VolumeType", base["VolumeType"]) != base["VolumeType"]:
                     base = {k: v for k, v in base.items() if k not in ("Iops", "Throughput")}
                 merged[device] = {**base, **mapping["Ebs"]}
@@ -194,7 +240,9 @@ class Instances:
                 ebs["KmsKeyId"] = (snapshot or {}).get("KmsKeyId") or default_key(region.name)
         return list(merged.items())
 
-    def _check_capacity(self, region: Region, p: dict[str, Any], type_: str, subnet: dict[str, Any]) -> None:
+    def _check_capacity(
+        self, region: Region, p: dict[str, Any], type_: str, subnet: dict[str, Any]
+    ) -> None:
         market = (p.get("InstanceMarketOptions") or {}).get("MarketType") or "on-demand"
         for shortage in self._state.shortages:
             if shortage.hits(type_, subnet["id"], subnet["zone"], market):
@@ -212,7 +260,10 @@ class Instances:
         tags: dict[str, list[dict[str, str]]],
     ) -> Record:
         region.addresses += 1
-        address = ".".join(subnet["cidr"].split(".")[:2] + [str(region.addresses // 200), str(region.addresses % 200 + 10)])
+        address = ".".join(
+            subnet["cidr"].split(".")[:2]
+            + [str(region.addresses // 200), str(region.addresses % 200 + 10)]
+        )
         public = f"203.0.113.{region.addresses % 254 + 1}" if subnet["public"] else None
         metadata = p.get("MetadataOptions") or {}
         tokens = "required" if image.get("ImdsSupport") == "v2.0" else "optional"
@@ -224,7 +275,11 @@ class Instances:
             "StateTransitionReason": "",
             "LaunchTime": self._state.clock.now(),
             "AmiLaunchIndex": 0,
-            "Placement": {"AvailabilityZone": subnet["zone"], "GroupName": "", "Tenancy": "default"},
+            "Placement": {
+                "AvailabilityZone": subnet["zone"],
+                "GroupName": "",
+                "Tenancy": "default",
+            },
             "Monitoring": {"State": "disabled"},
             "Architecture": image.get("Architecture", "x86_64"),
             "VirtualizationType": image.get("VirtualizationType", "hvm"),
@@ -262,10 +317,14 @@ class Instances:
             "InstanceLifecycle": (p.get("InstanceMarketOptions") or {}).get("MarketType"),
         }
         instance.update({k: v for k, v in optional.items() if v})
-        instance["NetworkInterfaces"] = [self._interface(instance, subnet, tags["network-interface"])]
+        instance["NetworkInterfaces"] = [
+            self._interface(instance, subnet, tags["network-interface"])
+        ]
         return instance
 
-    def _interface(self, instance: Record, subnet: dict[str, Any], tags: list[dict[str, str]]) -> Record:
+    def _interface(
+        self, instance: Record, subnet: dict[str, Any], tags: list[dict[str, str]]
+    ) -> Record:
         interface: Record = {
             "NetworkInterfaceId": new_id("eni"),
             "SubnetId": subnet["id"],
@@ -300,7 +359,9 @@ class Instances:
             }
             instance["BlockDeviceMappings"].append({"DeviceName": device, "Ebs": shown})
 
-    def _start_life(self, region: Region, instance: Record, image: Record, p: dict[str, Any]) -> None:
+    def _start_life(
+        self, region: Region, instance: Record, image: Record, p: dict[str, Any]
+    ) -> None:
         id_ = instance["InstanceId"]
         region.instances[id_] = instance
         region.reservations[id_] = new_id("r")
@@ -315,9 +376,21 @@ class Instances:
         self._announce(region, instance)
         failure = self._launch_failure(region, p)
         if failure:
-            self.later(region, id_, "pending", self._state.durations.pending, lambda: self._fail(region, id_, *failure))
+            self.later(
+                region,
+                id_,
+                "pending",
+                self._state.durations.pending,
+                lambda: self._fail(region, id_, *failure),
+            )
         else:
-            self.later(region, id_, "pending", self._state.durations.pending, lambda: self._boot(region, id_))
+            self.later(
+                region,
+                id_,
+                "pending",
+                self._state.durations.pending,
+                lambda: self._boot(region, id_),
+            )
 
     def _launch_failure(self, region: Region, p: dict[str, Any]) -> tuple[str, str] | None:
         if self._state.failing_instances:
@@ -325,12 +398,17 @@ class Instances:
         for mapping in p.get("BlockDeviceMappings") or []:
             key = (mapping.get("Ebs") or {}).get("KmsKeyId")
             if key and not key_usable(region.name, str(key)):
-                return ("Client.InvalidKMSKey.InvalidState", "The KMS key provided is in an incorrect state")
+                return (
+                    "Client.InvalidKMSKey.InvalidState",
+                    "The KMS key provided is in an incorrect state",
+                )
         return None
 
     # Life
 
-    def later(self, region: Region, id_: str, expected: str, seconds: float, then: Callable[[], None]) -> None:
+    def later(
+        self, region: Region, id_: str, expected: str, seconds: float, then: Callable[[], None]
+    ) -> None:
         """Run `then` unless the instance left the state by then."""
         mark = region.hidden(id_).setdefault("moves", 0)
 
@@ -342,7 +420,9 @@ class Instances:
 
         self._state.after(seconds, check, f"{id_} leaves {expected}")
 
-    def move(self, region: Region, id_: str, state: str, reason: tuple[str, str] | None = None) -> None:
+    def move(
+        self, region: Region, id_: str, state: str, reason: tuple[str, str] | None = None
+    ) -> None:
         instance = region.instances[id_]
         instance["State"] = {"Code": CODES[state], "Name": state}
         region.hidden(id_)["moves"] = region.hidden(id_).get("moves", 0) + 1
@@ -361,7 +441,9 @@ class Instances:
     def _announce(self, region: Region, instance: Record) -> None:
         detail = {"instance-id": instance["InstanceId"], "state": instance["State"]["Name"]}
         resources = [arn(region.name, "instance", instance["InstanceId"])]
-        self._state.emit(region.name, "aws.ec2", "EC2 Instance State-change Notification", resources, detail)
+        self._state.emit(
+            region.name, "aws.ec2", "EC2 Instance State-change Notification", resources, detail
+        )
 
     def _boot(self, region: Region, id_: str) -> None:
         instance = region.instances[id_]
@@ -384,12 +466,20 @@ class Instances:
     def terminate(self, region: Region, id_: str, reason: tuple[str, str]) -> None:
         self.move(region, id_, "shutting-down", reason)
         wait = self._state.durations.shutting_down
-        self.later(region, id_, "shutting-down", wait, lambda: self._finish_termination(region, id_))
+        self.later(
+            region, id_, "shutting-down", wait, lambda: self._finish_termination(region, id_)
+        )
 
     def _finish_termination(self, region: Region, id_: str) -> None:
         instance = region.instances[id_]
         self._volumes.release(region, id_)
-        for key in ("SubnetId", "VpcId", "PrivateIpAddress", "PublicIpAddress", "IamInstanceProfile"):
+        for key in (
+            "SubnetId",
+            "VpcId",
+            "PrivateIpAddress",
+            "PublicIpAddress",
+            "IamInstanceProfile",
+        ):
             instance.pop(key, None)
         instance.update(BlockDeviceMappings=[], NetworkInterfaces=[], SecurityGroups=[])
         self.move(region, id_, "terminated")
@@ -402,7 +492,9 @@ class Instances:
                 raise AwsError("InvalidInstanceID.Malformed", f'Invalid id: "{id_}"')
         missing = [i for i in ids if i not in region.instances or not self._state.visible(i)]
         if missing:
-            what = f"ID '{missing[0]}' does" if len(missing) == 1 else f"IDs '{', '.join(missing)}' do"
+            what = (
+                f"ID '{missing[0]}' does" if len(missing) == 1 else f"IDs '{', '.join(missing)}' do"
+            )
             raise AwsError("InvalidInstanceID.NotFound", f"The instance {what} not exist")
         return [region.instances[i] for i in ids]
 
@@ -422,7 +514,10 @@ class Instances:
             records = self._found(region, ids) if ids else list(region.instances.values())
             found = filtered(records, call.get("Filters"), INSTANCE_FILTERS)
             chosen, token = page(found, call.parameters)
-            return {"Reservations": [self._reservation(region, [i]) for i in chosen], "NextToken": token}
+            return {
+                "Reservations": [self._reservation(region, [i]) for i in chosen],
+                "NextToken": token,
+            }
 
     def describe_status(self, call: Call) -> dict[str, Any]:
         with self._state.lock:
@@ -431,9 +526,33 @@ class Instances:
             records = self._found(region, ids) if ids else list(region.instances.values())
             if not call.get("IncludeAllInstances"):
                 records = [r for r in records if r["State"]["Name"] == "running"]
-            return {"InstanceStatuses": [_status(r) for r in filtered(records, call.get("Filters"), INSTANCE_FILTERS)]}
+            return {
+                "InstanceStatuses": [
+                    _status(r) for r in filtered(records, call.get("Filters"), INSTANCE_FILTERS)
+                ]
+            }
 
-    def _change(self, call: Call, key: str, change: Callable[[Region, Record], None]) -> dict[str, Any]:
+    def describe_interfaces(self, call: Call) -> dict[str, Any]:
+        """The instances' interfaces; the local AWS knows no others."""
+        with self._state.lock:
+            region = self._state.region(call.region)
+            rows = []
+            for instance in region.instances.values():
+                for interface in instance["NetworkInterfaces"]:
+                    attachment = {**interface["Attachment"], "InstanceId": instance["InstanceId"]}
+                    rows.append(
+                        {**interface, "Attachment": attachment, "Tags": interface.get("TagSet", [])}
+                    )
+            wanted = call.get("NetworkInterfaceIds")
+            rows = [r for r in rows if not wanted or r["NetworkInterfaceId"] in wanted]
+            found = filtered(rows, call.get("Filters"), INTERFACE_FILTERS)
+            return {
+                "NetworkInterfaces": [{k: v for k, v in r.items() if k != "Tags"} for r in found]
+            }
+
+    def _change(
+        self, call: Call, key: str, change: Callable[[Region, Record], None]
+    ) -> dict[str, Any]:
         with self._state.lock:
             region = self._state.region(call.region)
             records = self._found(region, call.parameters["InstanceIds"])
@@ -442,7 +561,11 @@ class Instances:
             for record in records:
                 change(region, record)
             changes = [
-                {"InstanceId": r["InstanceId"], "CurrentState": dict(r["State"]), "PreviousState": b}
+                {
+                    "InstanceId": r["InstanceId"],
+                    "CurrentState": dict(r["State"]),
+                    "PreviousState": b,
+                }
                 for r, b in zip(records, before, strict=True)
             ]
             return {key: changes}
@@ -467,14 +590,23 @@ class Instances:
                 message = f"The instance '{id_}' is not in a state from which it can be started."
                 raise AwsError("IncorrectInstanceState", message)
             self.move(region, id_, "pending")
-            self.later(region, id_, "pending", self._state.durations.pending, lambda: self._boot(region, id_))
+            self.later(
+                region,
+                id_,
+                "pending",
+                self._state.durations.pending,
+                lambda: self._boot(region, id_),
+            )
 
         return self._change(call, "StartingInstances", start)
 
     def reboot_instances(self, call: Call) -> None:
         def reboot(region: Region, instance: Record) -> None:
             if instance["State"]["Name"] not in ("running", "pending"):
-                message = f"Instance '{instance['InstanceId']}' is not in a state from which it can be rebooted."
+                message = (
+                    f"Instance '{instance['InstanceId']}' is not in a state from which it can be "
+                    "rebooted."
+                )
                 raise AwsError("IncorrectInstanceState", message)
             self.reboot(region, instance["InstanceId"])
 
@@ -490,7 +622,10 @@ class Instances:
         def end(region: Region, instance: Record) -> None:
             state, id_ = instance["State"]["Name"], instance["InstanceId"]
             if region.hidden(id_).get("protected"):
-                message = f"The instance '{id_}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again."
+                message = (
+                    f"The instance '{id_}' may not be terminated. Modify its "
+                    "'disableApiTermination' instance attribute and try again."
+                )
                 raise AwsError("OperationNotPermitted", message)
             if state not in ("shutting-down", "terminated"):
                 self.terminate(region, id_, USER_SHUTDOWN)
@@ -508,7 +643,9 @@ class Instances:
 
 
 def _canonical(p: dict[str, Any]) -> str:
-    return json.dumps({k: v for k, v in p.items() if k != "ClientToken"}, sort_keys=True, default=str)
+    return json.dumps(
+        {k: v for k, v in p.items() if k != "ClientToken"}, sort_keys=True, default=str
+    )
 
 
 def _status(instance: Record) -> dict[str, Any]:
@@ -525,7 +662,8 @@ def _status(instance: Record) -> dict[str, Any]:
 
 def _no_room(shortage: Capacity, type_: str, zone: str) -> str:
     return (
-        f"We currently do not have sufficient {type_} capacity in the Availability Zone you requested ({zone}). "
+        f"We currently do not have sufficient {type_} capacity in the Availability Zone you "
+        f"requested ({zone}). "
         "Our system will be working on provisioning additional capacity."
     )
 

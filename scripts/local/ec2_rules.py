@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local.errors import AwsError
-from scripts.local.records import Record
+
+if TYPE_CHECKING:
+    from scripts.local.records import Record
 
 
 @lru_cache(maxsize=1)
@@ -37,7 +39,8 @@ def check_offering(region: str, type_name: str, zone: str) -> None:
     if known and (type_name, zone) not in known:
         message = (
             f"Your requested instance type ({type_name}) is not supported in your requested "
-            f"Availability Zone ({zone}). Please retry your request by not specifying an Availability Zone."
+            f"Availability Zone ({zone}). Please retry your request by not specifying an "
+            "Availability Zone."
         )
         raise AwsError("Unsupported", message)
 
@@ -48,7 +51,9 @@ def check_launchable(image: Record) -> None:
         if state in ("pending", "failed", "disabled", "invalid", "error"):
             message = f"The image ID '{image['ImageId']}' is not available: it is {state}"
             raise AwsError("InvalidAMIID.Unavailable", message)
-        raise AwsError("InvalidAMIID.NotFound", f"The image id '[{image['ImageId']}]' does not exist")
+        raise AwsError(
+            "InvalidAMIID.NotFound", f"The image id '[{image['ImageId']}]' does not exist"
+        )
 
 
 def check_pair(image: Record, type_: Record) -> None:
@@ -58,16 +63,20 @@ def check_pair(image: Record, type_: Record) -> None:
     if architecture not in type_["ProcessorInfo"]["SupportedArchitectures"]:
         supported = ", ".join(type_["ProcessorInfo"]["SupportedArchitectures"])
         message = (
-            f"The architecture '{supported}' of the specified instance type does not match the architecture "
-            f"'{architecture}' of the specified AMI. Specify an instance type and an AMI that have matching "
-            "architectures, and try again. You can use 'describe-instance-types' or 'describe-images' to "
+            f"The architecture '{supported}' of the specified instance type does not match the "
+            "architecture "
+            f"'{architecture}' of the specified AMI. Specify an instance type and an AMI that "
+            "have matching "
+            "architectures, and try again. You can use 'describe-instance-types' or "
+            "'describe-images' to "
             "discover the architecture of the instance type or AMI."
         )
         raise AwsError("InvalidParameterValue", message)
     if image.get("VirtualizationType", "hvm") not in type_["SupportedVirtualizationTypes"]:
         kind = "Non-Windows" if image.get("Platform") != "windows" else "Windows"
         message = (
-            f"{kind} instances with a virtualization type of '{image.get('VirtualizationType')}' are currently "
+            f"{kind} instances with a virtualization type of '{image.get('VirtualizationType')}' "
+            "are currently "
             f"not supported for this instance type : {name}"
         )
         raise AwsError("InvalidParameterCombination", message)
@@ -79,7 +88,10 @@ def check_pair(image: Record, type_: Record) -> None:
         )
         raise AwsError("InvalidParameterCombination", message)
     if image.get("RootDeviceType") not in type_["SupportedRootDeviceTypes"]:
-        message = f"The instance type '{name}' does not support an AMI with a root device type of '{image.get('RootDeviceType')}'."
+        message = (
+            f"The instance type '{name}' does not support an AMI with a root device type of "
+            f"'{image.get('RootDeviceType')}'."
+        )
         raise AwsError("InvalidParameterCombination", message)
 
 
@@ -100,18 +112,26 @@ def _check_boot(image: Record, type_: Record) -> None:
 def check_volume(device: str, ebs: dict[str, Any], snapshot_size: int | None) -> None:
     kind, size = ebs["VolumeType"], int(ebs["VolumeSize"])
     if snapshot_size and size < snapshot_size:
-        message = f"Volume of size {size}GB is smaller than snapshot '{ebs.get('SnapshotId')}', expect size >= {snapshot_size}GB"
+        message = (
+            f"Volume of size {size}GB is smaller than snapshot '{ebs.get('SnapshotId')}', expect "
+            f"size >= {snapshot_size}GB"
+        )
         raise AwsError("InvalidBlockDeviceMapping", message)
     iops, throughput = ebs.get("Iops"), ebs.get("Throughput")
     if iops and kind not in ("gp3", "io1", "io2"):
-        raise AwsError("InvalidParameterCombination", f"The parameter iops is not supported for {kind} volumes.")
+        raise AwsError(
+            "InvalidParameterCombination",
+            f"The parameter iops is not supported for {kind} volumes.",
+        )
     if throughput and kind != "gp3":
         raise AwsError(
-            "InvalidParameterCombination", f"The parameter throughput is not supported for {kind} volumes."
+            "InvalidParameterCombination",
+            f"The parameter throughput is not supported for {kind} volumes.",
         )
     if ebs.get("KmsKeyId") and not ebs.get("Encrypted"):
         raise AwsError(
-            "InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set."
+            "InvalidParameterDependency",
+            "The parameter KmsKeyId requires the parameter Encrypted to be set.",
         )
     if kind == "gp3":
         _check_gp3(device, size, int(iops or 3000), int(throughput or 125))
@@ -119,7 +139,10 @@ def check_volume(device: str, ebs: dict[str, Any], snapshot_size: int | None) ->
 
 def _check_gp3(device: str, size: int, iops: int, throughput: int) -> None:
     if not 3000 <= iops <= 80000:
-        raise AwsError("InvalidParameterValue", f"Volume iops of {iops} for {device} is not between 3000 and 80000.")
+        raise AwsError(
+            "InvalidParameterValue",
+            f"Volume iops of {iops} for {device} is not between 3000 and 80000.",
+        )
     if iops > 3000 and iops > 500 * size:
         message = f"Iops to volume size ratio of {iops / size:.6f} is too high; maximum is 500"
         raise AwsError("InvalidParameterValue", message)
@@ -127,5 +150,8 @@ def _check_gp3(device: str, size: int, iops: int, throughput: int) -> None:
         message = f"Throughput (MiBps) to {device} of {throughput} is not between 125 and 2000."
         raise AwsError("InvalidParameterValue", message)
     if throughput > 125 and throughput > iops / 4:
-        message = f"Throughput (MiBps) to iops ratio of {throughput / iops:.6f} is too high; maximum is 0.250000"
+        message = (
+            f"Throughput (MiBps) to iops ratio of {throughput / iops:.6f} is too high; maximum is "
+            "0.250000"
+        )
         raise AwsError("InvalidParameterValue", message)

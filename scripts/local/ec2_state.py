@@ -6,14 +6,16 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scripts.local.clock import Clock, Timer, Timers
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
-from scripts.local.records import Record
 
-Emit = Callable[[str, str, str, list[str], dict[str, Any]], None]
+if TYPE_CHECKING:
+    from scripts.local.clock import Clock, Timer, Timers
+    from scripts.local.records import Record
+
+Emit = Callable[[str, str, str, list[str], dict[str, Any]], object]
 NEVER = math.inf
 
 
@@ -43,7 +45,12 @@ class Capacity:
     def hits(self, type_: str, subnet: str, zone: str, market: str) -> bool:
         if self.times <= 0:
             return False
-        wanted = ((self.instance_type, type_), (self.subnet, subnet), (self.zone, zone), (self.market, market))
+        wanted = (
+            (self.instance_type, type_),
+            (self.subnet, subnet),
+            (self.zone, zone),
+            (self.market, market),
+        )
         return all(want is None or want == have for want, have in wanted)
 
 
@@ -123,4 +130,6 @@ def arn(region: str, kind: str, id_: str) -> str:
 
 def check_dry_run(parameters: dict[str, Any]) -> None:
     if parameters.get("DryRun"):
-        raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
+        raise AwsError(
+            "DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412
+        )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scripts.local.calls import Call, Handler
 from scripts.local.clock import iso_millis, iso_seconds
 from scripts.local.ec2_state import Region, State, check_dry_run
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
 from scripts.local.records import Getter, Record, filtered, new_id, page, specified_tags
+
+if TYPE_CHECKING:
+    from scripts.local.calls import Call, Handler
 
 VOLUME_FILTERS: dict[str, Getter] = {
     "volume-id": "VolumeId",
@@ -53,7 +55,9 @@ class Volumes:
 
     # Made by other parts of EC2
 
-    def new_volume(self, region: Region, zone: str, ebs: dict[str, Any], tags: list[dict[str, str]]) -> Record:
+    def new_volume(
+        self, region: Region, zone: str, ebs: dict[str, Any], tags: list[dict[str, str]]
+    ) -> Record:
         volume: Record = {
             "VolumeId": new_id("vol"),
             "AvailabilityZone": zone,
@@ -100,7 +104,13 @@ class Volumes:
                     volume.update(State="available", Attachments=[])
 
     def new_snapshot(
-        self, region: Region, volume: Record, description: str, tags: list[dict[str, str]], *, done: bool = False
+        self,
+        region: Region,
+        volume: Record,
+        description: str,
+        tags: list[dict[str, str]],
+        *,
+        done: bool = False,
     ) -> Record:
         snapshot: Record = {
             "SnapshotId": new_id("snap"),
@@ -151,7 +161,9 @@ class Volumes:
         started, duration = hidden.get("started"), self._state.durations.image
         if started is None:
             return
-        share = min(0.99, (self._state.clock.timestamp() - started) / duration) if duration else 0.99
+        share = (
+            min(0.99, (self._state.clock.timestamp() - started) / duration) if duration else 0.99
+        )
         for snapshot in snapshots:
             if snapshot["State"] == "pending":
                 snapshot["Progress"] = f"{int(share * 100)}%"
@@ -161,12 +173,16 @@ class Volumes:
     def describe_volumes(self, call: Call) -> dict[str, Any]:
         with self._state.lock:
             region = self._state.region(call.region)
-            records = self._chosen(region.volumes, call.get("VolumeIds"), "InvalidVolume.NotFound", "volume")
+            records = self._chosen(
+                region.volumes, call.get("VolumeIds"), "InvalidVolume.NotFound", "volume"
+            )
             found = filtered(records, call.get("Filters"), VOLUME_FILTERS)
             chosen, token = page(found, call.parameters)
             return {"Volumes": chosen, "NextToken": token}
 
-    def _chosen(self, records: dict[str, Record], ids: list[str] | None, code: str, kind: str) -> list[Record]:
+    def _chosen(
+        self, records: dict[str, Record], ids: list[str] | None, code: str, kind: str
+    ) -> list[Record]:
         if not ids:
             return list(records.values())
         for id_ in ids:

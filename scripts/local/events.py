@@ -1,6 +1,8 @@
-"""EventBridge: AWS's own events and the product's, matched by the deployed rules, delivered to their targets.
+"""EventBridge: AWS's own events and the product's, matched by the deployed rules, delivered to
+their targets.
 
-Supplies what moto lacks: events of EC2, SSM and Step Functions, and Lambda, SNS and state machine targets.
+Supplies what moto lacks: events of EC2, SSM and Step Functions, and Lambda, SNS and state machine
+targets.
 Rules and targets themselves are moto's.
 """
 
@@ -12,13 +14,15 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local import moto_seam
-from scripts.local.calls import Call
 from scripts.local.clock import Clock, Timers, iso_seconds, parse_time
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
+
+if TYPE_CHECKING:
+    from scripts.local.calls import Call
 
 Event = dict[str, Any]
 Deliver = Callable[[str, str, str | None, str], None]
@@ -27,7 +31,8 @@ ENTRY_LIMIT = 1024 * 1024
 
 @dataclass
 class Interference:
-    """A rule about what happens to matching events on their way: dropped, repeated, or held back."""
+    """A rule about what happens to matching events on their way: dropped, repeated, or held
+    back."""
 
     kind: str
     detail_type: str | None
@@ -54,7 +59,8 @@ class Failure:
 
 
 class Events:
-    """`aws.events`. `recorded` has every event put on a bus, also those that were dropped or held."""
+    """`aws.events`. `recorded` has every event put on a bus, also those that were dropped or
+    held."""
 
     def __init__(self, clock: Clock, timers: Timers, deliver: Deliver) -> None:
         self._clock = clock
@@ -127,7 +133,12 @@ class Events:
     # Putting
 
     def emit(
-        self, region: str, source: str, detail_type: str, resources: list[str], detail: dict[str, Any]
+        self,
+        region: str,
+        source: str,
+        detail_type: str,
+        resources: list[str],
+        detail: dict[str, Any],
     ) -> Event:
         """Put one event of an AWS service on the default bus."""
         return self.put(
@@ -184,7 +195,9 @@ class Events:
     def put_events(self, call: Call) -> dict[str, Any]:
         entries = call.parameters["Entries"]
         if not 1 <= len(entries) <= 10:
-            raise AwsError("ValidationException", "The Entries parameter must have 1 to 10 members.")
+            raise AwsError(
+                "ValidationException", "The Entries parameter must have 1 to 10 members."
+            )
         size = sum(len(str(e.get("Detail") or "").encode()) for e in entries)
         if size > ENTRY_LIMIT:
             message = f"Total size of the entries in the request is over the limit: {size}."
@@ -196,9 +209,15 @@ class Events:
     def _entry(self, call: Call, entry: dict[str, Any]) -> dict[str, str]:
         for name in ("Source", "DetailType", "Detail"):
             if not entry.get(name):
-                return {"ErrorCode": "InvalidArgument", "ErrorMessage": f"Parameter {name} is not valid."}
+                return {
+                    "ErrorCode": "InvalidArgument",
+                    "ErrorMessage": f"Parameter {name} is not valid.",
+                }
         if str(entry["Source"]).startswith("aws."):
-            return {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized for the source."}
+            return {
+                "ErrorCode": "NotAuthorizedForSourceException",
+                "ErrorMessage": "Not authorized for the source.",
+            }
         try:
             detail = json.loads(entry["Detail"])
         except ValueError:
@@ -223,7 +242,8 @@ class Events:
 
 
 def at_path(event: Any, path: str) -> Any:
-    """The value at a simple JSONPath (`$.detail.state`, `$.resources[0]`), None when there is none."""
+    """The value at a simple JSONPath (`$.detail.state`, `$.resources[0]`), None when there is
+    none."""
     value = event
     for key in re.findall(r"[^.\[\]$]+", path.removeprefix("$")):
         key = key.strip("'\"")
@@ -242,12 +262,15 @@ def target_input(target: dict[str, Any], event: Event) -> str:
         return json.dumps(at_path(event, target["InputPath"]))
     transformer = target.get("InputTransformer")
     if transformer:
-        return transform(transformer.get("InputPathsMap") or {}, transformer["InputTemplate"], event)
+        return transform(
+            transformer.get("InputPathsMap") or {}, transformer["InputTemplate"], event
+        )
     return json.dumps(event)
 
 
 def transform(paths: dict[str, str], template: str, event: Event) -> str:
-    """EventBridge's input transformer: a JSON template takes JSON values, a text template plain text."""
+    """EventBridge's input transformer: a JSON template takes JSON values, a text template plain
+    text."""
     values = {name: at_path(event, path) for name, path in paths.items()}
     values["aws.events.event.json"] = event
     values["aws.events.event"] = {k: v for k, v in event.items() if k != "detail"}

@@ -54,7 +54,8 @@ class Faults:
         skip: int = 0,
         when: Predicate | None = None,
     ) -> Fault:
-        """Answer with this error instead of doing the work. `*` stands for every service or operation."""
+        """Answer with this error instead of doing the work. `*` stands for every service or
+        operation."""
         fault = Fault(service, operation, times, when, AwsError(code, message, status), skip)
         self._errors.append(fault)
         return fault
@@ -68,7 +69,8 @@ class Faults:
         skip: int = 0,
         when: Predicate | None = None,
     ) -> Fault:
-        """Do the work, then drop the connection. The SDK retries by itself: the product sees the loss only
+        """Do the work, then drop the connection. The SDK retries by itself: the product sees the
+        loss only
         when `times` is more than the SDK's attempts."""
         fault = Fault(service, operation, times, when, skip=skip)
         self._lost.append(fault)
@@ -83,7 +85,8 @@ class Faults:
         times: int = 1,
         when: Predicate | None = None,
     ) -> Fault:
-        """Run something of the test's own right after the call took effect, before it is answered."""
+        """Run something of the test's own right after the call took effect, before it is
+        answered."""
         fault = Fault(service, operation, times, when, side_effect=side_effect)
         self._after.append(fault)
         return fault
@@ -94,7 +97,9 @@ class Faults:
             self._lost.clear()
             self._after.clear()
 
-    def error_for(self, service: str, operation: str, parameters: dict[str, Any]) -> AwsError | None:
+    def error_for(
+        self, service: str, operation: str, parameters: dict[str, Any]
+    ) -> AwsError | None:
         fault = self._take(self._errors, service, operation, parameters)
         return fault.error if fault else None
 

@@ -1,6 +1,7 @@
 """Forks Lambda workers from a process that has already imported what every function imports.
 
-Run as a script in a clean process, with a socket as file descriptor 3. Each request carries one end of a
+Run as a script in a clean process, with a socket as file descriptor 3. Each request carries one end
+of a
 socket pair and a JSON job; the reply is the worker's process id. Ends when its parent does.
 """
 
@@ -30,30 +31,24 @@ def preload() -> None:
 
 
 def _warm_sdk() -> None:
-    """Read the service models once: every worker inherits the parsed JSON instead of reading it again."""
+    """Read the service models once: every worker inherits the parsed JSON instead of reading it
+    again."""
     try:
         import boto3
+        import botocore.session
     except ImportError:
         return
-    session = boto3.Session("x", "x", region_name="us-east-1")
-    boto3.setup_default_session()
-    loader = session._session.get_component("data_loader")
-    boto3._get_default_session()._session.register_component("data_loader", loader)
+    session = botocore.session.Session()
     for service in PRELOAD_SERVICES:
-        session.client(service)  # type: ignore[call-overload]
-    _share_loader(loader)
+        session.create_client(
+            service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
+        )
+    loader = session.get_component("data_loader")
 
+    def shared(other: Any) -> None:
+        other._components.lazy_register_component("data_loader", lambda: loader)
 
-def _share_loader(loader: Any) -> None:
-    """Every later session of this process (and of its forks) uses the loader with the warm cache."""
-    import botocore.session
-
-    def shared(self: Any) -> None:
-        self._components.lazy_register_component("data_loader", lambda: loader)
-
-    botocore.session.Session._register_data_loader = shared  # type: ignore[method-assign]
-    import boto3
-
+    setattr(botocore.session.Session, "_register_data_loader", shared)  # noqa: B010
     boto3.DEFAULT_SESSION = None
 
 

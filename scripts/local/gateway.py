@@ -1,40 +1,49 @@
 """The endpoint: one HTTP server that every client of the local AWS talks to.
 
-Each request is parsed by its service's own protocol, its caller recognised, allowed or refused, and then
+Each request is parsed by its service's own protocol, its caller recognised, allowed or refused, and
+then
 answered by a handler of the local AWS or, where there is none, by moto.
 """
 
 from __future__ import annotations
 
+import http
 import http.server
 import re
 import socket
 import socketserver
 import threading
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local import moto_seam
 from scripts.local.calls import Call, CallLog, Handler, Raw
-from scripts.local.clock import Clock
 from scripts.local.errors import AwsError
-from scripts.local.faults import Faults
 from scripts.local.iam import ACCOUNT, Authorizer, Decision, Principals
 from scripts.local.iam_needs import Arns, needs
 
-_SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from scripts.local.clock import Clock
+    from scripts.local.faults import Faults
+
+_SCOPE = re.compile(
+    r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request"
+)
 _CODES_OF_REFUSAL = {"ec2": ("UnauthorizedOperation", 403), "iam": ("AccessDenied", 403)}
 
 
-class LostAnswer(Exception):
+class LostAnswerError(Exception):
     """The work was done; the connection is to be dropped without a word."""
 
 
 class Gateway:
     """Routes calls. `handle` registers what the local AWS answers itself."""
 
-    def __init__(self, clock: Clock, faults: Faults, calls: CallLog, principals: Principals) -> None:
+    def __init__(
+        self, clock: Clock, faults: Faults, calls: CallLog, principals: Principals
+    ) -> None:
         self.clock = clock
         self.faults = faults
         self.calls = calls
@@ -44,7 +53,10 @@ class Gateway:
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._server = _Server(self)
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True, name="local-aws"
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.02},
+            daemon=True,
+            name="local-aws",
         )
 
     @property
@@ -73,8 +85,12 @@ class Gateway:
         host = f"{scope['service']}.{scope['region']}.amazonaws.com"
         addressed = {**{k: v for k, v in headers.items() if k.lower() != "host"}, "Host": host}
         parsed = moto_seam.parse(service, method, f"https://{host}{path}", addressed, body)
+        try:
+            principal = self.principals.by_access_key(scope["key"])
+        except AwsError as error:
+            return parsed.refuse(error)
         call = Call(
-            principal=self.principals.by_access_key(scope["key"]),
+            principal=principal,
             service=service,
             operation=parsed.operation,
             parameters=parsed.parameters,
@@ -93,7 +109,7 @@ class Gateway:
             self.faults.run_after(service, call.operation, call.parameters)
             if self.faults.loses(service, call.operation, call.parameters):
                 call.error = "LostAnswer"
-                raise LostAnswer
+                raise LostAnswerError
         return raw
 
     def _answer(self, call: Call, parsed: moto_seam.Parsed) -> Raw:
@@ -167,6 +183,8 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    """One connection. The server looks for `do_<METHOD>`: every method is answered alike."""
+
     protocol_version = "HTTP/1.1"
     server: _Server
 
@@ -177,17 +195,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Calls are kept in `aws.calls`, not printed."""
 
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        if name.startswith("do_"):
+            return self._respond
+        raise AttributeError(name)
+
     def _respond(self) -> None:
         body = self._body()
         try:
-            raw = self.server.gateway.serve(self.command, self.path, self.headers, body)
-        except LostAnswer:
+            raw = self.server.gateway.serve(self.command, self.path, dict(self.headers), body)
+        except LostAnswerError:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
-            raw = Raw(500, {"Content-Type": "text/plain", "x-amzn-errortype": "LocalAwsBug"}, text.encode())
+            raw = Raw(
+                500,
+                {"Content-Type": "text/plain", "x-amzn-errortype": "LocalAwsBug"},
+                text.encode(),
+            )
         self.wfile.write(_http(raw, head=self.command == "HEAD"))
 
     def _body(self) -> bytes:
@@ -199,8 +226,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(chunks)
-
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _respond
 
 
 def _http(raw: Raw, *, head: bool) -> bytes:
@@ -214,4 +239,7 @@ def _http(raw: Raw, *, head: bool) -> bytes:
 
 
 def _reason(status: int) -> str:
-    return http.server.BaseHTTPRequestHandler.responses.get(status, ("",))[0]  # type: ignore[call-overload]
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""

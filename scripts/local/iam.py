@@ -1,6 +1,7 @@
 """Who calls, and whether the caller's role allows it.
 
-Supplies what moto's own enforcement lacks: resources are compared, and roles are told apart by access key.
+Supplies what moto's own enforcement lacks: resources are compared, and roles are told apart by
+access key.
 Conditions are decided in `condition_holds`, the one place to extend.
 """
 
@@ -9,18 +10,23 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import secrets
+import string
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from scripts.local.errors import AwsError
+
 ACCOUNT = "123456789012"
 
 
 @dataclass(frozen=True)
 class Principal:
-    """A caller: the operator (who may do everything), a role's session, or an AWS service itself."""
+    """A caller: the operator (who may do everything), a role's session, or an AWS service
+    itself."""
 
     kind: str
     arn: str
@@ -61,13 +67,16 @@ class Principals:
         self._by_key: dict[str, Principal] = {}
         self._keys: dict[Principal, Credentials] = {}
         self._count = itertools.count(1)
+        # Keys of another local AWS (a function that outlived it) must not be taken for the
+        # operator's.
+        self._mark = "LA" + "".join(secrets.choice(string.ascii_uppercase) for _ in range(6))
         self._lock = threading.Lock()
 
     def credentials(self, principal: Principal) -> Credentials:
         with self._lock:
             if principal not in self._keys:
                 prefix = "ASIA" if principal.kind == "role" else "AKIA"
-                key = f"{prefix}LOCALAWS{next(self._count):08d}"
+                key = f"{prefix}{self._mark}{next(self._count):08d}"
                 self._keys[principal] = Credentials(key, "local-aws-secret", f"local-{key}")
                 self._by_key[key] = principal
             return self._keys[principal]
@@ -79,7 +88,16 @@ class Principals:
         return Principal("role", arn, role_arn, account)
 
     def by_access_key(self, access_key: str) -> Principal:
-        """Unknown keys are the operator's: a developer's own credentials reach the local AWS as they are."""
+        """Unknown keys are the operator's: a developer's own credentials reach the local AWS as
+        they are."""
+        if access_key not in self._by_key and re.fullmatch(
+            r"(AKIA|ASIA)LA[A-Z]{6}\d{8}", access_key
+        ):
+            raise AwsError(
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+                403,
+            )
         return self._by_key.get(access_key, OPERATOR)
 
 
@@ -135,7 +153,8 @@ def _covers(statement: Statement, action: str, resource: str, context: Context) 
 
 
 def _resource_matches(pattern: str, resource: str) -> bool:
-    """A resource yet to be made is named by a wildcard (`instance/*`): a narrower pattern covers it too."""
+    """A resource yet to be made is named by a wildcard (`instance/*`): a narrower pattern covers it
+    too."""
     if matches(pattern, resource):
         return True
     return resource.endswith("/*") and pattern.startswith(resource[:-1])
@@ -151,7 +170,9 @@ def evaluate(
         if not _covers(statement, action, resource, context):
             continue
         if statement.get("Effect") == "Deny":
-            return Decision(False, action, resource, "with an explicit deny in an identity-based policy")
+            return Decision(
+                False, action, resource, "with an explicit deny in an identity-based policy"
+            )
         allowed = True
     reason = "" if allowed else f"because no identity-based policy allows the {action} action"
     return Decision(allowed, action, resource, reason)
@@ -166,7 +187,8 @@ def statements_of(documents: Iterable[str | Mapping[str, Any]]) -> list[Statemen
 
 
 class Authorizer:
-    """Decides calls by roles. `policies_of` reads the role's policy documents at the time of the call."""
+    """Decides calls by roles. `policies_of` reads the role's policy documents at the time of the
+    call."""
 
     def __init__(self, policies_of: Callable[[str], list[str | Mapping[str, Any]]]) -> None:
         self._policies_of = policies_of

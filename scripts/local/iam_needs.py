@@ -1,4 +1,5 @@
-"""Which actions on which resources an API call needs: the part of AWS's service authorization reference
+"""Which actions on which resources an API call needs: the part of AWS's service authorization
+reference
 that the bake touches. A call that is not listed needs its own action on `*`."""
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def needs(service: str, operation: str, parameters: Parameters, arns: Arns) -> l
     special = _SPECIAL.get((service, operation))
     if special:
         return special(action, parameters, arns)
-    resources = _RESOURCES.get(service, lambda _p, _a: [])(parameters, arns)
+    resources = _RESOURCES.get(service, _anything)(parameters, arns)
     return [(action, resource) for resource in resources] or [(action, "*")]
 
 
@@ -91,6 +92,10 @@ def _ec2_resources(parameters: Parameters, arns: Arns) -> list[str]:
         )
         if (prefix := str(id_).split("-")[0]) in _EC2_KINDS
     ]
+
+
+def _anything(_parameters: Parameters, _arns: Arns) -> list[str]:
+    return []
 
 
 def _describe(action: str, _parameters: Parameters, _arns: Arns) -> list[Need]:
@@ -138,7 +143,9 @@ def _tag_needs(parameters: Parameters, arns: Arns) -> list[Need]:
 def _run_instances(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
     interfaces = parameters.get("NetworkInterfaces") or []
     subnets = _ids(parameters, "SubnetId") + [s for i in interfaces if (s := i.get("SubnetId"))]
-    groups = _ids(parameters, "SecurityGroupIds") + [g for i in interfaces for g in i.get("Groups", [])]
+    groups = _ids(parameters, "SecurityGroupIds") + [
+        g for i in interfaces for g in i.get("Groups", [])
+    ]
     resources = [arns.of("ec2", "instance/*"), arns.of("ec2", "volume/*")]
     resources += [arns.of("ec2", "network-interface/*"), arns.image(str(parameters.get("ImageId")))]
     resources += [arns.ec2("subnet", s) for s in subnets]
@@ -221,15 +228,29 @@ _RESOURCES: dict[str, Callable[[Parameters, Arns], list[str]]] = {
     "logs": _logs_resources,
 }
 
-_EC2_UNSCOPED = (
-    "DescribeInstances DescribeImages DescribeSnapshots DescribeVolumes DescribeSubnets DescribeVpcs "
-    "DescribeInstanceTypes DescribeInstanceTypeOfferings DescribeSecurityGroups DescribeInstanceStatus "
-    "DescribeTags DescribeLaunchTemplates DescribeLaunchTemplateVersions"
-).split()
-_SSM_UNSCOPED = (
-    "DescribeInstanceInformation ListCommands ListCommandInvocations GetCommandInvocation CancelCommand "
-    "DescribeParameters"
-).split()
+_EC2_UNSCOPED = [
+    "DescribeInstances",
+    "DescribeImages",
+    "DescribeSnapshots",
+    "DescribeVolumes",
+    "DescribeSubnets",
+    "DescribeVpcs",
+    "DescribeInstanceTypes",
+    "DescribeInstanceTypeOfferings",
+    "DescribeSecurityGroups",
+    "DescribeInstanceStatus",
+    "DescribeTags",
+    "DescribeLaunchTemplates",
+    "DescribeLaunchTemplateVersions",
+]
+_SSM_UNSCOPED = [
+    "DescribeInstanceInformation",
+    "ListCommands",
+    "ListCommandInvocations",
+    "GetCommandInvocation",
+    "CancelCommand",
+    "DescribeParameters",
+]
 
 _SPECIAL: dict[tuple[str, str], Callable[[str, Parameters, Arns], list[Need]]] = {
     ("ec2", "RunInstances"): _run_instances,
@@ -242,6 +263,7 @@ _SPECIAL: dict[tuple[str, str], Callable[[str, Parameters, Arns], list[Need]]] =
     ("stepfunctions", "SendTaskFailure"): _send_task,
     ("stepfunctions", "SendTaskHeartbeat"): _send_task,
     ("events", "PutEvents"): _put_events,
+    ("sts", "GetCallerIdentity"): lambda _action, _parameters, _arns: [],
     **{("ec2", operation): _describe for operation in _EC2_UNSCOPED},
     **{("ssm", operation): _describe for operation in _SSM_UNSCOPED},
 }

@@ -1,11 +1,13 @@
 """Lambda: functions from the deployed template, each in processes of its own.
 
-Supplies what moto does only with Docker: the synthesized asset's handlers run, in environments that share
+Supplies what moto does only with Docker: the synthesized asset's handlers run, in environments that
+share
 nothing, under the role's credentials, reporting errors, time-outs and crashes as Lambda does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,17 +19,20 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local.calls import Call, Raw
-from scripts.local.clock import Clock, Timers
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT, Principals
-from scripts.local.logs import Logs
 from scripts.local.worker import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scripts.local.clock import Clock, Timers
+    from scripts.local.logs import Logs
 
 REQUEST_LIMIT = 6 * 1024 * 1024
 ASYNC_LIMIT = 1024 * 1024
@@ -49,7 +54,9 @@ class ForkServer:
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         ours, theirs = socket.socketpair()
-        environment = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
+        environment = {
+            k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")
+        }
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         environment["LOCAL_AWS_PYCACHE"] = str(cache / "ami-bakery" / "pycache")
         script = str(Path(__file__).with_name("forkserver.py"))
@@ -106,10 +113,8 @@ class Worker:
         self.log_stream = log_stream
 
     def kill(self) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.connection.close()
 
 
@@ -163,7 +168,12 @@ class Lambdas:
     grace = 30.0
 
     def __init__(
-        self, clock: Clock, timers: Timers, principals: Principals, logs: Logs, environment: dict[str, str]
+        self,
+        clock: Clock,
+        timers: Timers,
+        principals: Principals,
+        logs: Logs,
+        environment: dict[str, str],
     ) -> None:
         self._clock = clock
         self._timers = timers
@@ -232,13 +242,15 @@ class Lambdas:
             request_id,
             [
                 f"END RequestId: {request_id}",
-                f"REPORT RequestId: {request_id}\tDuration: {took:.2f} ms\tMemory Size: {function.memory} MB",
+                f"REPORT RequestId: {request_id}\tDuration: {took:.2f} ms\tMemory Size: "
+                f"{function.memory} MB",
             ],
         )
         return outcome
 
     def invoke_async(self, name_or_arn: str, payload: str) -> None:
-        """The event invocation: errors are retried (twice, after one and two minutes), then dead-lettered."""
+        """The event invocation: errors are retried (twice, after one and two minutes), then
+        dead-lettered."""
         function = self.find(name_or_arn)
         self._spawn(lambda: self._attempt(function.name, payload, 0))
 
@@ -322,10 +334,13 @@ class Lambdas:
         }
 
     def real_timeout(self, function: Function) -> float:
-        """Real seconds before the function counts as hung. The clock runs at real pace meanwhile."""
+        """Real seconds before the function counts as hung. The clock runs at real pace
+        meanwhile."""
         return min(function.timeout, self.grace)
 
-    def _exchange(self, function: Function, worker: Worker, request_id: str, payload: str) -> Outcome:
+    def _exchange(
+        self, function: Function, worker: Worker, request_id: str, payload: str
+    ) -> Outcome:
         limit = self.real_timeout(function)
         deadline = time.monotonic() + limit
         trace = f"Root=1-{int(self._clock.timestamp()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"
@@ -371,13 +386,17 @@ class Lambdas:
         self._discard(worker)
         text = f"RequestId: {request_id} Error: Task timed out after {function.timeout:.2f} seconds"
         self._log(function, worker, request_id, [text])
-        return Outcome(json.dumps({"errorType": "Sandbox.Timedout", "errorMessage": text}), "Unhandled")
+        return Outcome(
+            json.dumps({"errorType": "Sandbox.Timedout", "errorMessage": text}), "Unhandled"
+        )
 
     def _crashed(self, function: Function, worker: Worker, request_id: str) -> Outcome:
         self._discard(worker)
         text = f"RequestId: {request_id} Error: Runtime exited without providing a reason"
         self._log(function, worker, request_id, [text])
-        return Outcome(json.dumps({"errorType": "Runtime.ExitError", "errorMessage": text}), "Unhandled")
+        return Outcome(
+            json.dumps({"errorType": "Runtime.ExitError", "errorMessage": text}), "Unhandled"
+        )
 
     def _log(self, function: Function, worker: Worker, request_id: str, lines: list[str]) -> None:
         self.log_lines.extend(LogLine(function.name, request_id, line) for line in lines)
@@ -417,7 +436,10 @@ class Lambdas:
         function = self._named(call)
         limit = ASYNC_LIMIT if kind == "Event" else REQUEST_LIMIT
         if len(text.encode()) > limit:
-            message = f"{len(text.encode())} byte payload is too large for the {kind} invocation type (limit {limit} bytes)"
+            message = (
+                f"{len(text.encode())} byte payload is too large for the {kind} invocation type "
+                f"(limit {limit} bytes)"
+            )
             raise AwsError("RequestTooLargeException", message, 413)
         try:
             json.loads(text)
@@ -436,7 +458,10 @@ class Lambdas:
         return Raw(200, headers, outcome.payload.encode())
 
     def _api_get(self, call: Call) -> dict[str, Any]:
-        return {"Configuration": self._configuration(self._named(call)), "Code": {"RepositoryType": "S3"}}
+        return {
+            "Configuration": self._configuration(self._named(call)),
+            "Code": {"RepositoryType": "S3"},
+        }
 
     def _configuration(self, function: Function) -> dict[str, Any]:
         return {

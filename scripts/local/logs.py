@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from scripts.local import moto_seam
-from scripts.local.clock import Clock
+
+if TYPE_CHECKING:
+    from scripts.local.clock import Clock
 
 
 class Logs:
-    """Writes to moto's log groups, which it creates when they are missing (as Lambda and SSM do)."""
+    """Writes to moto's log groups, which it creates when they are missing (as Lambda and SSM
+    do)."""
 
     def __init__(self, clock: Clock, region: str) -> None:
         self._clock = clock

@@ -1,14 +1,18 @@
-"""Which host runs the commands of an instance: by default one that checks scripts without running them."""
+"""Which host runs the commands of an instance: by default one that checks scripts without running
+them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scripts.local.hosts import CheckedHost
-from scripts.local.runner import Host, Ran
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from scripts.local.runner import Host, Ran
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,9 @@ class Intercepted:
         if scripted is not None:
             return scripted
         with self._busy():
-            return self._host.execute(argv, directory=directory, environment=environment, timeout=timeout)
+            return self._host.execute(
+                argv, directory=directory, environment=environment, timeout=timeout
+            )
 
     def reboot(self) -> None:
         with self._busy():

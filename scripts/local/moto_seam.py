@@ -9,20 +9,23 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import moto.backend_index
 import moto.core.models
-from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.config import default_user_config
 from moto.core.exceptions import ServiceException
 from moto.core.request import Request
 from moto.core.responses import ActionResult, BaseResponse
+from werkzeug.exceptions import HTTPException
 
 from scripts.local.calls import Raw
 from scripts.local.errors import AwsError, LocalAwsError
 from scripts.local.iam import ACCOUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Signing name of a request (its credential scope) -> botocore's service name.
 SERVICES = {
@@ -30,15 +33,16 @@ SERVICES = {
     "monitoring": "cloudwatch",
 }
 _LOCKS: dict[str, threading.RLock] = {}
-_STUBBER = BotocoreStubber()
 
 
 class _Refused(ServiceException):
-    """moto derives the service's model from where an exception's class lives: ours must not live in moto."""
+    """moto derives the service's model from where an exception's class lives: ours must not live in
+    moto."""
 
 
 class Parsed:
-    """A request as the service understands it, and the way back to an answer in the same protocol."""
+    """A request as the service understands it, and the way back to an answer in the same
+    protocol."""
 
     def __init__(self, service: str, request: Request) -> None:
         self.service = service
@@ -55,26 +59,64 @@ class Parsed:
 
     def refuse(self, error: AwsError) -> Raw:
         raw = self._serialize(_Refused(error.code, error.message))
-        headers = {**raw.headers, "x-amzn-errortype": error.code}
+        headers = {k: v for k, v in raw.headers.items() if k.lower() != "x-amzn-errortype"}
+        headers["x-amzn-errortype"] = error.code
         return Raw(error.status, headers, raw.body)
 
     def _serialize(self, result: object) -> Raw:
         status, headers, body = self._shell.serialized(ActionResult(result))
-        clean = {k: str(v) for k, v in headers.items() if k.lower() not in ("server", "date", "status")}
+        clean = {
+            k: str(v) for k, v in headers.items() if k.lower() not in ("server", "date", "status")
+        }
         return Raw(int(status), clean, body.encode() if isinstance(body, str) else body)
 
     def by_moto(self) -> Raw:
-        """What moto itself answers. One call at a time per service: its backends are not thread-safe."""
+        """What moto itself answers. One call at a time per service: its backends are not
+        thread-safe."""
         with _LOCKS.setdefault(self.service, threading.RLock()):
             try:
-                response = _STUBBER.process_request(self.request)
+                response = _dispatch(self.request)
             except NotImplementedError as error:
-                raise AwsError("NotImplementedByLocalAws", f"{self.service} {self.operation}: {error}", 501) from error
+                raise AwsError(
+                    "NotImplementedByLocalAws", f"{self.service} {self.operation}: {error}", 501
+                ) from error
         if response is None:
             raise AwsError("UnknownService", f"moto knows no service {self.service}", 501)
         status, headers, body = response
-        clean = {str(k): str(v) for k, v in dict(headers).items() if str(k).lower() not in ("date", "server")}
-        return Raw(int(status), clean, body.encode() if isinstance(body, str) else bytes(body or b""))
+        clean = {
+            str(k): str(v)
+            for k, v in dict(headers).items()
+            if str(k).lower() not in ("date", "server")
+        }
+        return Raw(
+            int(status), clean, body.encode() if isinstance(body, str) else bytes(body or b"")
+        )
+
+
+@lru_cache(maxsize=64)
+def _routes(host: str) -> list[tuple[re.Pattern[str], Any]]:
+    """moto's views for a host. moto itself builds and searches this list anew for each request."""
+    from moto.backends import get_backend
+
+    found = []
+    for service, pattern in moto.backend_index.backend_url_patterns:
+        if pattern.match(f"https://{host}/"):
+            backends: Any = get_backend(service)  # type: ignore[call-overload]
+            regions = backends[ACCOUNT]
+            any_backend = regions["us-east-1"] if "us-east-1" in regions else regions["aws"]
+            found += [(re.compile(url), view) for url, view in any_backend.urls.items()]
+    return found
+
+
+def _dispatch(request: Request) -> Any:
+    url = request.base_url
+    for pattern, view in _routes(request.host):
+        if pattern.match(url):
+            try:
+                return view(request, request.raw_url, request.headers)
+            except HTTPException as error:
+                return error.code, dict(error.get_headers()), error.get_body()
+    return None
 
 
 def parse(service: str, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Parsed:
@@ -134,6 +176,14 @@ def instance_profile(profile: str) -> tuple[str, str] | None:
     return (str(found.arn), str(found.id)) if found else None
 
 
+def ssm_parameter(**fields: Any) -> Any:
+    """One version of a parameter, as moto keeps it."""
+    from moto.ssm.models import Parameter
+
+    make: Any = Parameter
+    return make(**fields)
+
+
 @lru_cache(maxsize=1)
 def _managed_policy_data() -> dict[str, Any]:
     from moto.iam.aws_managed_policies import aws_managed_policies_data
@@ -175,8 +225,9 @@ def configure() -> dict[str, Any]:
 
 
 def restore(before: Mapping[str, Any]) -> None:
-    default_user_config.clear()
-    default_user_config.update(before)  # type: ignore[typeddict-item]
+    settings: Any = default_user_config
+    settings.clear()
+    settings.update(before)
 
 
 def mocking() -> bool:

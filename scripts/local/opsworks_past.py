@@ -227,6 +227,8 @@ def apply(past: Past, root: Path) -> None:
 def place(root: Path, path: str, content: str, mode: int = 0o644) -> None:
     """Put a file below a root; never through a link of that root."""
     target = root / path
+    if target.parent.name == ".ssh" and not target.parent.exists():
+        target.parent.mkdir(mode=0o700, parents=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_symlink():
         target.unlink()

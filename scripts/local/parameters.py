@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local import moto_seam
-from scripts.local.calls import Call, Handler, Raw
-from scripts.local.clock import Clock, Timers
-from scripts.local.ec2 import Ec2
-from scripts.local.ec2_state import Emit
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
+
+if TYPE_CHECKING:
+    from scripts.local.calls import Call, Handler, Raw
+    from scripts.local.clock import Clock, Timers
+    from scripts.local.ec2 import Ec2
+    from scripts.local.ec2_state import Emit
 
 IMAGE = "aws:ec2:image"
 _READS = ("Parameter", "Parameters", "ParametersByPath", "ParameterHistory")
@@ -43,13 +45,11 @@ class Parameters:
 
     def publish(self, name: str, value: str, region: str, data_type: str = IMAGE) -> None:
         """Put a public parameter of AWS's, with the history that a second value makes."""
-        from moto.ssm.models import Parameter
-
         held = moto_seam.backend("ssm", region)._parameters
         held.latest_amis_loaded = True
         versions = held[name]
         versions.append(
-            Parameter(
+            moto_seam.ssm_parameter(
                 account_id=ACCOUNT,
                 name=name,
                 value=value,
@@ -85,14 +85,19 @@ class Parameters:
         """Answer at once; the value is in force, or refused, a few seconds later."""
         name, value = str(call.parameters["Name"]), str(call.parameters["Value"])
         if known and not call.get("Overwrite"):
-            message = "The parameter already exists. To overwrite this value, set the overwrite option in the request to true."
+            message = (
+                "The parameter already exists. To overwrite this value, set the overwrite option "
+                "in the request to true."
+            )
             raise AwsError("ParameterAlreadyExists", message)
         if not re.fullmatch(r"ami-[0-9a-f]{8}([0-9a-f]{9})?", value):
             message = f"Parameter value {value} does not match the data type aws:ec2:image."
             raise AwsError("ValidationException", message)
         held = moto_seam.backend("ssm", call.region)._parameters
         version = held[name][-1].version + 1 if known else 1
-        self._timers.after(self.validation, lambda: self._validate(call, known), f"validation of {name}")
+        self._timers.after(
+            self.validation, lambda: self._validate(call, known), f"validation of {name}"
+        )
         return {"Version": version, "Tier": "Standard"}
 
     def _validate(self, call: Call, known: bool) -> None:
@@ -122,17 +127,25 @@ class Parameters:
     def _announce(self, call: Call, operation: str, exception: str | None = None) -> None:
         held = moto_seam.backend("ssm", call.region)._parameters
         name = str(call.parameters["Name"])
-        kind = str(call.get("Type") or (held[name][-1].parameter_type if name in held else "String"))
-        data_type = str(call.get("DataType") or (held[name][-1].data_type if name in held else "text"))
+        kind = str(
+            call.get("Type") or (held[name][-1].parameter_type if name in held else "String")
+        )
+        data_type = str(
+            call.get("DataType") or (held[name][-1].data_type if name in held else "text")
+        )
         self._event(call.region, operation, name, kind, data_type, exception)
 
     def _event(
-        self, region: str, operation: str, name: str, kind: str, data_type: str, exception: str | None
+        self,
+        region: str,
+        operation: str,
+        name: str,
+        kind: str,
+        data_type: str,
+        exception: str | None,
     ) -> None:
         detail = {"operation": operation, "name": name, "type": kind, "dataType": data_type}
         if exception:
             detail["exception"] = exception
         arn = f"arn:aws:ssm:{region}:{ACCOUNT}:parameter/{name.lstrip('/')}"
         self._emit(region, "aws.ssm", "Parameter Store Change", [arn], detail)
-
-

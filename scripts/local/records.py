@@ -61,19 +61,28 @@ def _actual(record: Record, name: str, getters: Mapping[str, Getter]) -> list[st
 
 
 def filtered(
-    records: Iterable[Record], filters: Sequence[Mapping[str, Any]] | None, getters: Mapping[str, Getter]
+    records: Iterable[Record],
+    filters: Sequence[Mapping[str, Any]] | None,
+    getters: Mapping[str, Getter],
 ) -> list[Record]:
-    """Filters are ANDed, their values ORed; `*` and `?` are wildcards; an unknown filter is an error."""
+    """Filters are ANDed, their values ORed; `*` and `?` are wildcards; an unknown filter is an
+    error."""
     kept = list(records)
     for filter_ in filters or []:
         name = str(filter_["Name"])
         patterns = [_wildcard(str(v)) for v in filter_.get("Values") or []]
         _actual({}, name, getters) if not kept else None
-        kept = [r for r in kept if any(p.fullmatch(v) for v in _actual(r, name, getters) for p in patterns)]
+        kept = [
+            r
+            for r in kept
+            if any(p.fullmatch(v) for v in _actual(r, name, getters) for p in patterns)
+        ]
     return kept
 
 
-def page(items: Sequence[Any], parameters: Mapping[str, Any], default: int = 1000) -> tuple[list[Any], str | None]:
+def page(
+    items: Sequence[Any], parameters: Mapping[str, Any], default: int = 1000
+) -> tuple[list[Any], str | None]:
     """One page by MaxResults and NextToken."""
     start = int(parameters.get("NextToken") or 0)
     size = int(parameters.get("MaxResults") or default)
@@ -81,15 +90,23 @@ def page(items: Sequence[Any], parameters: Mapping[str, Any], default: int = 100
     return list(items[start : start + size]), rest
 
 
-def specified_tags(parameters: Mapping[str, Any], kind: str, allowed: Sequence[str]) -> list[dict[str, str]]:
-    """The tags that a TagSpecification gives to one resource type; other types than `allowed` are refused."""
+def specified_tags(
+    parameters: Mapping[str, Any], kind: str, allowed: Sequence[str]
+) -> list[dict[str, str]]:
+    """The tags that a TagSpecification gives to one resource type; other types than `allowed` are
+    refused."""
     tags: list[dict[str, str]] = []
     for spec in parameters.get("TagSpecifications") or []:
         if spec.get("ResourceType") not in allowed:
-            message = f"'{spec.get('ResourceType')}' is not a valid taggable resource type for this operation."
+            message = (
+                f"'{spec.get('ResourceType')}' is not a valid taggable resource type for this "
+                "operation."
+            )
             raise AwsError("InvalidParameterValue", message)
         if spec["ResourceType"] == kind:
-            tags.extend({"Key": t["Key"], "Value": t.get("Value", "")} for t in spec.get("Tags") or [])
+            tags.extend(
+                {"Key": t["Key"], "Value": t.get("Value", "")} for t in spec.get("Tags") or []
+            )
     check_tags(tags)
     return tags
 
@@ -102,7 +119,9 @@ def check_tags(tags: Sequence[Mapping[str, str]]) -> None:
         raise AwsError("TagLimitExceeded", "The maximum number of tags for a resource is 50.")
     for tag in tags:
         if tag["Key"].lower().startswith("aws:"):
-            raise AwsError("InvalidParameterValue", f"Tag keys starting with 'aws:' are reserved: {tag['Key']}")
+            raise AwsError(
+                "InvalidParameterValue", f"Tag keys starting with 'aws:' are reserved: {tag['Key']}"
+            )
         if len(tag["Key"]) > 128 or len(tag.get("Value", "")) > 256:
             raise AwsError("InvalidParameterValue", f"Tag key or value is too long: {tag['Key']}")
 

@@ -1,23 +1,27 @@
-"""How each type of CloudFormation resource is made: by the API calls that CloudFormation would make.
+"""How each type of CloudFormation resource is made: by the API calls that CloudFormation would
+make.
 
-Every maker also updates: it is called again with what it made before when the resource's properties change.
+Every maker also updates: it is called again with what it made before when the resource's properties
+change.
 A type that is not here fails the deployment by name.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local import moto_seam
 from scripts.local.errors import LocalAwsError
 from scripts.local.iam import ACCOUNT
 from scripts.local.lambdas import Function, Lambdas, Permission, function_arn
 from scripts.local.schedules import Schedule, Schedules
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Properties = Mapping[str, Any]
 
@@ -44,7 +48,8 @@ class Site:
 
     def name(self, logical: str, limit: int = 64) -> str:
         """A physical name as CloudFormation invents it."""
-        suffix = secrets.token_hex(6).upper()
+        # The same in every account: definitions that name it are then parsed once per process.
+        suffix = hashlib.sha256(f"{self.stack}/{logical}".encode()).hexdigest()[:12].upper()
         return f"{self.stack}-{logical}"[: limit - 13] + f"-{suffix}"
 
     def arn(self, service: str, tail: str) -> str:
@@ -125,7 +130,9 @@ def instance_profile(site: Site, logical: str, p: Properties, before: Made | Non
     if before is not None:
         return before
     name = str(p.get("InstanceProfileName") or site.name(logical, 128))
-    made = iam.create_instance_profile(InstanceProfileName=name, Path=p.get("Path", "/"))["InstanceProfile"]
+    made = iam.create_instance_profile(InstanceProfileName=name, Path=p.get("Path", "/"))[
+        "InstanceProfile"
+    ]
     for role_name in p.get("Roles") or []:
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role_name)
     return Made(name, {"Arn": made["Arn"]})
@@ -223,8 +230,19 @@ def topic(site: Site, logical: str, p: Properties, before: Made | None) -> Made:
 
 
 def subscription(site: Site, logical: str, p: Properties, before: Made | None) -> Made:
-    request = {"TopicArn": p["TopicArn"], "Protocol": p["Protocol"], "Endpoint": p.get("Endpoint", "")}
-    arn = site.client("sns").subscribe(**request, ReturnSubscriptionArn=True)["SubscriptionArn"]
+    request = {
+        "TopicArn": p["TopicArn"],
+        "Protocol": p["Protocol"],
+        "Endpoint": p.get("Endpoint", ""),
+    }
+    attributes = {
+        key: p[key] if isinstance(p[key], str) else json.dumps(p[key])
+        for key in ("RawMessageDelivery", "FilterPolicy", "RedrivePolicy", "FilterPolicyScope")
+        if key in p
+    }
+    arn = site.client("sns").subscribe(
+        **request, Attributes=attributes, ReturnSubscriptionArn=True
+    )["SubscriptionArn"]
     return Made(arn)
 
 
@@ -236,10 +254,17 @@ def topic_policy(site: Site, logical: str, p: Properties, before: Made | None) -
     return before or Made(site.name(logical))
 
 
-_QUEUE_ATTRIBUTES = (
-    "DelaySeconds MaximumMessageSize MessageRetentionPeriod ReceiveMessageWaitTimeSeconds VisibilityTimeout "
-    "RedrivePolicy KmsMasterKeyId SqsManagedSseEnabled FifoQueue"
-).split()
+_QUEUE_ATTRIBUTES = [
+    "DelaySeconds",
+    "MaximumMessageSize",
+    "MessageRetentionPeriod",
+    "ReceiveMessageWaitTimeSeconds",
+    "VisibilityTimeout",
+    "RedrivePolicy",
+    "KmsMasterKeyId",
+    "SqsManagedSseEnabled",
+    "FifoQueue",
+]
 
 
 def queue(site: Site, logical: str, p: Properties, before: Made | None) -> Made:
@@ -270,7 +295,9 @@ def rule(site: Site, logical: str, p: Properties, before: Made | None) -> Made:
     name = before.id if before else str(p.get("Name") or site.name(logical))
     request: dict[str, Any] = {"Name": name, "State": p.get("State", "ENABLED")}
     if p.get("ScheduleExpression"):
-        raise LocalAwsError(f"{logical}: scheduled rules do not run here; use AWS::Scheduler::Schedule")
+        raise LocalAwsError(
+            f"{logical}: scheduled rules do not run here; use AWS::Scheduler::Schedule"
+        )
     request["EventPattern"] = json.dumps(p["EventPattern"])
     if p.get("EventBusName"):
         request["EventBusName"] = p["EventBusName"]
@@ -317,10 +344,15 @@ def document(site: Site, logical: str, p: Properties, before: Made | None) -> Ma
         ssm.update_document_default_version(Name=before.id, DocumentVersion=version)
         return before
     if before is not None:
-        raise LocalAwsError(f"{logical}: a named document can only be updated with UpdateMethod NewVersion")
+        raise LocalAwsError(
+            f"{logical}: a named document can only be updated with UpdateMethod NewVersion"
+        )
     name = str(p.get("Name") or site.name(logical, 128))
     ssm.create_document(
-        Name=name, Content=content, DocumentType=p.get("DocumentType", "Command"), DocumentFormat=format_
+        Name=name,
+        Content=content,
+        DocumentType=p.get("DocumentType", "Command"),
+        DocumentFormat=format_,
     )
     return Made(name)
 
@@ -338,11 +370,15 @@ def state_machine(site: Site, logical: str, p: Properties, before: Made | None) 
     states = site.client("stepfunctions")
     definition = _definition(p)
     if before is not None:
-        states.update_state_machine(stateMachineArn=before.id, definition=definition, roleArn=p["RoleArn"])
+        states.update_state_machine(
+            stateMachineArn=before.id, definition=definition, roleArn=p["RoleArn"]
+        )
         return before
     name = str(p.get("StateMachineName") or site.name(logical, 80))
     request = {"name": name, "definition": definition, "roleArn": p["RoleArn"]}
-    arn = states.create_state_machine(**request, type=p.get("StateMachineType", "STANDARD"))["stateMachineArn"]
+    arn = states.create_state_machine(**request, type=p.get("StateMachineType", "STANDARD"))[
+        "stateMachineArn"
+    ]
     return Made(arn, {"Arn": arn, "Name": name})
 
 
@@ -357,9 +393,16 @@ def security_group(site: Site, logical: str, p: Properties, before: Made | None)
     if before is not None:
         return before
     ec2 = site.client("ec2")
-    vpc = p.get("VpcId") or ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
+    vpc = (
+        p.get("VpcId")
+        or ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0][
+            "VpcId"
+        ]
+    )
     name = str(p.get("GroupName") or site.name(logical, 255))
-    id_ = ec2.create_security_group(GroupName=name, Description=p["GroupDescription"], VpcId=vpc)["GroupId"]
+    id_ = ec2.create_security_group(GroupName=name, Description=p["GroupDescription"], VpcId=vpc)[
+        "GroupId"
+    ]
     egress = [_permission(e) for e in p.get("SecurityGroupEgress") or []]
     ingress = [_permission(e) for e in p.get("SecurityGroupIngress") or []]
     if ingress:
@@ -385,7 +428,9 @@ def kms_key(site: Site, logical: str, p: Properties, before: Made | None) -> Mad
     if before is not None:
         return before
     kms = site.client("kms")
-    made = kms.create_key(Policy=json.dumps(p["KeyPolicy"]), Description=p.get("Description", ""))["KeyMetadata"]
+    made = kms.create_key(Policy=json.dumps(p["KeyPolicy"]), Description=p.get("Description", ""))[
+        "KeyMetadata"
+    ]
     return Made(made["KeyId"], {"Arn": made["Arn"], "KeyId": made["KeyId"]})
 
 
@@ -399,10 +444,16 @@ def bucket(site: Site, logical: str, p: Properties, before: Made | None) -> Made
     if before is not None:
         return before
     name = str(p.get("BucketName") or site.name(logical, 63).lower())
-    where = {} if site.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": site.region}}
+    where = (
+        {}
+        if site.region == "us-east-1"
+        else {"CreateBucketConfiguration": {"LocationConstraint": site.region}}
+    )
     site.client("s3").create_bucket(Bucket=name, **where)
     domain = f"{name}.s3.{site.region}.amazonaws.com"
-    return Made(name, {"Arn": f"arn:aws:s3:::{name}", "RegionalDomainName": domain, "DomainName": domain})
+    return Made(
+        name, {"Arn": f"arn:aws:s3:::{name}", "RegionalDomainName": domain, "DomainName": domain}
+    )
 
 
 def bucket_policy(site: Site, logical: str, p: Properties, before: Made | None) -> Made:
@@ -417,7 +468,11 @@ def launch_template(site: Site, logical: str, p: Properties, before: Made | None
     made = site.client("ec2").create_launch_template(
         LaunchTemplateName=name, LaunchTemplateData=p["LaunchTemplateData"]
     )["LaunchTemplate"]
-    attributes = {"LatestVersionNumber": "1", "DefaultVersionNumber": "1", "LaunchTemplateId": made["LaunchTemplateId"]}
+    attributes = {
+        "LatestVersionNumber": "1",
+        "DefaultVersionNumber": "1",
+        "LaunchTemplateId": made["LaunchTemplateId"],
+    }
     return Made(made["LaunchTemplateId"], attributes)
 
 
@@ -463,7 +518,8 @@ def _delete_rule(site: Site, made: Made) -> None:
     events.delete_rule(Name=made.id)
 
 
-#: What an update of the stack deletes when it leaves the template; the rest is harmless when it stays.
+#: What an update of the stack deletes when it leaves the template; the rest is harmless when it
+#: stays.
 REMOVERS: dict[str, Callable[[Site, Made], None]] = {
     "AWS::Events::Rule": _delete_rule,
     "AWS::Lambda::Function": lambda site, made: site.lambdas.remove(made.id),

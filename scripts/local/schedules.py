@@ -1,4 +1,5 @@
-"""EventBridge Scheduler: rates fire with the clock, cron expressions when a test or the command line says so."""
+"""EventBridge Scheduler: rates fire with the clock, cron expressions when a test or the command
+line says so."""
 
 from __future__ import annotations
 
@@ -6,13 +7,16 @@ import json
 import re
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local.clock import Clock, Timer, Timers, iso_seconds, parse_time
 from scripts.local.errors import LocalAwsError
 from scripts.local.iam import ACCOUNT
-from scripts.local.targets import Targets
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scripts.local.targets import Targets
 
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
@@ -70,7 +74,9 @@ class Schedules:
             return self.all[name]
         fitting = [s for s in self.all.values() if name in s.name]
         if len(fitting) != 1:
-            raise LocalAwsError(f"no single schedule is named like {name!r}: there are {sorted(self.all)}")
+            raise LocalAwsError(
+                f"no single schedule is named like {name!r}: there are {sorted(self.all)}"
+            )
         return fitting[0]
 
     def fire(self, name: str, slot: str | datetime | None = None, *, attempt: int = 1) -> Schedule:
@@ -106,7 +112,9 @@ class Schedules:
 
 def fill(schedule: Schedule, slot: str, attempt: int) -> str:
     """The target's input with Scheduler's context attributes in place."""
-    default = json.dumps({"version": "0", "id": str(uuid.uuid4()), "time": slot, "source": "aws.scheduler"})
+    default = json.dumps(
+        {"version": "0", "id": str(uuid.uuid4()), "time": slot, "source": "aws.scheduler"}
+    )
     text = str(schedule.target.get("Input") or default)
     values = {
         "schedule-arn": schedule.arn,

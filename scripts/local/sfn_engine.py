@@ -1,7 +1,9 @@
 """moto's Step Functions interpreter in AWS time.
 
-Supplies to it: the accelerated clock in waits, retries, time-outs, heartbeats and timestamps; StopExecution
-and the machine's time-out that end a task at once; tokens that are spent after use; clients with the role's
+Supplies to it: the accelerated clock in waits, retries, time-outs, heartbeats and timestamps;
+StopExecution
+and the machine's time-out that end a task at once; tokens that are spent after use; clients with
+the role's
 credentials; quiet.
 """
 
@@ -13,20 +15,26 @@ import datetime as real_datetime
 import secrets
 import threading
 import types
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moto.stepfunctions.parser.asl.component import eval_component
 from moto.stepfunctions.parser.asl.component.common.error_name import custom_error_name
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.common.retry.max_attempts_decl import (
+    MaxAttemptsOutcome,
+)
+from moto.stepfunctions.parser.asl.component.common.retry.retrier_outcome import RetrierOutcome
 from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import EvalTimeoutError
 from moto.stepfunctions.parser.asl.component.program import program
 from moto.stepfunctions.parser.asl.component.state import state
 from moto.stepfunctions.parser.asl.component.state.exec import execute_state
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service
-from moto.stepfunctions.parser.asl.component.state.wait.wait_function import timestamp, wait_function
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function import (
+    timestamp,
+    wait_function,
+)
 from moto.stepfunctions.parser.asl.eval import states
 from moto.stepfunctions.parser.asl.eval.callback import callback
 from moto.stepfunctions.parser.asl.eval.event import event_manager
@@ -35,6 +43,9 @@ from moto.stepfunctions.parser.backend import execution
 
 from scripts.local.clock import Clock, iso_millis
 from scripts.local.moto_seam import Patches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
@@ -90,10 +101,14 @@ class Engine:
         )
         for module in (event_manager, execution, timestamp):
             self._patches.set(module, "datetime", shim)
-        self._patches.set(state, "datetime", types.SimpleNamespace(datetime=_Iso(clock), timezone=real_datetime.timezone))
+        self._patches.set(
+            state,
+            "datetime",
+            types.SimpleNamespace(datetime=_Iso(clock), timezone=real_datetime.timezone),
+        )
 
         def start_details(run: Any) -> Any:
-            details = original(run)
+            details: Any = original(run)
             details.start_time = iso_millis(run.start_date)
             return details
 
@@ -128,8 +143,8 @@ class Engine:
         self._patches.set(callback.HeartbeatEndpoint, "clear_and_wait", heartbeat_wait)
 
     def _retry(self) -> Callable[[Any, Any], None]:
-        outcome = retrier_decl.RetrierOutcome
-        exhausted = retrier_decl.MaxAttemptsOutcome.EXHAUSTED
+        outcome = RetrierOutcome
+        exhausted = MaxAttemptsOutcome.EXHAUSTED
 
         def evaluate(retrier: Any, env: Any) -> None:
             retrier.error_equals.eval(env)
@@ -140,7 +155,12 @@ class Engine:
             if env.stack.pop() == exhausted:
                 env.stack.append(outcome.Failed)
                 return
-            for part in ("interval_seconds", "backoff_rate", "max_delay_seconds", "jitter_strategy"):
+            for part in (
+                "interval_seconds",
+                "backoff_rate",
+                "max_delay_seconds",
+                "jitter_strategy",
+            ):
                 getattr(retrier, part).eval(env=env)
             self._clock.sleep(env.stack.pop(), lambda: self._stopped(env))
             env.stack.append(outcome.Executed)
@@ -150,7 +170,8 @@ class Engine:
     # Tasks
 
     def _allow_reserved_names(self) -> None:
-        """A Fail state or a token may well end with a `States.` error; moto's own check would raise instead."""
+        """A Fail state or a token may well end with a `States.` error; moto's own check would raise
+        instead."""
 
         def keep(name: Any, error_name: str | None) -> None:
             name.error_name = error_name
@@ -200,7 +221,8 @@ class Engine:
                 self._patches.set(module, "boto_client_for", client_for)
 
     def _task(self) -> Callable[[Any, Any], None]:
-        """moto's evaluation of one try of a state, on the AWS clock, left at once when the execution stops."""
+        """moto's evaluation of one try of a state, on the AWS clock, left at once when the
+        execution stops."""
 
         def evaluate(task: Any, env: Any) -> None:
             task.timeout.eval(env=env)
@@ -208,6 +230,7 @@ class Engine:
             frame = env.open_frame()
             frame.states.reset(input_value=env.states.get_input())
             frame.stack = copy.deepcopy(env.stack)
+            self._renew_token(frame)
             outputs: list[Any] = []
             errors: list[BaseException] = []
             finished = threading.Event()
@@ -249,6 +272,16 @@ class Engine:
         else:
             env.states.reset(input_value=env.stack.pop())
 
+    @staticmethod
+    def _renew_token(frame: Any) -> None:
+        """A task that is tried again gets a new token, as on AWS; moto would hand out the spent
+        one."""
+        context = frame.states.context_object
+        held = context.context_object_data.get("Task") or {}
+        endpoint = frame.callback_pool_manager.get(held.get("Token"))
+        if endpoint is not None and endpoint.consumer_error is not None:
+            frame.callback_pool_manager.add(context.update_task_token())
+
     def _spend(self, frame: Any) -> None:
         """The token of a finished try is worth nothing any more."""
         held = frame.states.context_object.context_object_data.get("Task") or {}
@@ -258,7 +291,7 @@ class Engine:
             endpoint.interrupt_all()
 
     def _program(self) -> Callable[[Any, Any], None]:
-        base = program.EvalComponent.eval
+        base = eval_component.EvalComponent.eval
 
         def evaluate(machine: Any, env: Any) -> None:
             limit = machine.timeout_seconds.timeout_seconds if machine.timeout_seconds else None
@@ -291,7 +324,8 @@ class Engine:
         self._patches.set(execution.BaseExecutionWorkerCommunication, "terminated", terminated)
 
     def _cache_definitions(self) -> None:
-        """Validating and starting parse the definition with ANTLR, a quarter of a second each time."""
+        """Validating and starting parse the definition with ANTLR, a quarter of a second each
+        time."""
         original = asl_parser.AmazonStateLanguageParser.parse
         known: dict[str, Any] = _PARSED
 
@@ -311,7 +345,8 @@ _PARSED: dict[str, Any] = {}
 
 
 class _Iso:
-    """Stands for `datetime.datetime` where only `now(tz=...).isoformat()` is asked: AWS writes milliseconds."""
+    """Stands for `datetime.datetime` where only `now(tz=...).isoformat()` is asked: AWS writes
+    milliseconds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -330,4 +365,6 @@ class _IsoMoment:
 
 def task_token() -> str:
     """As long as real ones: several hundred characters."""
-    return "AQC8AAAAKgAAAAMAAAAAAAAAA" + base64.b64encode(secrets.token_bytes(480)).decode().rstrip("=")
+    return "AQC8AAAAKgAAAAMAAAAAAAAAA" + base64.b64encode(secrets.token_bytes(480)).decode().rstrip(
+        "="
+    )

@@ -1,4 +1,5 @@
-"""Step Functions' API over moto's interpreter: limits, names, tokens, history and events as AWS has them."""
+"""Step Functions' API over moto's interpreter: limits, names, tokens, history and events as AWS has
+them."""
 
 from __future__ import annotations
 
@@ -6,16 +7,19 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local import moto_seam
-from scripts.local.calls import Call, Handler
-from scripts.local.clock import Clock
-from scripts.local.ec2_state import Emit
 from scripts.local.errors import AwsError
 from scripts.local.records import page
 from scripts.local.sfn_engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scripts.local.calls import Call, Handler
+    from scripts.local.clock import Clock
+    from scripts.local.ec2_state import Emit
 
 PAYLOAD_LIMIT = 262_144
 NAME_LIMIT = 80
@@ -26,7 +30,9 @@ ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 class StepFunctions:
     """`aws.executions` for tests; the API for everybody else."""
 
-    def __init__(self, clock: Clock, emit: Emit, client: Callable[[str, str, str], Any], region: str) -> None:
+    def __init__(
+        self, clock: Clock, emit: Emit, client: Callable[[str, str, str], Any], region: str
+    ) -> None:
         self._clock = clock
         self._emit = emit
         self._region = region
@@ -76,10 +82,14 @@ class StepFunctions:
     def start_execution(self, call: Call) -> dict[str, Any]:
         payload, name = str(call.get("input") or "{}"), call.get("name")
         with self._clock.busy():
-            arn, started = self.start(call.parameters["stateMachineArn"], payload, name, call.region)
+            arn, started = self.start(
+                call.parameters["stateMachineArn"], payload, name, call.region
+            )
         return {"executionArn": arn, "startDate": started}
 
-    def start(self, machine_arn: str, payload: str, name: str | None = None, region: str | None = None) -> Any:
+    def start(
+        self, machine_arn: str, payload: str, name: str | None = None, region: str | None = None
+    ) -> Any:
         machine = self._machine(region or self._region, machine_arn)
         if len(payload.encode()) > PAYLOAD_LIMIT:
             message = (
@@ -95,13 +105,21 @@ class StepFunctions:
         if name is not None and (not 1 <= len(name) <= NAME_LIMIT or _FORBIDDEN.search(name)):
             raise AwsError("InvalidName", f"Invalid Name: '{name}'")
         with self._lock:
-            known = next((run for run in machine.executions if run.name == name), None) if name else None
+            known = (
+                next((run for run in machine.executions if run.name == name), None)
+                if name
+                else None
+            )
             if known is not None:
-                if known.status == "RUNNING" and json.loads(known.execution_input) == json.loads(payload):
+                if known.status == "RUNNING" and json.loads(known.execution_input) == json.loads(
+                    payload
+                ):
                     return known.exec_arn, known.start_date
                 message = f"Execution Already Exists: '{known.exec_arn}'"
                 raise AwsError("ExecutionAlreadyExists", message)
-            run = self._backend(region).start_execution(machine_arn, name or str(uuid.uuid4()), payload)
+            run = self._backend(region).start_execution(
+                machine_arn, name or str(uuid.uuid4()), payload
+            )
         self._announce(run, "RUNNING")
         return run.exec_arn, run.start_date
 
@@ -159,7 +177,9 @@ class StepFunctions:
             for run in runs
             if wanted in (None, run.status)
         ]
-        chosen, token = page(rows, {"MaxResults": call.get("maxResults"), "NextToken": call.get("nextToken")})
+        chosen, token = page(
+            rows, {"MaxResults": call.get("maxResults"), "NextToken": call.get("nextToken")}
+        )
         return {"executions": chosen, "nextToken": token}
 
     def get_execution_history(self, call: Call) -> dict[str, Any]:
@@ -168,7 +188,9 @@ class StepFunctions:
         events = list(env.event_manager.get_event_history()) if env else []
         if call.get("reverseOrder"):
             events.reverse()
-        chosen, token = page(events, {"MaxResults": call.get("maxResults"), "NextToken": call.get("nextToken")})
+        chosen, token = page(
+            events, {"MaxResults": call.get("maxResults"), "NextToken": call.get("nextToken")}
+        )
         return {"events": chosen, "nextToken": token}
 
     # Tokens
@@ -188,7 +210,10 @@ class StepFunctions:
 
         output = str(call.parameters["output"])
         if len(output.encode()) > PAYLOAD_LIMIT:
-            message = "1 validation error detected: Value at 'output' failed to satisfy constraint: Member must have length less than or equal to 262144"
+            message = (
+                "1 validation error detected: Value at 'output' failed to satisfy constraint: "
+                "Member must have length less than or equal to 262144"
+            )
             raise AwsError("ValidationException", message)
         try:
             json.loads(output)
@@ -205,11 +230,16 @@ class StepFunctions:
         error, cause = call.get("error"), call.get("cause")
         for name, value, limit in (("error", error, 256), ("cause", cause, 32768)):
             if value is not None and len(value) > limit:
-                message = f"1 validation error detected: Value at '{name}' failed to satisfy constraint: Member must have length less than or equal to {limit}"
+                message = (
+                    f"1 validation error detected: Value at '{name}' failed to satisfy "
+                    f"constraint: Member must have length less than or equal to {limit}"
+                )
                 raise AwsError("ValidationException", message)
         with self._lock:
             endpoint = self._endpoint(call)
-            outcome = CallbackOutcomeFailure(callback_id=endpoint.callback_id, error=error or "", cause=cause or "")
+            outcome = CallbackOutcomeFailure(
+                callback_id=endpoint.callback_id, error=error or "", cause=cause or ""
+            )
             endpoint.notify(outcome)
         return {}
 
@@ -243,7 +273,13 @@ class StepFunctions:
             "error": run.error if status != "RUNNING" else None,
             "cause": run.cause if status != "RUNNING" else None,
         }
-        self._emit(self._region, "aws.states", "Step Functions Execution Status Change", [run.exec_arn], detail)
+        self._emit(
+            self._region,
+            "aws.states",
+            "Step Functions Execution Status Change",
+            [run.exec_arn],
+            detail,
+        )
 
 
 def output_of(run: Any) -> str:

@@ -1,16 +1,20 @@
-"""Where events and schedules go: functions, topics, queues, state machines, log groups, any API call."""
+"""Where events and schedules go: functions, topics, queues, state machines, log groups, any API
+call."""
 
 from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local.errors import AwsError, LocalAwsError
-from scripts.local.lambdas import Lambdas
 from scripts.local.iam import Authorizer, Principal, Principals, matches
+
+if TYPE_CHECKING:
+    from scripts.local.lambdas import Lambdas
 
 Client = Callable[[str, str, str], Any]
 
@@ -18,7 +22,9 @@ Client = Callable[[str, str, str], Any]
 class Targets:
     """Delivers one input to one target, with the right of the rule's or schedule's role."""
 
-    def __init__(self, lambdas: Lambdas, client: Client, authorizer: Authorizer, principals: Principals) -> None:
+    def __init__(
+        self, lambdas: Lambdas, client: Client, authorizer: Authorizer, principals: Principals
+    ) -> None:
         self._lambdas = lambdas
         self._client = client
         self._authorizer = authorizer
@@ -40,10 +46,13 @@ class Targets:
         elif service == "logs":
             self._write_log(arn, payload, region)
         else:
-            raise LocalAwsError(f"the local AWS delivers no events to {arn}: add the target in targets.py")
+            raise LocalAwsError(
+                f"the local AWS delivers no events to {arn}: add the target in targets.py"
+            )
 
     def schedule(self, target: dict[str, Any], payload: str, source: str) -> None:
-        """Scheduler's targets: templated ones and universal ones (`arn:aws:scheduler:::aws-sdk:...`)."""
+        """Scheduler's targets: templated ones and universal ones
+        (`arn:aws:scheduler:::aws-sdk:...`)."""
         arn, role = str(target["Arn"]), str(target["RoleArn"])
         universal = re.fullmatch(r"arn:aws:scheduler:::aws-sdk:([a-z0-9]+):(\w+)", arn)
         if universal:
@@ -56,7 +65,9 @@ class Targets:
         else:
             self.deliver(arn, payload, role, source)
 
-    def _call(self, service: str, operation: str, parameters: dict[str, Any], role: str, source: str) -> None:
+    def _call(
+        self, service: str, operation: str, parameters: dict[str, Any], role: str, source: str
+    ) -> None:
         name = {"sfn": "stepfunctions", "eventbridge": "events"}.get(service, service)
         client = self._client(name, source.split(":")[3], role)
         method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation[0].upper() + operation[1:]).lower()
@@ -76,7 +87,10 @@ class Targets:
                 permission.source_arn is None or matches(permission.source_arn, source)
             ):
                 return
-        raise AwsError("AccessDeniedException", f"{function.name} has no permission for {service} from {source}")
+        raise AwsError(
+            "AccessDeniedException",
+            f"{function.name} has no permission for {service} from {source}",
+        )
 
     def _permit_role(self, role: str, action: str, resource: str) -> None:
         principal: Principal = self._principals.session(role, "scheduler")
@@ -92,15 +106,13 @@ class Targets:
         client = self._client("logs", region, "")
         group, stream = arn.split(":log-group:")[1].removesuffix(":*"), str(uuid.uuid4())
         client.create_log_stream(logGroupName=group, logStreamName=stream)
-        from scripts.local.clock import datetime
-
-        moment = int(datetime.now().timestamp() * 1000)
-        event = {"timestamp": moment, "message": payload}
+        event = {"timestamp": int(time.time() * 1000), "message": payload}
         client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
 
 
 def _member_names(client: Any, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Universal targets spell every member in PascalCase; the SDK spells some services' in camelCase."""
+    """Universal targets spell every member in PascalCase; the SDK spells some services' in
+    camelCase."""
     operation = client.meta.method_to_api_mapping[method]
     shape = client.meta.service_model.operation_model(operation).input_shape
     spelled = {name.lower(): name for name in shape.members} if shape else {}

@@ -1,7 +1,9 @@
 """One Lambda execution environment: a process that serves one function, one invocation at a time.
 
-It behaves as the Lambda Python runtime does where a function can see it: environment, context object,
-what is on the import path, error reports. Imports nothing of the local AWS: it must not weigh on start-up.
+It behaves as the Lambda Python runtime does where a function can see it: environment, context
+object,
+what is on the import path, error reports. Imports nothing of the local AWS: it must not weigh on
+start-up.
 """
 
 from __future__ import annotations
@@ -14,16 +16,18 @@ import io
 import json
 import logging
 import os
-import socket
 import struct
 import sys
 import time
 import traceback
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+    from types import ModuleType
 
 RESPONSE_LIMIT = 6 * 1024 * 1024
 
@@ -86,7 +90,8 @@ class _Log(io.TextIOBase):
 class _FirstParty(importlib.abc.MetaPathFinder):
     """Finds the handler's own package in the asset before anything on the path.
 
-    The rest of the asset is for Lambda's platform; its compiled wheels must not shadow the local ones.
+    The rest of the asset is for Lambda's platform; its compiled wheels must not shadow the local
+    ones.
     """
 
     def __init__(self, package: str, root: str) -> None:
@@ -119,7 +124,8 @@ class Context:
         self._started = time.monotonic()
 
     def get_remaining_time_in_millis(self) -> int:
-        """Left of the function's time-out. The local AWS stretches it for slow machines; so does this."""
+        """Left of the function's time-out. The local AWS stretches it for slow machines; so does
+        this."""
         used = (time.monotonic() - self._started) / self._real_timeout
         return max(0, int(self._timeout * 1000 * (1 - used)))
 
@@ -128,12 +134,14 @@ def run(sock: socket.socket, job: dict[str, Any]) -> None:
     """Serve invocations until the other end closes."""
     connection = Connection(sock)
     log = _Log(connection)
-    sys.stdout = sys.stderr = log  # type: ignore[assignment]
+    sys.stdout = sys.stderr = log
     _enter(job)
     try:
         handler = _load(job)
     except BaseException as error:
-        _serve_failure(connection, _report(error, init=True, module=job["handler"].rsplit(".", 1)[0]))
+        _serve_failure(
+            connection, _report(error, init=True, module=job["handler"].rsplit(".", 1)[0])
+        )
         return
     while (request := connection.receive()) is not None:
         _follow_clock(request["clock"])
@@ -178,7 +186,8 @@ def aws_now() -> datetime:
 
 
 def _replace_clock(package: str, job: dict[str, Any]) -> None:
-    """The product asks its module `clock` for the time: give it AWS time before anything imports it."""
+    """The product asks its module `clock` for the time: give it AWS time before anything imports
+    it."""
     _follow_clock(job["clock"])
     if importlib.util.find_spec(f"{package}.clock"):
         importlib.import_module(f"{package}.clock").now = aws_now  # type: ignore[attr-defined]
@@ -191,7 +200,10 @@ def _invoke(handler: Any, job: dict[str, Any], request: dict[str, Any]) -> dict[
         payload = json.dumps(result)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
-        message = f"RequestId: {request['request_id']} Error: Runtime exited with error: exit status {code}"
+        message = (
+            f"RequestId: {request['request_id']} Error: Runtime exited with error: exit status "
+            f"{code}"
+        )
         return _failed({"errorType": "Runtime.ExitError", "errorMessage": message})
     except TypeError as error:
         if "JSON serializable" not in str(error):
@@ -203,7 +215,9 @@ def _invoke(handler: Any, job: dict[str, Any], request: dict[str, Any]) -> dict[
         return _failed(_report(error))
     if len(payload.encode()) > RESPONSE_LIMIT:
         size = len(payload.encode())
-        message = f"Response payload size exceeded maximum allowed payload size (6291556 bytes): {size}"
+        message = (
+            f"Response payload size exceeded maximum allowed payload size (6291556 bytes): {size}"
+        )
         return _failed({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message})
     return {"payload": payload, "error": None}
 
@@ -228,7 +242,8 @@ def _report(error: BaseException, *, init: bool = False, module: str = "") -> di
 
 
 def _serve_failure(connection: Connection, report: dict[str, Any]) -> None:
-    """A function that does not initialise answers every invocation with that error, then starts anew."""
+    """A function that does not initialise answers every invocation with that error, then starts
+    anew."""
     if connection.receive() is not None:
         response = _failed(report)
         connection.send(response)

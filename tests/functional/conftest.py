@@ -11,10 +11,12 @@ import pytest
 from bakery.naming import TAG_BAKE, pointer, previous_pointer
 from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
+from tests.functional.making import Making
 
 RECIPES = Path(__file__).parent / "recipes"
 
 _GONE = {"terminated", "shutting-down"}
+_HAPPENED = (None, "LostAnswer")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,15 @@ class Ended:
     output: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     cause: str = ""
+
+
+class FunctionFailedError(Exception):
+    """What a function raised, as Step Functions sees it: the class's name and the message."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+        self.message = message
 
 
 @dataclass
@@ -61,6 +72,22 @@ class World:
 
     def bake(self, recipe: str, *, seconds: float = 60, **options: object) -> Ended:
         return self.ended(self.start({"recipe": recipe, **options}), seconds=seconds)
+
+    def invoke(self, module: str, event: object) -> Any:
+        """What the deployed function of a module returns; raises FunctionFailedError.
+
+        ``module`` is the last part of its name, e.g. ``launch_builder``.
+        """
+        (function,) = [
+            function.name
+            for function in self.aws.lambdas.functions.values()
+            if function.handler.split(".")[-2] == module
+        ]
+        outcome = self.aws.invoke(function, json.dumps(event))
+        answer = json.loads(outcome.payload)
+        if outcome.error:
+            raise FunctionFailedError(answer["errorType"], answer["errorMessage"])
+        return answer
 
     def pointer(self, recipe: str) -> str | None:
         return self.parameter(pointer(recipe))
@@ -115,14 +142,24 @@ class World:
                 yield from (version["Value"] for version in history)
 
     def calls(self, operation: str) -> list[dict[str, Any]]:
-        """Parameters of every call of an operation that AWS accepted."""
-        return [c.parameters for c in self.aws.calls.of(operation=operation) if c.error is None]
+        """Parameters of every call of an operation that had its effect."""
+        return [
+            c.parameters for c in self.aws.calls.of(operation=operation) if c.error in _HAPPENED
+        ]
 
     def open_waits(self) -> list[str]:
+        return list(self.waits())
+
+    def waits(self) -> dict[str, dict[str, Any]]:
+        """The open waits by their keys in the table."""
         dynamodb = self.aws.client("dynamodb")
         (table,) = dynamodb.list_tables()["TableNames"]
-        items = dynamodb.scan(TableName=table)["Items"]
-        return [i["id"]["S"] for i in items if i["id"]["S"].startswith("wait#")]
+        items = {i["id"]["S"]: i for i in dynamodb.scan(TableName=table)["Items"]}
+        return {
+            key: json.loads(item["wait"]["S"])
+            for key, item in items.items()
+            if key.startswith("wait#")
+        }
 
 
 def _is_gone(instance: dict[str, Any]) -> bool:
@@ -155,8 +192,23 @@ def world(deployed: World) -> Iterator[World]:
     aws.events.clear()
     aws.agent.scripts.clear()
     aws.agent.all_silent = False
+    aws.ec2.state.shortages.clear()
     states = aws.client("stepfunctions")
     executions = states.list_executions(stateMachineArn=deployed.outputs["BakeStateMachineArn"])
     for execution in executions["executions"]:
         if execution["status"] != "RUNNING":
             assert deployed.left_behind(execution["name"]) == [], execution["name"]
+
+
+@pytest.fixture
+def quiet(world: World) -> World:
+    """The world while nothing but the test resumes a wait: no event arrives, nothing is swept."""
+    world.aws.schedules.paused = True
+    world.aws.events.drop(times=float("inf"))
+    return world
+
+
+@pytest.fixture
+def making(quiet: World) -> Making:
+    """A bake that is planned and has not begun."""
+    return Making.begin(quiet)

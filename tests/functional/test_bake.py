@@ -67,7 +67,9 @@ def test_image_and_snapshots_carry_the_tags_from_the_creating_call(
     assert tags[TAG_RECIPE] == "web"
     assert tags[TAG_BAKE] == first.name
     assert tags[TAG_BASE_IMAGE] == AL2023
-    assert re.fullmatch(r"bakery=\S+ documents=[0-9a-f]{12} recipe=[0-9a-f]{12}", tags[TAG_FINGERPRINT])
+    assert re.fullmatch(
+        r"bakery=\S+ documents=[0-9a-f]{12} recipe=[0-9a-f]{12}", tags[TAG_FINGERPRINT]
+    )
     (snapshot,) = deployed.tagged("snapshot", first.name)
     assert {tag["Key"]: tag["Value"] for tag in snapshot["Tags"]} == tags
     assert snapshot["Encrypted"] is True
@@ -84,7 +86,7 @@ def test_the_pointer_is_an_image_parameter_with_the_new_image(
 
 
 def test_the_builder_is_hardened_in_the_launching_call(deployed: World, first: Ended) -> None:
-    (launch,) = [c for c in deployed.calls("RunInstances")]
+    (launch,) = deployed.calls("RunInstances")
     assert launch["MetadataOptions"]["HttpTokens"] == "required"
     assert launch["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
     assert launch["InstanceInitiatedShutdownBehavior"] == "stop"

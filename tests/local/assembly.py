@@ -1,11 +1,14 @@
-"""A small cloud assembly in the CDK's layout, with stub handlers in a package named like the product's."""
+"""A small cloud assembly in the CDK's layout, with stub handlers in a package named like the
+product's."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 ASSET = "0" * 62 + "a1"
 HANDLERS = {
@@ -85,9 +88,11 @@ def handler(event, context):
     subject = event.get("subject") or event.get("detail", {}).get("instance-id")
     if not subject:
         return
-    item = boto3.client("dynamodb").get_item(TableName=os.environ["TABLE"], Key={"id": {"S": subject}}).get("Item")
+    item = boto3.client("dynamodb").get_item(TableName=os.environ["TABLE"], Key={"id": {"S":
+    subject}}).get("Item")
     if item:
-        boto3.client("stepfunctions").send_task_success(taskToken=item["token"]["S"], output=json.dumps(event))
+        boto3.client("stepfunctions").send_task_success(taskToken=item["token"]["S"],
+        output=json.dumps(event))
 """,
     "__init__.py": "",
 }
@@ -97,7 +102,10 @@ MACHINE: dict[str, Any] = {
         "Echo": {"Type": "Task", "Resource": "${Echo}", "ResultPath": "$.echo", "Next": "Choose"},
         "Choose": {
             "Type": "Choice",
-            "Choices": [{"Variable": "$.path", "StringEquals": p, "Next": p} for p in ("Wait", "Raise", "Flaky", "Each", "Pause", "Grow")],
+            "Choices": [
+                {"Variable": "$.path", "StringEquals": p, "Next": p}
+                for p in ("Wait", "Raise", "Flaky", "Each", "Pause", "Grow")
+            ],
             "Default": "Done",
         },
         "Wait": {
@@ -127,7 +135,14 @@ MACHINE: dict[str, Any] = {
         "Flaky": {
             "Type": "Task",
             "Resource": "${Flaky}",
-            "Retry": [{"ErrorEquals": ["TimeoutError"], "IntervalSeconds": 30, "MaxAttempts": 3, "BackoffRate": 2}],
+            "Retry": [
+                {
+                    "ErrorEquals": ["TimeoutError"],
+                    "IntervalSeconds": 30,
+                    "MaxAttempts": 3,
+                    "BackoffRate": 2,
+                }
+            ],
             "Next": "Done",
         },
         "Each": {
@@ -144,7 +159,11 @@ MACHINE: dict[str, Any] = {
         },
         "Pause": {"Type": "Wait", "Seconds": 3600, "Next": "Done"},
         "Grow": {"Type": "Task", "Resource": "${Raises}", "Next": "Done"},
-        "Caught": {"Type": "Pass", "Parameters": {"caught.$": "$.error.Error", "cause.$": "$.error.Cause"}, "End": True},
+        "Caught": {
+            "Type": "Pass",
+            "Parameters": {"caught.$": "$.error.Error", "cause.$": "$.error.Cause"},
+            "End": True,
+        },
         "Late": {"Type": "Fail", "Error": "TooLate", "Cause": "nobody resumed it"},
         "Done": {"Type": "Succeed"},
     },
@@ -155,8 +174,14 @@ def _get(logical: str, attribute: str = "Arn") -> dict[str, Any]:
     return {"Fn::GetAtt": [logical, attribute]}
 
 
-def _role(service: str, *statements: dict[str, Any], managed: list[Any] | None = None) -> dict[str, Any]:
-    trust = {"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}]}
+def _role(
+    service: str, *statements: dict[str, Any], managed: list[Any] | None = None
+) -> dict[str, Any]:
+    trust = {
+        "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
+        ]
+    }
     properties: dict[str, Any] = {"AssumeRolePolicyDocument": trust}
     if statements:
         document = {"Version": "2012-10-17", "Statement": list(statements)}
@@ -172,7 +197,10 @@ def _allow(actions: list[str], *resources: Any) -> dict[str, Any]:
 
 def _function(module: str, role: str = "WorkRole", **more: Any) -> dict[str, Any]:
     properties = {
-        "Code": {"S3Bucket": {"Fn::Sub": "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"}, "S3Key": f"{ASSET}.zip"},
+        "Code": {
+            "S3Bucket": {"Fn::Sub": "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"},
+            "S3Key": f"{ASSET}.zip",
+        },
         "Handler": f"bakery.{module}.handler",
         "Role": _get(role),
         "Runtime": "python3.13",
@@ -192,7 +220,10 @@ def template() -> dict[str, Any]:
     work = _allow(["dynamodb:*Item", "ec2:StopInstances", "states:SendTask*"])
     denied = {"Effect": "Deny", "Action": "ec2:TerminateInstances", "Resource": "*"}
     terminate = _allow(["ec2:TerminateInstances"])
-    read = _allow(["ssm:GetParameter"], {"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/mine/*"})
+    read = _allow(
+        ["ssm:GetParameter"],
+        {"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/mine/*"},
+    )
     resources: dict[str, Any] = {
         "Table": {
             "Type": "AWS::DynamoDB::Table",
@@ -204,7 +235,14 @@ def template() -> dict[str, Any]:
                 "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
             },
         },
-        "WorkRole": _role("lambda.amazonaws.com", work, terminate, denied, read, managed=[_managed("service-role/AWSLambdaBasicExecutionRole")]),
+        "WorkRole": _role(
+            "lambda.amazonaws.com",
+            work,
+            terminate,
+            denied,
+            read,
+            managed=[_managed("service-role/AWSLambdaBasicExecutionRole")],
+        ),
         "Echo": _function("tasks.echo"),
         "Raises": _function("tasks.raises"),
         "Flaky": _function("tasks.flaky"),
@@ -224,16 +262,27 @@ def template() -> dict[str, Any]:
         "Topic": {"Type": "AWS::SNS::Topic"},
         "TopicToDead": {
             "Type": "AWS::SNS::Subscription",
-            "Properties": {"TopicArn": {"Ref": "Topic"}, "Protocol": "sqs", "Endpoint": _get("Notes"), "RawMessageDelivery": True},
+            "Properties": {
+                "TopicArn": {"Ref": "Topic"},
+                "Protocol": "sqs",
+                "Endpoint": _get("Notes"),
+                "RawMessageDelivery": True,
+            },
         },
         "Notes": {"Type": "AWS::SQS::Queue"},
-        "LogGroup": {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 30}, "DeletionPolicy": "Delete"},
+        "LogGroup": {
+            "Type": "AWS::Logs::LogGroup",
+            "Properties": {"RetentionInDays": 30},
+            "DeletionPolicy": "Delete",
+        },
         "MachineRole": _role("states.amazonaws.com", _allow(["lambda:InvokeFunction"])),
         "Machine": {
             "Type": "AWS::StepFunctions::StateMachine",
             "Properties": {
                 "DefinitionString": definition,
-                "DefinitionSubstitutions": {name: _get(name) for name in ("Echo", "Raises", "Flaky", "Wait")},
+                "DefinitionSubstitutions": {
+                    name: _get(name) for name in ("Echo", "Raises", "Flaky", "Wait")
+                },
                 "RoleArn": _get("MachineRole"),
                 "StateMachineType": "STANDARD",
             },
@@ -275,13 +324,19 @@ def template() -> dict[str, Any]:
                 ],
             },
         },
-        "ScheduleRole": _role("scheduler.amazonaws.com", _allow(["lambda:InvokeFunction", "states:StartExecution"])),
+        "ScheduleRole": _role(
+            "scheduler.amazonaws.com", _allow(["lambda:InvokeFunction", "states:StartExecution"])
+        ),
         "Sweep": {
             "Type": "AWS::Scheduler::Schedule",
             "Properties": {
                 "ScheduleExpression": "rate(1 minute)",
                 "FlexibleTimeWindow": {"Mode": "OFF"},
-                "Target": {"Arn": _get("Echo"), "RoleArn": _get("ScheduleRole"), "Input": '{"sweep": true}'},
+                "Target": {
+                    "Arn": _get("Echo"),
+                    "RoleArn": _get("ScheduleRole"),
+                    "Input": '{"sweep": true}',
+                },
             },
         },
         "Nightly": {
@@ -299,8 +354,15 @@ def template() -> dict[str, Any]:
                 },
             },
         },
-        "BuilderRole": _role("ec2.amazonaws.com", _allow(["logs:*"]), managed=[_managed("AmazonSSMManagedInstanceCore")]),
-        "BuilderProfile": {"Type": "AWS::IAM::InstanceProfile", "Properties": {"Roles": [{"Ref": "BuilderRole"}]}},
+        "BuilderRole": _role(
+            "ec2.amazonaws.com",
+            _allow(["logs:*"]),
+            managed=[_managed("AmazonSSMManagedInstanceCore")],
+        ),
+        "BuilderProfile": {
+            "Type": "AWS::IAM::InstanceProfile",
+            "Properties": {"Roles": [{"Ref": "BuilderRole"}]},
+        },
         "BuilderGroup": {
             "Type": "AWS::EC2::SecurityGroup",
             "Properties": {
@@ -318,8 +380,16 @@ def template() -> dict[str, Any]:
                 "Content": {
                     "schemaVersion": "2.2",
                     "parameters": {
-                        "Bake": {"type": "String", "allowedPattern": "^[a-z0-9-]+$", "interpolationType": "ENV_VAR"},
-                        "Mode": {"type": "String", "default": "soft", "allowedValues": ["soft", "hard"]},
+                        "Bake": {
+                            "type": "String",
+                            "allowedPattern": "^[a-z0-9-]+$",
+                            "interpolationType": "ENV_VAR",
+                        },
+                        "Mode": {
+                            "type": "String",
+                            "default": "soft",
+                            "allowedValues": ["soft", "hard"],
+                        },
                     },
                     "mainSteps": [
                         {
@@ -327,27 +397,47 @@ def template() -> dict[str, Any]:
                             "name": "greet",
                             "inputs": {
                                 "timeoutSeconds": "600",
-                                "runCommand": ["#!/bin/sh", "echo hello", "printf 'ami-bakery: %s done\\n' \"$SSM_Bake\""],
+                                "runCommand": [
+                                    "#!/bin/sh",
+                                    "echo hello",
+                                    "printf 'ami-bakery: %s done\\n' \"$SSM_Bake\"",
+                                ],
                             },
                         }
                     ],
                 },
             },
         },
-        "Metadata": {"Type": "AWS::CDK::Metadata", "Condition": "Never", "Properties": {"Analytics": "v2"}},
+        "Metadata": {
+            "Type": "AWS::CDK::Metadata",
+            "Condition": "Never",
+            "Properties": {"Analytics": "v2"},
+        },
         "Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"MetricName": "x"}},
     }
     return {
         "Resources": resources,
         "Conditions": {"Never": {"Fn::Equals": [{"Ref": "AWS::Region"}, "mars-1"]}},
         "Parameters": {
-            "BootstrapVersion": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/cdk-bootstrap/hnb659fds/version"}
+            "BootstrapVersion": {
+                "Type": "AWS::SSM::Parameter::Value<String>",
+                "Default": "/cdk-bootstrap/hnb659fds/version",
+            }
         },
         "Rules": {
             "CheckBootstrapVersion": {
                 "Assertions": [
                     {
-                        "Assert": {"Fn::Not": [{"Fn::Contains": [["1", "2", "3", "4", "5"], {"Ref": "BootstrapVersion"}]}]},
+                        "Assert": {
+                            "Fn::Not": [
+                                {
+                                    "Fn::Contains": [
+                                        ["1", "2", "3", "4", "5"],
+                                        {"Ref": "BootstrapVersion"},
+                                    ]
+                                }
+                            ]
+                        },
                         "AssertDescription": "CDK bootstrap stack version 6 required.",
                     }
                 ]
@@ -371,7 +461,9 @@ def write(folder: Path, stack: Mapping[str, Any] | None = None) -> Path:
         file.write_text(text)
     for package in ("pydantic", "pydantic_core"):
         (asset / package).mkdir(exist_ok=True)
-        (asset / package / "__init__.py").write_text("raise ImportError('built for another platform')\n")
+        (asset / package / "__init__.py").write_text(
+            "raise ImportError('built for another platform')\n"
+        )
     assets = {
         "files": {
             ASSET: {
@@ -385,7 +477,10 @@ def write(folder: Path, stack: Mapping[str, Any] | None = None) -> Path:
     manifest = {
         "version": "48.0.0",
         "artifacts": {
-            "Test.assets": {"type": "cdk:asset-manifest", "properties": {"file": "Test.assets.json"}},
+            "Test.assets": {
+                "type": "cdk:asset-manifest",
+                "properties": {"file": "Test.assets.json"},
+            },
             "Test": {
                 "type": "aws:cloudformation:stack",
                 "properties": {"templateFile": "Test.template.json"},

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 if TYPE_CHECKING:
     import pytest
+    from botocore.exceptions import ClientError
 
     from scripts.local import LocalAws
 
@@ -37,7 +36,9 @@ class Bench:
     def start(self, **given: Any) -> str:
         states = self.aws.client("stepfunctions")
         machine = self.outputs["BakeStateMachineArn"]
-        arn: str = states.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"]
+        arn: str = states.start_execution(stateMachineArn=machine, input=json.dumps(given))[
+            "executionArn"
+        ]
         return arn
 
     def launch(self, image: str = AL2023, type_: str = "t3.micro", **more: Any) -> str:
@@ -62,22 +63,35 @@ class Bench:
 
     def ping(self, instance: str) -> str | None:
         filters = [{"Key": "InstanceIds", "Values": [instance]}]
-        found = self.aws.client("ssm").describe_instance_information(Filters=filters)["InstanceInformationList"]
+        found = self.aws.client("ssm").describe_instance_information(Filters=filters)[
+            "InstanceInformationList"
+        ]
         return found[0]["PingStatus"] if found else None
 
     def send(self, instance: str, document: str = "AmiBakery-test-greet", **more: Any) -> str:
-        given = {"InstanceIds": [instance], "DocumentName": document, "Parameters": {"Bake": ["b-1"]}, **more}
+        given = {
+            "InstanceIds": [instance],
+            "DocumentName": document,
+            "Parameters": {"Bake": ["b-1"]},
+            **more,
+        }
         id_: str = self.aws.client("ssm").send_command(**given)["Command"]["CommandId"]
         return id_
 
     def invocation(self, command: str, instance: str, **more: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self.aws.client("ssm").get_command_invocation(CommandId=command, InstanceId=instance, **more)
+        found: dict[str, Any] = self.aws.client("ssm").get_command_invocation(
+            CommandId=command, InstanceId=instance, **more
+        )
         return found
 
     def done(self, command: str, instance: str) -> dict[str, Any]:
         def ended() -> dict[str, Any] | None:
             found = self.invocation(command, instance)
-            return None if found["Status"] in ("Pending", "InProgress", "Delayed", "Cancelling") else found
+            return (
+                None
+                if found["Status"] in ("Pending", "InProgress", "Delayed", "Cancelling")
+                else found
+            )
 
         found: dict[str, Any] = self.aws.until(ended, what=f"end of {command}")
         return found

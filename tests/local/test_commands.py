@@ -23,7 +23,11 @@ def test_an_instance_is_online_some_time_after_it_runs_and_lost_when_it_stops(be
     instance = bench.managed()
     ssm = bench.aws.client("ssm")
     (row,) = ssm.describe_instance_information()["InstanceInformationList"]
-    assert (row["PlatformType"], row["PlatformName"], row["PlatformVersion"]) == ("Linux", "Amazon Linux", "2023")
+    assert (row["PlatformType"], row["PlatformName"], row["PlatformVersion"]) == (
+        "Linux",
+        "Amazon Linux",
+        "2023",
+    )
     assert row["AgentVersion"] == "3.3.3050.0"
     bench.aws.client("ec2").stop_instances(InstanceIds=[instance])
     bench.in_state(instance, "stopped")
@@ -41,14 +45,31 @@ def test_without_a_profile_or_an_agent_it_never_registers(bench: Bench) -> None:
 
 def test_a_command_goes_through_its_states_and_shows_the_sentinel(bench: Bench) -> None:
     instance = bench.managed()
-    command = bench.send(instance, Comment="bake b-1", CloudWatchOutputConfig={"CloudWatchOutputEnabled": True, "CloudWatchLogGroupName": "commands"})
+    command = bench.send(
+        instance,
+        Comment="bake b-1",
+        CloudWatchOutputConfig={
+            "CloudWatchOutputEnabled": True,
+            "CloudWatchLogGroupName": "commands",
+        },
+    )
     done = bench.done(command, instance)
-    assert (done["Status"], done["StatusDetails"], done["ResponseCode"]) == ("Success", "Success", 0)
+    assert (done["Status"], done["StatusDetails"], done["ResponseCode"]) == (
+        "Success",
+        "Success",
+        0,
+    )
     first, last = done["StandardOutputContent"].splitlines()
     assert "not executed" in first and last == "ami-bakery: b-1 done"
     bench.aws.until(lambda: statuses(bench, command) == ["Pending", "InProgress", "Success"])
     (event, *_) = bench.aws.events.of("EC2 Command Invocation Status-change Notification")
-    assert set(event["detail"]) == {"command-id", "document-name", "instance-id", "requested-date-time", "status"}
+    assert set(event["detail"]) == {
+        "command-id",
+        "document-name",
+        "instance-id",
+        "requested-date-time",
+        "status",
+    }
     (event, *_) = bench.aws.events.of("EC2 Command Status-change Notification")
     assert event["detail"]["parameters"] == {"Bake": ["b-1"]} and "expire-after" in event["detail"]
     ssm = bench.aws.client("ssm")
@@ -73,17 +94,32 @@ def test_a_command_goes_through_its_states_and_shows_the_sentinel(bench: Bench) 
         ({"DocumentVersion": "9"}, "InvalidDocumentVersion", "9"),
         ({"DocumentHash": "0" * 64, "DocumentHashType": "Sha256"}, "InvalidDocument", "hash"),
         ({"TimeoutSeconds": 5}, "ValidationException", "TimeoutSeconds"),
-        ({"DocumentName": "AWS-RunPatchBaseline", "Parameters": {"Operation": ["Destroy"]}}, "InvalidParameters", "Destroy"),
-        ({"DocumentName": "AWS-ApplyChefRecipes", "Parameters": {"Recipes": ["x"]}}, "InvalidParameters", "Recipes"),
+        (
+            {"DocumentName": "AWS-RunPatchBaseline", "Parameters": {"Operation": ["Destroy"]}},
+            "InvalidParameters",
+            "Destroy",
+        ),
+        (
+            {"DocumentName": "AWS-ApplyChefRecipes", "Parameters": {"Recipes": ["x"]}},
+            "InvalidParameters",
+            "Recipes",
+        ),
         ({"InstanceIds": ["i-0123456789abcdef0"]}, "InvalidInstanceId", "i-0123456789abcdef0"),
     ],
 )
 def test_send_command_refuses(bench: Bench, more: dict[str, Any], code: str, word: str) -> None:
     instance = bench.managed()
-    given = {"InstanceIds": [instance], "DocumentName": DOCUMENT, "Parameters": {"Bake": ["b-1"]}, **more}
+    given = {
+        "InstanceIds": [instance],
+        "DocumentName": DOCUMENT,
+        "Parameters": {"Bake": ["b-1"]},
+        **more,
+    }
     client = bench.aws.client("ssm")
     with pytest.raises(ClientError) as error:
-        client._make_api_call("SendCommand", given) if more.get("TimeoutSeconds") != 5 else _unchecked(bench, given)
+        client._make_api_call("SendCommand", given) if more.get(
+            "TimeoutSeconds"
+        ) != 5 else _unchecked(bench, given)
     assert refused(error) == code and word in str(error.value)
     assert not bench.aws.commands.all
 
@@ -92,7 +128,9 @@ def _unchecked(bench: Bench, given: dict[str, Any]) -> None:
     """The SDK's own validation stands in the way of a bad TimeoutSeconds."""
     client = bench.aws.client("ssm")
     client.meta.events.register("before-parameter-build.ssm.SendCommand", lambda **_: None)
-    shape = client.meta.service_model.operation_model("SendCommand").input_shape.members["TimeoutSeconds"]
+    shape = client.meta.service_model.operation_model("SendCommand").input_shape.members[
+        "TimeoutSeconds"
+    ]
     before = shape.metadata.pop("min", None)
     try:
         client.send_command(**given)
@@ -122,12 +160,19 @@ def test_output_is_cut_where_the_api_cuts_it(bench: Bench) -> None:
     instance = bench.managed()
     bench.aws.agent.script(exit_code=1, stdout="o" * 30_000, stderr="e" * 30_000)
     done = bench.done(bench.send(instance), instance)
-    assert len(done["StandardOutputContent"]) == 24_000 and len(done["StandardErrorContent"]) == 8_000
+    assert (
+        len(done["StandardOutputContent"]) == 24_000 and len(done["StandardErrorContent"]) == 8_000
+    )
 
 
 @pytest.mark.parametrize(
     ("status", "given", "details"),
-    [("ExecutionTimedOut", "TimedOut", "ExecutionTimedOut"), ("Undeliverable", "Failed", "Undeliverable"), ("InProgress", "TimedOut", "DeliveryTimedOut"), ("Pending", "TimedOut", "DeliveryTimedOut")],
+    [
+        ("ExecutionTimedOut", "TimedOut", "ExecutionTimedOut"),
+        ("Undeliverable", "Failed", "Undeliverable"),
+        ("InProgress", "TimedOut", "DeliveryTimedOut"),
+        ("Pending", "TimedOut", "DeliveryTimedOut"),
+    ],
 )
 def test_other_endings(bench: Bench, status: str, given: str, details: str) -> None:
     instance = bench.managed()
@@ -153,7 +198,10 @@ def test_an_instance_that_goes_takes_its_command_along(bench: Bench) -> None:
     bench.aws.until(lambda: bench.invocation(command, instance)["Status"] == "InProgress")
     bench.aws.client("ec2").terminate_instances(InstanceIds=[instance])
     done = bench.done(command, instance)
-    assert done["StatusDetails"] == "DeliveryTimedOut" and "never seen" not in done["StandardOutputContent"]
+    assert (
+        done["StatusDetails"] == "DeliveryTimedOut"
+        and "never seen" not in done["StandardOutputContent"]
+    )
 
 
 def test_exit_194_reboots_and_runs_the_step_again(bench: Bench) -> None:
@@ -163,7 +211,10 @@ def test_exit_194_reboots_and_runs_the_step_again(bench: Bench) -> None:
     bench.aws.until(lambda: bench.ping(instance) == "ConnectionLost")
     done = bench.done(command, instance)
     assert done["Status"] == "Success"
-    assert done["StandardOutputContent"].startswith("rebooting\n") and "b-1 done" in done["StandardOutputContent"]
+    assert (
+        done["StandardOutputContent"].startswith("rebooting\n")
+        and "b-1 done" in done["StandardOutputContent"]
+    )
     assert bench.ping(instance) == "Online"
 
 
@@ -180,8 +231,13 @@ def test_an_invocation_may_not_be_there_at_first(bench: Bench) -> None:
 
 def test_several_steps_show_their_output_only_by_name(bench: Bench) -> None:
     step = {"action": "aws:runShellScript", "inputs": {"runCommand": ["true"]}}
-    content = {"schemaVersion": "2.2", "mainSteps": [{**step, "name": "first"}, {**step, "name": "second"}]}
-    bench.aws.client("ssm").create_document(Name="two-steps", Content=json.dumps(content), DocumentType="Command")
+    content = {
+        "schemaVersion": "2.2",
+        "mainSteps": [{**step, "name": "first"}, {**step, "name": "second"}],
+    }
+    bench.aws.client("ssm").create_document(
+        Name="two-steps", Content=json.dumps(content), DocumentType="Command"
+    )
     instance = bench.managed()
     bench.aws.agent.script("two-steps", step="second", exit_code=3, stderr="no")
     command = bench.send(instance, "two-steps", Parameters={})
@@ -189,7 +245,11 @@ def test_several_steps_show_their_output_only_by_name(bench: Bench) -> None:
     assert (done["Status"], done["StandardErrorContent"]) == ("Failed", "")
     assert bench.invocation(command, instance, PluginName="first")["Status"] == "Success"
     second = bench.invocation(command, instance, PluginName="second")
-    assert (second["Status"], second["ResponseCode"], second["StandardErrorContent"]) == ("Failed", 3, "no")
+    assert (second["Status"], second["ResponseCode"], second["StandardErrorContent"]) == (
+        "Failed",
+        3,
+        "no",
+    )
     with pytest.raises(ClientError) as error:
         bench.invocation(command, instance, PluginName="third")
     assert refused(error) == "InvalidPluginName"
@@ -199,10 +259,17 @@ def test_documents_have_versions_and_hashes(bench: Bench) -> None:
     ssm = bench.aws.client("ssm")
     first = ssm.describe_document(Name=DOCUMENT)["Document"]
     assert (first["DocumentVersion"], first["HashType"], len(first["Hash"])) == ("1", "Sha256", 64)
-    assert {p["Name"]: p.get("DefaultValue") for p in first["Parameters"]} == {"Bake": None, "Mode": "soft"}
+    assert {p["Name"]: p.get("DefaultValue") for p in first["Parameters"]} == {
+        "Bake": None,
+        "Mode": "soft",
+    }
     content = json.loads(ssm.get_document(Name=DOCUMENT)["Content"])
     with pytest.raises(ClientError) as error:
-        ssm.update_document(Name=DOCUMENT, Content=ssm.get_document(Name=DOCUMENT)["Content"], DocumentVersion="$LATEST")
+        ssm.update_document(
+            Name=DOCUMENT,
+            Content=ssm.get_document(Name=DOCUMENT)["Content"],
+            DocumentVersion="$LATEST",
+        )
     assert refused(error) == "DuplicateDocumentContent"
     content["description"] = "changed"
     ssm.update_document(Name=DOCUMENT, Content=json.dumps(content), DocumentVersion="$LATEST")
@@ -210,31 +277,56 @@ def test_documents_have_versions_and_hashes(bench: Bench) -> None:
     latest = ssm.describe_document(Name=DOCUMENT, DocumentVersion="$LATEST")["Document"]
     assert latest["DocumentVersion"] == "2" and latest["Hash"] != first["Hash"]
     instance = bench.managed()
-    bench.done(bench.send(instance, DocumentVersion="2", DocumentHash=latest["Hash"], DocumentHashType="Sha256"), instance)
+    bench.done(
+        bench.send(
+            instance, DocumentVersion="2", DocumentHash=latest["Hash"], DocumentHashType="Sha256"
+        ),
+        instance,
+    )
 
 
 @pytest.mark.parametrize(
     "content",
-    ["{", '{"schemaVersion": "0.3", "mainSteps": []}', '{"schemaVersion": "2.2"}', '{"schemaVersion": "2.2", "mainSteps": [{"name": "a"}]}'],
+    [
+        "{",
+        '{"schemaVersion": "0.3", "mainSteps": []}',
+        '{"schemaVersion": "2.2"}',
+        '{"schemaVersion": "2.2", "mainSteps": [{"name": "a"}]}',
+    ],
 )
 def test_bad_documents_are_refused(bench: Bench, content: str) -> None:
     with pytest.raises(ClientError) as error:
-        bench.aws.client("ssm").create_document(Name="bad-one", Content=content, DocumentType="Command")
+        bench.aws.client("ssm").create_document(
+            Name="bad-one", Content=content, DocumentType="Command"
+        )
     assert refused(error) == "InvalidDocumentContent"
 
 
 def test_an_image_parameter_is_validated_later(ec2: Bench) -> None:
     ssm, aws = ec2.aws.client("ssm"), ec2.aws
     aws.clock.scale = 20
-    put = {"Name": "/ami-bakery/web/image", "Type": "String", "DataType": "aws:ec2:image", "Overwrite": True}
+    name = "/ami-bakery/web/image"
+    put: dict[str, Any] = {
+        "Name": name,
+        "Type": "String",
+        "DataType": "aws:ec2:image",
+        "Overwrite": True,
+    }
     assert ssm.put_parameter(**put, Value=AL2023)["Version"] == 1
     with pytest.raises(ClientError) as error:
         ssm.get_parameter(Name=put["Name"])
     assert refused(error) == "ParameterNotFound"
-    aws.until(lambda: aws.parameters.value(put["Name"], aws.region) == AL2023)
+    aws.until(lambda: aws.parameters.value(name, aws.region) == AL2023)
     assert ssm.put_parameter(**put, Value="ami-0123456789abcdef0")["Version"] == 2
-    events = aws.until(lambda: found if len(found := aws.events.of("Parameter Store Change")) == 2 else None)
-    assert events[0]["detail"] == {"operation": "Create", "name": put["Name"], "type": "String", "dataType": "aws:ec2:image"}
+    events = aws.until(
+        lambda: found if len(found := aws.events.of("Parameter Store Change")) == 2 else None
+    )
+    assert events[0]["detail"] == {
+        "operation": "Create",
+        "name": put["Name"],
+        "type": "String",
+        "dataType": "aws:ec2:image",
+    }
     assert events[1]["detail"]["exception"]
     assert ssm.get_parameter(Name=put["Name"])["Parameter"]["Value"] == AL2023
     with pytest.raises(ClientError) as error:

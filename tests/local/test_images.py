@@ -1,4 +1,5 @@
-"""EC2 images: made over time, tagged in the call, named once, deprecated, disabled, deregistered; the catalog."""
+"""EC2 images: made over time, tagged in the call, named once, deprecated, disabled, deregistered;
+the catalog."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ TAGS = [{"Key": "ami-bakery:bake", "Value": "b-1"}]
 
 def image_of(bench: Bench, name: str = "web-1", instance: str = "", **more: Any) -> str:
     instance = instance or bench.in_state(bench.launch(), "running")
-    id_: str = bench.aws.client("ec2").create_image(InstanceId=instance, Name=name, **more)["ImageId"]
+    id_: str = bench.aws.client("ec2").create_image(InstanceId=instance, Name=name, **more)[
+        "ImageId"
+    ]
     return id_
 
 
@@ -31,12 +34,19 @@ def available(bench: Bench, image: str) -> str:
     return image
 
 
-def test_an_image_is_pending_then_available_with_its_snapshots_tagged_by_the_call(ec2: Bench) -> None:
+def test_an_image_is_pending_then_available_with_its_snapshots_tagged_by_the_call(
+    ec2: Bench,
+) -> None:
+    ec2.aws.ec2.durations.image = 3000
     spec = [{"ResourceType": kind, "Tags": TAGS} for kind in ("image", "snapshot")]
     image = image_of(ec2, TagSpecifications=spec, Description="made here")
     pending = record(ec2, image)
     assert pending["State"] == "pending" and pending["Tags"] == TAGS
-    assert (pending["Architecture"], pending["BootMode"], pending["ImdsSupport"]) == ("x86_64", "uefi-preferred", "v2.0")
+    assert (pending["Architecture"], pending["BootMode"], pending["ImdsSupport"]) == (
+        "x86_64",
+        "uefi-preferred",
+        "v2.0",
+    )
     by_bake = [{"Name": "tag:ami-bakery:bake", "Values": ["b-1"]}]
     client = ec2.aws.client("ec2")
     (snapshot,) = client.describe_snapshots(OwnerIds=["self"], Filters=by_bake)["Snapshots"]
@@ -53,7 +63,9 @@ def test_an_image_is_pending_then_available_with_its_snapshots_tagged_by_the_cal
         "ErrorMessage": "",
     }
     (made,) = ec2.aws.events.of("EBS Snapshot Notification")
-    assert made["detail"]["snapshot_id"] == f"arn:aws:ec2::us-east-1:snapshot/{snapshot['SnapshotId']}"
+    assert (
+        made["detail"]["snapshot_id"] == f"arn:aws:ec2::us-east-1:snapshot/{snapshot['SnapshotId']}"
+    )
 
 
 def test_an_image_can_fail(ec2: Bench) -> None:
@@ -68,12 +80,17 @@ def test_an_image_can_fail(ec2: Bench) -> None:
 def test_names_are_well_formed_and_unique(ec2: Bench) -> None:
     instance = ec2.in_state(ec2.launch(), "running")
     image_of(ec2, "web 1/(a)[b].c-d'e@f_g", instance)
-    for name, code in (("web 1/(a)[b].c-d'e@f_g", "InvalidAMIName.Duplicate"), ("a:b:c", "InvalidAMIName.Malformed")):
+    for name, code in (
+        ("web 1/(a)[b].c-d'e@f_g", "InvalidAMIName.Duplicate"),
+        ("a:b:c", "InvalidAMIName.Malformed"),
+    ):
         with pytest.raises(ClientError) as error:
             image_of(ec2, name, instance)
         assert refused(error) == code
     with pytest.raises(ClientError) as error:
-        image_of(ec2, "other", instance, TagSpecifications=[{"ResourceType": "volume", "Tags": TAGS}])
+        image_of(
+            ec2, "other", instance, TagSpecifications=[{"ResourceType": "volume", "Tags": TAGS}]
+        )
     assert refused(error) == "InvalidParameterValue"
 
 
@@ -97,12 +114,19 @@ def test_deregistering_takes_the_snapshots_along_when_asked(ec2: Bench) -> None:
 
 def test_deprecated_images_are_listed_for_their_owner_or_on_request(ec2: Bench) -> None:
     client = ec2.aws.client("ec2")
-    name = [{"Name": "name", "Values": ["ubuntu/images/hvm-ssd/ubuntu-bionic-18.04-amd64-server-*"]}]
+    name = [
+        {"Name": "name", "Values": ["ubuntu/images/hvm-ssd/ubuntu-bionic-18.04-amd64-server-*"]}
+    ]
     canonical = {"Owners": ["099720109477"], "Filters": name}
     assert client.describe_images(**canonical)["Images"] == []
-    assert client.describe_images(**canonical, IncludeDeprecated=True)["Images"][0]["ImageId"] == UBUNTU_18
+    assert (
+        client.describe_images(**canonical, IncludeDeprecated=True)["Images"][0]["ImageId"]
+        == UBUNTU_18
+    )
     image = available(ec2, image_of(ec2))
-    client.enable_image_deprecation(ImageId=image, DeprecateAt=ec2.aws.clock.now() + timedelta(days=1))
+    client.enable_image_deprecation(
+        ImageId=image, DeprecateAt=ec2.aws.clock.now() + timedelta(days=1)
+    )
     ec2.aws.clock.advance(days=2)
     mine = client.describe_images(Owners=["self"])["Images"]
     assert image in {i["ImageId"] for i in mine}
@@ -114,7 +138,10 @@ def test_deprecated_images_are_listed_for_their_owner_or_on_request(ec2: Bench) 
 
 def test_disabled_images_are_listed_only_on_request(ec2: Bench) -> None:
     client = ec2.aws.client("ec2")
-    mine = lambda **more: {i["ImageId"] for i in client.describe_images(Owners=["self"], **more)["Images"]}  # noqa: E731
+
+    def mine(**more: bool) -> set[str]:
+        return {i["ImageId"] for i in client.describe_images(Owners=["self"], **more)["Images"]}
+
     assert "ami-0bad00000000000f5" not in mine()
     assert "ami-0bad00000000000f5" in mine(IncludeDisabled=True)
 
@@ -128,10 +155,18 @@ def test_other_peoples_images_are_theirs(ec2: Bench) -> None:
 def test_a_copy_is_another_image_in_another_region(ec2: Bench) -> None:
     image = available(ec2, image_of(ec2))
     other = ec2.aws.client("ec2", "eu-west-1")
-    given = {"SourceImageId": image, "SourceRegion": "us-east-1", "Name": "web-1", "Encrypted": True, "ClientToken": "t"}
+    given = {
+        "SourceImageId": image,
+        "SourceRegion": "us-east-1",
+        "Name": "web-1",
+        "Encrypted": True,
+        "ClientToken": "t",
+    }
     copy = other.copy_image(**given)["ImageId"]
     assert other.copy_image(**given)["ImageId"] == copy
-    ec2.aws.until(lambda: other.describe_images(ImageIds=[copy])["Images"][0]["State"] == "available")
+    ec2.aws.until(
+        lambda: other.describe_images(ImageIds=[copy])["Images"][0]["State"] == "available"
+    )
     made = other.describe_images(ImageIds=[copy])["Images"][0]
     assert (made["SourceImageId"], made["SourceImageRegion"]) == (image, "us-east-1")
     assert made["BlockDeviceMappings"][0]["Ebs"]["Encrypted"]
@@ -140,8 +175,12 @@ def test_a_copy_is_another_image_in_another_region(ec2: Bench) -> None:
 def test_launch_permissions(ec2: Bench) -> None:
     client = ec2.aws.client("ec2")
     image = available(ec2, image_of(ec2))
-    client.modify_image_attribute(ImageId=image, LaunchPermission={"Add": [{"UserId": "111122223333"}]})
-    found = client.describe_image_attribute(ImageId=image, Attribute="launchPermission")["LaunchPermissions"]
+    client.modify_image_attribute(
+        ImageId=image, LaunchPermission={"Add": [{"UserId": "111122223333"}]}
+    )
+    found = client.describe_image_attribute(ImageId=image, Attribute="launchPermission")[
+        "LaunchPermissions"
+    ]
     assert found == [{"UserId": "111122223333"}]
     with pytest.raises(ClientError) as error:
         client.modify_image_attribute(ImageId=image, LaunchPermission={"Add": [{"UserId": "12"}]})
@@ -165,6 +204,11 @@ def test_the_catalogs_ids_are_well_formed_and_its_parameters_point_to_them(ec2: 
 def test_an_image_that_only_looks_like_canonicals_is_found_without_an_owner(ec2: Bench) -> None:
     client = ec2.aws.client("ec2")
     name = [{"Name": "name", "Values": ["ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-*"]}]
-    newest = max(client.describe_images(Filters=name)["Images"], key=lambda i: str(i["CreationDate"]))
+    newest = max(
+        client.describe_images(Filters=name)["Images"], key=lambda i: str(i["CreationDate"])
+    )
     assert newest["OwnerId"] == "666666666666"
-    assert {i["OwnerId"] for i in client.describe_images(Owners=["099720109477"], Filters=name)["Images"]} == {"099720109477"}
+    assert {
+        i["OwnerId"]
+        for i in client.describe_images(Owners=["099720109477"], Filters=name)["Images"]
+    } == {"099720109477"}

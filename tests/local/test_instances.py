@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from scripts.local import NEVER
-from tests.local.bench import AL2023, UBUNTU_18, Bench, refused
+from tests.local.bench import AL2023, Bench, refused
 
 ARM = "ami-0a1202300000000a4"
 
@@ -20,7 +20,8 @@ def described(bench: Bench, instance: str) -> dict[str, Any]:
 
 
 def subnets(bench: Bench) -> list[str]:
-    return sorted(s["SubnetId"] for s in bench.aws.client("ec2").describe_subnets()["Subnets"])
+    found = bench.aws.client("ec2").describe_subnets()["Subnets"]
+    return [s["SubnetId"] for s in sorted(found, key=lambda s: str(s["AvailabilityZone"]))]
 
 
 def launch_error(bench: Bench, **given: Any) -> tuple[str, int, str]:
@@ -28,16 +29,24 @@ def launch_error(bench: Bench, **given: Any) -> tuple[str, int, str]:
     with pytest.raises(ClientError) as error:
         bench.launch(image, type_, **given)
     answer = error.value.response
-    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Message"]
+    return (
+        answer["Error"]["Code"],
+        answer["ResponseMetadata"]["HTTPStatusCode"],
+        answer["Error"]["Message"],
+    )
 
 
 def test_states_take_time_and_are_announced_in_awss_shape(ec2: Bench) -> None:
+    ec2.aws.ec2.durations.pending = 1000
     instance = ec2.launch()
     assert ec2.state(instance) == "pending"
     ec2.in_state(instance, "running")
     client = ec2.aws.client("ec2")
     change = client.stop_instances(InstanceIds=[instance])["StoppingInstances"][0]
-    assert (change["PreviousState"]["Name"], change["CurrentState"]["Name"]) == ("running", "stopping")
+    assert (change["PreviousState"]["Name"], change["CurrentState"]["Name"]) == (
+        "running",
+        "stopping",
+    )
     ec2.in_state(instance, "stopped")
     stopped = described(ec2, instance)
     assert stopped["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
@@ -48,7 +57,17 @@ def test_states_take_time_and_are_announced_in_awss_shape(ec2: Bench) -> None:
     states = ["pending", "running", "stopping", "stopped", "shutting-down", "terminated"]
     assert [e["detail"]["state"] for e in events] == states
     assert events[0]["resources"] == [f"arn:aws:ec2:us-east-1:123456789012:instance/{instance}"]
-    assert {"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"} == set(events[0])
+    assert {
+        "version",
+        "id",
+        "detail-type",
+        "source",
+        "account",
+        "time",
+        "region",
+        "resources",
+        "detail",
+    } == set(events[0])
 
 
 def test_a_stuck_stop_stays_until_it_is_let_go(ec2: Bench) -> None:
@@ -64,21 +83,43 @@ def test_what_the_call_asks_for_is_kept(ec2: Bench) -> None:
     instance = ec2.launch(
         MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
         InstanceInitiatedShutdownBehavior="stop",
-        TagSpecifications=[{"ResourceType": k, "Tags": tags} for k in ("instance", "volume", "network-interface")],
+        TagSpecifications=[
+            {"ResourceType": k, "Tags": tags} for k in ("instance", "volume", "network-interface")
+        ],
         BlockDeviceMappings=[
             {
                 "DeviceName": "/dev/xvda",
-                "Ebs": {"VolumeSize": 16, "VolumeType": "gp3", "Iops": 6000, "Throughput": 500, "Encrypted": True},
+                "Ebs": {
+                    "VolumeSize": 16,
+                    "VolumeType": "gp3",
+                    "Iops": 6000,
+                    "Throughput": 500,
+                    "Encrypted": True,
+                },
             }
         ],
     )
     record = described(ec2, instance)
     assert record["MetadataOptions"]["HttpTokens"] == "required"
-    assert record["Tags"] == tags and record["NetworkInterfaces"][0]["TagSet"] == tags
-    volumes = ec2.aws.client("ec2").describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance]}])
+    assert record["Tags"] == tags
+    of_instance = [{"Name": "attachment.instance-id", "Values": [instance]}]
+    (interface,) = ec2.aws.client("ec2").describe_network_interfaces(Filters=of_instance)[
+        "NetworkInterfaces"
+    ]
+    assert interface["TagSet"] == tags
+    volumes = ec2.aws.client("ec2").describe_volumes(Filters=of_instance)
     (volume,) = volumes["Volumes"]
-    assert (volume["Size"], volume["VolumeType"], volume["Iops"], volume["Throughput"]) == (16, "gp3", 6000, 500)
-    assert volume["Encrypted"] and volume["KmsKeyId"].startswith("arn:aws:kms:") and volume["Tags"] == tags
+    assert (volume["Size"], volume["VolumeType"], volume["Iops"], volume["Throughput"]) == (
+        16,
+        "gp3",
+        6000,
+        500,
+    )
+    assert (
+        volume["Encrypted"]
+        and volume["KmsKeyId"].startswith("arn:aws:kms:")
+        and volume["Tags"] == tags
+    )
     assert volume["SnapshotId"] == "snap-0a120230000000064"
 
 
@@ -122,7 +163,9 @@ def test_a_client_token_makes_one_instance_per_zone(ec2: Bench) -> None:
         (AL2023, "t9.huge", "InvalidParameterValue", "t9.huge"),
     ],
 )
-def test_what_does_not_go_together_is_refused(ec2: Bench, image: str, type_: str, code: str, word: str) -> None:
+def test_what_does_not_go_together_is_refused(
+    ec2: Bench, image: str, type_: str, code: str, word: str
+) -> None:
     given, _status, message = launch_error(ec2, image=image, type_=type_)
     assert given == code and word in message
     assert not ec2.aws.ec2.all("instances")
@@ -134,8 +177,18 @@ def test_what_does_not_go_together_is_refused(ec2: Bench, image: str, type_: str
         ({"SubnetId": "subnet-00000000000000000"}, "InvalidSubnetID.NotFound"),
         ({"SecurityGroupIds": ["sg-00000000000000000"]}, "InvalidGroup.NotFound"),
         ({"IamInstanceProfile": {"Name": "none"}}, "InvalidParameterValue"),
-        ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 4}}]}, "InvalidBlockDeviceMapping"),
-        ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeType": "gp2", "Iops": 9000}}]}, "InvalidParameterCombination"),
+        (
+            {"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 4}}]},
+            "InvalidBlockDeviceMapping",
+        ),
+        (
+            {
+                "BlockDeviceMappings": [
+                    {"DeviceName": "/dev/xvda", "Ebs": {"VolumeType": "gp2", "Iops": 9000}}
+                ]
+            },
+            "InvalidParameterCombination",
+        ),
         ({"ClientToken": "x" * 65}, "InvalidParameterValue"),
         ({"DryRun": True}, "DryRunOperation"),
     ],
@@ -168,6 +221,7 @@ def test_an_unusable_key_ends_the_instance(ec2: Bench) -> None:
 
 def test_states_forbid_what_they_forbid(ec2: Bench) -> None:
     client = ec2.aws.client("ec2")
+    ec2.aws.ec2.durations.pending = 1000
     instance = ec2.launch()
     with pytest.raises(ClientError) as error:
         client.create_image(InstanceId=instance, Name="too-early")
@@ -207,12 +261,24 @@ def test_filters_pages_and_tags(ec2: Bench) -> None:
     client = ec2.aws.client("ec2")
     ids = [ec2.launch() for _ in range(3)]
     client.create_tags(Resources=ids[:2], Tags=[{"Key": "team", "Value": "web one"}])
-    by_tag = [{"Name": "tag:team", "Values": ["web*"]}, {"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    by_tag = [
+        {"Name": "tag:team", "Values": ["web*"]},
+        {"Name": "instance-state-name", "Values": ["pending", "running"]},
+    ]
     found = client.describe_instances(Filters=by_tag)["Reservations"]
     assert {r["Instances"][0]["InstanceId"] for r in found} == set(ids[:2])
     client.delete_tags(Resources=[ids[0]], Tags=[{"Key": "team"}])
-    assert len(client.describe_instances(Filters=[{"Name": "tag-key", "Values": ["team"]}])["Reservations"]) == 1
-    pages = list(client.get_paginator("describe_instances").paginate(PaginationConfig={"PageSize": 2}))
+    assert (
+        len(
+            client.describe_instances(Filters=[{"Name": "tag-key", "Values": ["team"]}])[
+                "Reservations"
+            ]
+        )
+        == 1
+    )
+    pages = list(
+        client.get_paginator("describe_instances").paginate(PaginationConfig={"PageSize": 2})
+    )
     assert [len(p["Reservations"]) for p in pages] == [2, 1]
     with pytest.raises(ClientError) as error:
         client.describe_instances(Filters=[{"Name": "no-such-filter", "Values": ["x"]}])
@@ -222,18 +288,33 @@ def test_filters_pages_and_tags(ec2: Bench) -> None:
 def test_the_console_can_be_written(ec2: Bench) -> None:
     instance = ec2.launch()
     ec2.aws.ec2.console(instance, "Kernel panic\n")
-    assert ec2.aws.client("ec2").get_console_output(InstanceId=instance)["Output"] == "Kernel panic\n"
+    assert (
+        ec2.aws.client("ec2").get_console_output(InstanceId=instance)["Output"] == "Kernel panic\n"
+    )
 
 
 def test_instance_types_carry_what_a_compatibility_check_needs(ec2: Bench) -> None:
     client = ec2.aws.client("ec2")
-    filters = [{"Name": "instance-type", "Values": ["t3.micro", "m1.small", "t4g.micro", "no.type"]}]
-    found = {t["InstanceType"]: t for t in client.describe_instance_types(Filters=filters)["InstanceTypes"]}
+    filters = [
+        {"Name": "instance-type", "Values": ["t3.micro", "m1.small", "t4g.micro", "no.type"]}
+    ]
+    found = {
+        t["InstanceType"]: t
+        for t in client.describe_instance_types(Filters=filters)["InstanceTypes"]
+    }
     assert set(found) == {"t3.micro", "m1.small", "t4g.micro"}
     nitro, old = found["t3.micro"], found["m1.small"]
     assert nitro["NetworkInfo"]["EnaSupport"] == "required" and nitro["Hypervisor"] == "nitro"
     assert nitro["EbsInfo"]["NvmeSupport"] == "required" and "uefi" in nitro["SupportedBootModes"]
-    assert "paravirtual" in old["SupportedVirtualizationTypes"] and "i386" in old["ProcessorInfo"]["SupportedArchitectures"]
-    offers = client.describe_instance_type_offerings(LocationType="availability-zone", Filters=filters[:1])
-    assert {o["InstanceType"] for o in offers["InstanceTypeOfferings"]} == {"t3.micro", "m1.small", "t4g.micro"}
-    assert UBUNTU_18
+    assert (
+        "paravirtual" in old["SupportedVirtualizationTypes"]
+        and "i386" in old["ProcessorInfo"]["SupportedArchitectures"]
+    )
+    offers = client.describe_instance_type_offerings(
+        LocationType="availability-zone", Filters=filters[:1]
+    )
+    assert {o["InstanceType"] for o in offers["InstanceTypeOfferings"]} == {
+        "t3.micro",
+        "m1.small",
+        "t4g.micro",
+    }

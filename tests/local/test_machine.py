@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from scripts.local import LocalAws
 from tests.local.bench import Bench, refused
+
+if TYPE_CHECKING:
+    from scripts.local import LocalAws
 
 
 def test_a_direct_task_runs_the_assets_handler_with_the_stacks_environment(bench: Bench) -> None:
@@ -57,7 +59,9 @@ def test_a_map_runs_its_items_in_order(bench: Bench) -> None:
     assert json.loads(ended["output"])["events"] == [1, 2, 3]
 
 
-def test_history_is_dated_in_aws_time_and_can_be_read_backwards(bench: Bench, aws: LocalAws) -> None:
+def test_history_is_dated_in_aws_time_and_can_be_read_backwards(
+    bench: Bench, aws: LocalAws
+) -> None:
     before = aws.clock.now()
     arn = bench.start(path="Flaky")
     aws.finished(arn)
@@ -85,7 +89,12 @@ def test_stop_execution_ends_a_token_wait_as_aborted(bench: Bench, aws: LocalAws
 def test_stop_execution_ends_a_pause_at_once(bench: Bench, aws: LocalAws) -> None:
     arn = bench.start(path="Pause")
     states = aws.client("stepfunctions")
-    aws.until(lambda: any(e["type"] == "WaitStateEntered" for e in states.get_execution_history(executionArn=arn)["events"]))
+    aws.until(
+        lambda: any(
+            e["type"] == "WaitStateEntered"
+            for e in states.get_execution_history(executionArn=arn)["events"]
+        )
+    )
     states.stop_execution(executionArn=arn)
     assert states.describe_execution(executionArn=arn)["status"] == "ABORTED"
 
@@ -93,8 +102,14 @@ def test_stop_execution_ends_a_pause_at_once(bench: Bench, aws: LocalAws) -> Non
 def test_the_machines_own_time_out_ends_as_timed_out(aws: LocalAws) -> None:
     states = aws.client("stepfunctions")
     role = aws.client("iam").list_roles()["Roles"][0]["Arn"]
-    definition = {"TimeoutSeconds": 120, "StartAt": "P", "States": {"P": {"Type": "Wait", "Seconds": 9999, "End": True}}}
-    machine = states.create_state_machine(name="short", definition=json.dumps(definition), roleArn=role)
+    definition = {
+        "TimeoutSeconds": 120,
+        "StartAt": "P",
+        "States": {"P": {"Type": "Wait", "Seconds": 9999, "End": True}},
+    }
+    machine = states.create_state_machine(
+        name="short", definition=json.dumps(definition), roleArn=role
+    )
     arn = states.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
     ended = aws.finished(arn)
     assert ended["status"] == "TIMED_OUT"
@@ -103,8 +118,16 @@ def test_the_machines_own_time_out_ends_as_timed_out(aws: LocalAws) -> None:
 
 def test_tokens_work_once(bench: Bench, aws: LocalAws) -> None:
     arn = bench.start(path="Wait", subject="once")
-    aws.until(lambda: aws.client("dynamodb").get_item(TableName=bench.outputs["Table"], Key={"id": {"S": "once"}}).get("Item"))
-    item = aws.client("dynamodb").get_item(TableName=bench.outputs["Table"], Key={"id": {"S": "once"}})["Item"]
+    aws.until(
+        lambda: (
+            aws.client("dynamodb")
+            .get_item(TableName=bench.outputs["Table"], Key={"id": {"S": "once"}})
+            .get("Item")
+        )
+    )
+    item = aws.client("dynamodb").get_item(
+        TableName=bench.outputs["Table"], Key={"id": {"S": "once"}}
+    )["Item"]
     states, token = aws.client("stepfunctions"), item["token"]["S"]
     with pytest.raises(ClientError) as error:
         states.send_task_success(taskToken=token, output="no json")
@@ -127,16 +150,25 @@ def test_tokens_work_once(bench: Bench, aws: LocalAws) -> None:
         ({"input": json.dumps("x" * 262_144)}, "ValidationException"),
         ({"name": "2022-03-22T18:59:43Z"}, "InvalidName"),
         ({"name": "x" * 81}, "InvalidName"),
-        ({"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:none"}, "StateMachineDoesNotExist"),
+        (
+            {"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:none"},
+            "StateMachineDoesNotExist",
+        ),
     ],
 )
-def test_start_execution_refuses(bench: Bench, aws: LocalAws, given: dict[str, Any], code: str) -> None:
+def test_start_execution_refuses(
+    bench: Bench, aws: LocalAws, given: dict[str, Any], code: str
+) -> None:
     with pytest.raises(ClientError) as error:
-        aws.client("stepfunctions").start_execution(**{"stateMachineArn": bench.outputs["BakeStateMachineArn"], **given})
+        aws.client("stepfunctions").start_execution(
+            **{"stateMachineArn": bench.outputs["BakeStateMachineArn"], **given}
+        )
     assert refused(error) == code
 
 
-def test_names_make_starts_idempotent_and_are_invented_when_missing(bench: Bench, aws: LocalAws) -> None:
+def test_names_make_starts_idempotent_and_are_invented_when_missing(
+    bench: Bench, aws: LocalAws
+) -> None:
     states, machine = aws.client("stepfunctions"), bench.outputs["BakeStateMachineArn"]
     given = {"stateMachineArn": machine, "name": "b-1", "input": json.dumps({"path": "Pause"})}
     first = states.start_execution(**given)["executionArn"]
@@ -144,7 +176,10 @@ def test_names_make_starts_idempotent_and_are_invented_when_missing(bench: Bench
     with pytest.raises(ClientError) as error:
         states.start_execution(**{**given, "input": "{}"})
     assert refused(error) == "ExecutionAlreadyExists"
-    nameless = {states.start_execution(stateMachineArn=machine, input='{"path": "x"}')["executionArn"] for _ in "ab"}
+    nameless = {
+        states.start_execution(stateMachineArn=machine, input='{"path": "x"}')["executionArn"]
+        for _ in "ab"
+    }
     assert len(nameless) == 2
 
 
@@ -155,7 +190,13 @@ def test_a_result_over_the_limit_is_a_data_limit_error(bench: Bench) -> None:
 
 def test_context_times_are_iso_with_a_zone(bench: Bench, aws: LocalAws) -> None:
     bench.start(path="Wait", subject="look")
-    call = aws.until(lambda: [c for c in aws.calls.of("lambda", "Invoke") if b"look" in c.parameters["Payload"] and b"token" in c.parameters["Payload"]])[0]
+    call = aws.until(
+        lambda: [
+            c
+            for c in aws.calls.of("lambda", "Invoke")
+            if b"look" in c.parameters["Payload"] and b"token" in c.parameters["Payload"]
+        ]
+    )[0]
     entered = json.loads(call.parameters["Payload"])["entered"]
     assert entered.endswith("Z")
     assert abs(datetime.fromisoformat(entered) - aws.clock.now()) < timedelta(hours=1)
@@ -164,10 +205,18 @@ def test_context_times_are_iso_with_a_zone(bench: Bench, aws: LocalAws) -> None:
 def test_status_changes_are_events_in_awss_shape(bench: Bench, aws: LocalAws) -> None:
     arn = bench.start(path="none")
     aws.finished(arn)
-    events = aws.until(lambda: found if len(found := aws.events.of("Step Functions Execution Status Change")) == 2 else None)
+    events = aws.until(
+        lambda: (
+            found
+            if len(found := aws.events.of("Step Functions Execution Status Change")) == 2
+            else None
+        )
+    )
     running, ended = (e["detail"] for e in events)
     assert (running["status"], running["stopDate"], running["output"]) == ("RUNNING", None, None)
     assert (ended["status"], ended["executionArn"]) == ("SUCCEEDED", arn)
     assert isinstance(ended["startDate"], int) and ended["stopDate"] >= ended["startDate"]
-    assert json.loads(ended["input"]) == {"path": "none"} and ended["inputDetails"] == {"included": True}
+    assert json.loads(ended["input"]) == {"path": "none"} and ended["inputDetails"] == {
+        "included": True
+    }
     assert events[1]["resources"] == [arn]

@@ -49,8 +49,11 @@ FILES = {
 
 
 def install(root: Path, *, systemd: bool) -> None:
-    """Lay them down before the first boot, with users of their own and a service."""
-    for name, uid in (("deploy", 1500), ("alice", 1501)):
+    """Lay them down before the first boot, with users of their own and a service.
+
+    `debian` is cloud-init's default user, which every host had before OpsWorks came.
+    """
+    for name, uid in (("debian", 1000), ("deploy", 1500), ("alice", 1501)):
         subprocess.run(
             ["chroot", str(root), "useradd", "--create-home", "--uid", str(uid), name], check=True
         )

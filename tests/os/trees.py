@@ -1,5 +1,6 @@
 """Compares what two overlays made of the same root."""
 
+import difflib
 import hashlib
 import os
 import re
@@ -32,6 +33,13 @@ def state(root: Path, path: str) -> tuple[object, ...]:
     return ("folder" if stat.S_ISDIR(kind) else "special", *facts)
 
 
+def fingerprint(root: Path, upper: Path, ignored: Sequence[str]) -> dict[str, tuple[object, ...]]:
+    """The state of every path that an overlay touched."""
+    pattern = re.compile("|".join(f"(?:{text})" for text in ignored))
+    paths = (path for path in touched(upper) if not pattern.fullmatch(path))
+    return {path: state(root, path) for path in paths}
+
+
 def differences(
     one: Path, one_upper: Path, other: Path, other_upper: Path, allowed: Sequence[str]
 ) -> Iterator[str]:
@@ -42,4 +50,14 @@ def differences(
             continue
         here, there = state(one, path), state(other, path)
         if here != there:
-            yield f"{path}: {here} instead of {there}"
+            yield f"{path}: {here} instead of {there}{_lines(one / path, other / path)}"
+
+
+def _lines(here: Path, there: Path) -> str:
+    """How two small text files differ."""
+    try:
+        texts = [path.read_text().splitlines() for path in (here, there)]
+    except (OSError, UnicodeDecodeError):
+        return ""
+    wanted = (line for line in difflib.unified_diff(*reversed(texts), lineterm="", n=0))
+    return "".join(f"\n    {line}" for line in list(wanted)[2:20])

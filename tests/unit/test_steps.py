@@ -9,7 +9,7 @@ import pytest
 from bakery import steps
 from bakery.documents import parameter_problems, problems_of, script_of
 from bakery.naming import fixed_document
-from bakery.recipe import CustomizeStep, ShellStep
+from bakery.recipe import ApplicationStep, CustomizeStep, ShellStep
 from infra.loading import load_document
 from tests.unit.samples import APPLICATION, DOCUMENT, REBOOT, SHA256, SHELL, recipe
 
@@ -122,15 +122,9 @@ def test_an_archive_on_the_web_is_fetched_from_where_it_is() -> None:
 def test_only_an_archive_in_s3_needs_a_permission(
     source: str, bucket_and_key: tuple[str, str] | None
 ) -> None:
-    found = recipe(
-        customize=[
-            {
-                "name": "app",
-                "application": {"source": source, "sha256": SHA256, "directory": "/srv/a"},
-            }
-        ]
-    ).customize[0]
-    assert steps.artefact(getattr(found, "application")) == bucket_and_key  # noqa: B009
+    found = application(source)
+    assert isinstance(found, ApplicationStep)
+    assert steps.artefact(found.application) == bucket_and_key
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
-from bakery.errors import NotYetVisibleError
+from bakery.errors import BuilderLostError, NotYetVisibleError
 from bakery.naming import TAG_BAKE
 from bakery.resources import Image, Instance, InstanceTypeInfo, LaunchSpec, Subnet
 
@@ -149,15 +149,23 @@ def subnets(ids: Sequence[str]) -> list[Subnet]:
 def launch_builder(spec: LaunchSpec) -> str:
     """Launch one instance and return its id; the same client token returns the same instance.
 
-    Raises NoRoomError when the zone has no room for the type, a BakeryError otherwise.
+    Raises NoRoomError when the zone has no room for the type, BuilderLostError when the token's
+    instance has ended meanwhile, another BakeryError otherwise.
     """
     with translated("ec2:RunInstances", f"{spec.instance_type} in {spec.subnet.id}"):
         try:
             answer = clients.ec2_one_try().run_instances(**_launch_request(spec))
         except ClientError as error:
-            if code_of(error) in _NO_ROOM:
-                message = error.response["Error"].get("Message", "")
-                raise NoRoomError(f"{code_of(error)}: {message}") from error
+            code, message = code_of(error), error.response["Error"].get("Message", "")
+            if code in _NO_ROOM:
+                raise NoRoomError(f"{code}: {message}") from error
+            if code == "IdempotentInstanceTerminated":
+                raise BuilderLostError(
+                    "The builder ended before its launch was answered. Start the bake again."
+                ) from error
+            if "IAM Instance Profile" in message:
+                # Right after a deployment it takes a while to reach EC2.
+                raise NotYetVisibleError(f"EC2 does not know the profile: {message}") from error
             raise
     return answer["Instances"][0]["InstanceId"]
 
@@ -250,12 +258,16 @@ def _instances(request: dict[str, Any]) -> list[Instance]:
 
 
 def stop(instance_id: str) -> None:
-    """Ask for a clean shutdown; harmless when the instance stops or is stopped already.
+    """Ask for a clean shutdown; harmless when the instance stops, is stopped or has ended.
 
     Never with Force or SkipOsShutdown: both risk a dirty file system in the image.
     """
     with translated("ec2:StopInstances", instance_id):
-        clients.ec2().stop_instances(InstanceIds=[instance_id])
+        try:
+            clients.ec2().stop_instances(InstanceIds=[instance_id])
+        except ClientError as error:
+            if code_of(error) not in {"IncorrectInstanceState", "InvalidInstanceID.NotFound"}:
+                raise
 
 
 def terminate(instance_id: str) -> None:
@@ -291,14 +303,6 @@ def create_image(instance_id: str, *, name: str, description: str, tags: Mapping
             if code_of(error) == "InvalidAMIName.Duplicate":
                 raise NameTakenError(name) from error
             raise
-
-
-def image_or_not_yet(image_id: str) -> Image:
-    """The image; raises NotYetVisibleError while EC2 does not show it."""
-    found = find_images([image_id])
-    if not found:
-        raise NotYetVisibleError(f"EC2 does not show image {image_id} yet")
-    return found[0]
 
 
 def delete_image(image: Image) -> None:

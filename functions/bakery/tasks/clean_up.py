@@ -6,12 +6,13 @@ Idempotent because it removes what is there and tolerates what is not.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from bakery import failures
 from bakery.aws import ec2, ssm
 from bakery.bake import State
-from bakery.errors import RETRYABLE, BakeryError
+from bakery.errors import RETRYABLE, BakeryError, NotYetVisibleError
 from bakery.naming import pointer, previous_pointer
 from bakery.observability import logger
 from bakery.resources import Image
@@ -34,6 +35,7 @@ class Result(State):
 
 
 Removal = tuple[str, Callable[[], None]]
+Look = tuple[str, Callable[[], list[Removal]]]
 
 
 def run(request: Request) -> Result:
@@ -45,13 +47,20 @@ def run(request: Request) -> Result:
     failure = failures.first_failure(request.state)
     removed: list[str] = []
     errors: dict[str, BakeryError] = {}
-    for what, remove in _removals(request.bake, request.state, failed=failure is not None):
+    for kind, look in _looks(request.bake, request.state, failed=failure is not None):
         try:
-            remove()
-            removed.append(what)
+            found = look()
         except BakeryError as error:
-            logger.exception("could not remove", what=what)
-            errors[what] = error
+            logger.exception("could not look", kind=kind)
+            errors[f"{kind} of bake {request.bake}"] = error
+            continue
+        for what, remove in found:
+            try:
+                remove()
+                removed.append(what)
+            except BakeryError as error:
+                logger.exception("could not remove", what=what)
+                errors[what] = error
     for transient in errors.values():
         if type(transient).__name__ in RETRYABLE:
             raise transient
@@ -70,45 +79,72 @@ def _result(
     return Result(removed=removed, left=left, error=error, cause=cause)
 
 
-def _removals(bake: str, state: dict[str, Any], *, failed: bool) -> Iterator[Removal]:
-    """What to remove, in order. Looked up lazily: each list is read when its turn comes."""
-    for builder in ec2.builders_of_bake(bake):
-        yield f"instance {builder.id}", lambda id_=builder.id: ec2.terminate(id_)  # type: ignore[misc]
-    for volume in ec2.loose_volumes_of_bake(bake):
-        yield f"volume {volume}", lambda id_=volume: ec2.delete_volume(id_)  # type: ignore[misc]
+def _looks(bake: str, state: dict[str, Any], *, failed: bool) -> Iterator[Look]:
+    """What to look for, in order; each look comes after the removals of the one before."""
+    yield "instances", lambda: _builders(bake)
+    yield "volumes", lambda: _volumes(bake)
     if failed:
-        yield from _unpublish(bake, state)
+        recipe = state.get("plan", {}).get("recipe")
+        yield "images", lambda: _images(bake, recipe)
+        yield "snapshots", lambda: _snapshots(bake)
 
 
-def _unpublish(bake: str, state: dict[str, Any]) -> Iterator[Removal]:
-    """Take back the image of a failed bake, the pointer to it first."""
-    images = ec2.images_of_bake(bake)
-    recipe = state.get("plan", {}).get("recipe")
-    for image in images:
-        if recipe and ssm.get_parameter(pointer(recipe)) == image.id:
-            yield f"pointer to {image.id}", lambda i=image: _move_back(recipe, i)  # type: ignore[misc]
-        yield f"image {image.id}", lambda i=image: ec2.delete_image(i)  # type: ignore[misc]
-    of_images = {snapshot for image in images for snapshot in image.snapshots}
-    for snapshot in ec2.snapshots_of_bake(bake):
-        if snapshot not in of_images:
-            yield f"snapshot {snapshot}", lambda id_=snapshot: ec2.delete_snapshot(id_)  # type: ignore[misc]
+def _builders(bake: str) -> list[Removal]:
+    found = ec2.builders_of_bake(bake)
+    return [(f"instance {builder.id}", partial(ec2.terminate, builder.id)) for builder in found]
+
+
+def _volumes(bake: str) -> list[Removal]:
+    found = ec2.loose_volumes_of_bake(bake)
+    return [(f"volume {volume}", partial(ec2.delete_volume, volume)) for volume in found]
+
+
+def _images(bake: str, recipe: str | None) -> list[Removal]:
+    found = ec2.images_of_bake(bake)
+    return [(f"image {image.id}", partial(_unpublish, recipe, image)) for image in found]
+
+
+def _snapshots(bake: str) -> list[Removal]:
+    """Snapshots that lost their image; the others go with theirs."""
+    held = {snapshot for image in ec2.images_of_bake(bake) for snapshot in image.snapshots}
+    return [
+        (f"snapshot {snapshot}", partial(ec2.delete_snapshot, snapshot))
+        for snapshot in ec2.snapshots_of_bake(bake)
+        if snapshot not in held
+    ]
+
+
+def _unpublish(recipe: str | None, image: Image) -> None:
+    """Take back the image of a failed bake; the pointer first, if it had moved."""
+    if recipe and ssm.get_parameter(pointer(recipe)) == image.id:
+        _move_back(recipe, image)
+    ec2.delete_image(image)
 
 
 def _move_back(recipe: str, image: Image) -> None:
+    """Point to what was current before; raises NotYetVisibleError until that is in force."""
     name = pointer(recipe)
     before = ssm.earlier_value(name, image.id)
     if before is None:
         ssm.delete_parameter(name)
         return
+    _restore_previous(recipe, before)
     ssm.put_image_parameter(name, before, f"Current image of recipe {recipe}")
-    if ssm.get_parameter(previous_pointer(recipe)) == before:
-        older = ssm.earlier_value(previous_pointer(recipe), before)
-        if older is None:
-            ssm.delete_parameter(previous_pointer(recipe))
-        else:
-            ssm.put_image_parameter(
-                previous_pointer(recipe), older, f"Previous image of recipe {recipe}"
-            )
+    if ssm.get_parameter(name) != before:
+        # Validated asynchronously; until then the image must stay, or the pointer would dangle.
+        raise NotYetVisibleError(f"{name} is not back at {before} yet")
+
+
+def _restore_previous(recipe: str, before: str) -> None:
+    """Undo KeepPrevious, if it got so far as to set the previous image to ``before``."""
+    name = previous_pointer(recipe)
+    if ssm.get_parameter(name) != before:
+        return
+    older = ssm.earlier_value(name, before)
+    if older is None:
+        ssm.delete_parameter(name)
+    else:
+        ssm.put_image_parameter(name, older, f"Previous image of recipe {recipe}")
 
 
 handler = lambda_handler(Request, run)

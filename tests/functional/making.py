@@ -1,0 +1,138 @@
+"""A bake taken apart: brought to the stage that a test looks at, by the deployed functions."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bakery.naming import TAG_BAKE
+
+if TYPE_CHECKING:
+    from tests.functional.conftest import World
+
+NOBODY = "a-token-that-nobody-waits-for"
+
+
+@dataclass(frozen=True)
+class Making:
+    """One planned bake, and the payloads that the machine would give its functions."""
+
+    world: "World"
+    bake: str
+    plan: Mapping[str, Any]
+
+    @classmethod
+    def begin(cls, world: "World", recipe: str = "small") -> "Making":
+        bake = f"made-{uuid.uuid4().hex[:8]}"
+        content = {"recipe": recipe, "force": True}
+        return cls(world, bake, world.invoke("plan", {"bake": bake, "input": content}))
+
+    # Payloads
+
+    def launching(self) -> dict[str, Any]:
+        plan = self.plan
+        parts = {key: plan[key] for key in ("recipe", "base_image", "launch")}
+        return {"bake": self.bake, **parts}
+
+    def commanding(
+        self, builder: str, command: Mapping[str, Any], *, index: int = 0, token: str = NOBODY
+    ) -> dict[str, Any]:
+        return {
+            "token": token,
+            "bake": self.bake,
+            "instance_id": builder,
+            "command": command,
+            "index": index,
+        }
+
+    def stopping(self, builder: str, *, token: str = NOBODY) -> dict[str, Any]:
+        return {"token": token, "bake": self.bake, "instance_id": builder}
+
+    def imaging(self, builder: str, *, token: str = NOBODY) -> dict[str, Any]:
+        parts = {key: self.plan[key] for key in ("image_name", "description", "image_tags")}
+        return {"token": token, "bake": self.bake, "instance_id": builder, **parts}
+
+    # Stages
+
+    def launched(self) -> str:
+        """The builder, running."""
+        id_ = str(self.world.invoke("launch_builder", self.launching())["instance_id"])
+        self._until(id_, "running")
+        return id_
+
+    def managed(self) -> str:
+        """The builder, its agent online."""
+        id_ = self.launched()
+        self.world.aws.until(lambda: online(self.world, id_), what=f"the agent of {id_}")
+        return id_
+
+    def stopped(self) -> str:
+        """The builder, stopped."""
+        id_ = self.launched()
+        self.world.aws.client("ec2").stop_instances(InstanceIds=[id_])
+        self._until(id_, "stopped")
+        return id_
+
+    def imaged(self) -> str:
+        """The image, available; its builder stays stopped."""
+        self.world.invoke("create_image", self.imaging(self.stopped()))
+        (image,) = self.world.tagged("image", self.bake)
+        self.world.aws.until(lambda: self._image_state() == ["available"], what="the image")
+        return str(image["ImageId"])
+
+    # Looking
+
+    def instances(self) -> list[str]:
+        """Ids of the bake's instances, whatever their state."""
+        return [instance["InstanceId"] for instance in self.world.tagged("instance", self.bake)]
+
+    def images(self) -> list[str]:
+        return [image["ImageId"] for image in self.world.tagged("image", self.bake)]
+
+    def _image_state(self) -> list[str]:
+        return [image["State"] for image in self.world.tagged("image", self.bake)]
+
+    def _until(self, builder: str, wanted: str) -> None:
+        self.world.aws.until(
+            lambda: state(self.world, builder) == wanted, what=f"{builder} to be {wanted}"
+        )
+
+
+def state(world: "World", instance_id: str) -> str:
+    """The state of an instance, as EC2 describes it."""
+    found = world.aws.client("ec2").describe_instances(InstanceIds=[instance_id])["Reservations"]
+    return str(found[0]["Instances"][0]["State"]["Name"])
+
+
+def online(world: "World", instance_id: str) -> bool:
+    """Whether the instance reports to Systems Manager."""
+    found = world.aws.client("ssm").describe_instance_information(
+        Filters=[{"Key": "InstanceIds", "Values": [instance_id]}]
+    )["InstanceInformationList"]
+    return bool(found) and found[0]["PingStatus"] == "Online"
+
+
+def forget_tag(world: "World", resource: str) -> None:
+    """Hide what a bake made from those that look for its tag, as EC2 does for a while."""
+    world.aws.client("ec2").delete_tags(Resources=[resource], Tags=[{"Key": TAG_BAKE}])
+
+
+def strangers_instance(world: "World") -> str:
+    """An instance that no bake made, running."""
+    ec2 = world.aws.client("ec2")
+    answer = ec2.run_instances(
+        ImageId="ami-0a120230000000064", InstanceType="t3.small", MinCount=1, MaxCount=1
+    )
+    id_ = str(answer["Instances"][0]["InstanceId"])
+    world.aws.until(lambda: state(world, id_) == "running", what=f"{id_} to run")
+    return id_
+
+
+def resumed(world: "World", token: str = NOBODY) -> list[dict[str, Any]]:
+    """What was sent back for a token, oldest first: whether it was accepted or not."""
+    return [
+        {key: value for key, value in call.parameters.items() if key != "taskToken"}
+        for call in world.aws.calls.of("stepfunctions")
+        if call.operation in ("SendTaskSuccess", "SendTaskFailure")
+        and call.parameters["taskToken"] == token
+    ]

@@ -1,0 +1,191 @@
+"""LaunchBuilder: one builder, however often it is asked for, where there is room."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from bakery.naming import TAG_BAKE
+from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.making import Making, forget_tag, state
+
+
+@pytest.fixture(autouse=True)
+def room_again(deployed: World) -> Iterator[None]:
+    yield
+    deployed.aws.ec2.state.shortages.clear()
+
+
+def launch(making: Making) -> dict[str, str]:
+    result: dict[str, str] = making.world.invoke("launch_builder", making.launching())
+    return result
+
+
+def refused(making: Making) -> FunctionFailedError:
+    with pytest.raises(FunctionFailedError) as failed:
+        launch(making)
+    return failed.value
+
+
+def cells(making: Making) -> list[tuple[str, str]]:
+    """Type and subnet of each attempt, in order, whatever came of it."""
+    return [
+        (
+            call.parameters["InstanceType"],
+            call.parameters["NetworkInterfaces"][0]["SubnetId"],
+        )
+        for call in making.world.aws.calls.of("ec2", "RunInstances")
+    ]
+
+
+def test_it_takes_the_first_type_and_subnet_of_the_plan(making: Making) -> None:
+    result = launch(making)
+    (builder,) = making.world.tagged("instance", making.bake)
+    subnet = making.plan["launch"]["subnets"][0]
+    assert result == {"instance_id": builder["InstanceId"], "instance_type": "t3.small"}
+    assert builder["InstanceType"] == "t3.small"
+    assert builder["SubnetId"] == subnet["id"]
+    assert builder["ImageId"] == making.plan["base_image"]["id"]
+    (volume,) = making.world.tagged("volume", making.bake)
+    assert volume["Encrypted"] is True
+    assert volume["Size"] == making.plan["launch"]["size_gib"]
+
+
+def test_called_twice_it_adopts_the_builder(making: Making) -> None:
+    assert launch(making) == launch(making)
+    assert len(making.instances()) == 1
+    assert len(making.world.calls("RunInstances")) == 1
+
+
+def test_a_stopped_builder_is_adopted_too(making: Making) -> None:
+    builder = making.stopped()
+    assert launch(making)["instance_id"] == builder
+    assert making.instances() == [builder]
+
+
+def test_after_a_lost_answer_the_second_try_adopts(making: Making) -> None:
+    making.world.aws.faults.lost_answer("ec2", "RunInstances")
+    error = refused(making)
+    assert error.name == "ServiceUnavailableError"
+    assert "ec2:RunInstances" in error.message
+    assert [launch(making)["instance_id"]] == making.instances()
+
+
+def test_a_builder_that_ec2_does_not_list_yet_is_not_launched_again(making: Making) -> None:
+    """The client token of the same type and subnet brings the same instance back."""
+    first = launch(making)
+    forget_tag(making.world, first["instance_id"])
+    assert launch(making) == first
+    assert len(making.world.calls("RunInstances")) == 2
+    assert making.instances() == []  # no second one with the tag
+    making.world.aws.client("ec2").create_tags(
+        Resources=[first["instance_id"]], Tags=[{"Key": TAG_BAKE, "Value": making.bake}]
+    )
+
+
+def test_two_bakes_have_two_builders(making: Making) -> None:
+    other = Making.begin(making.world)
+    assert launch(making) != launch(other)
+
+
+def test_a_full_type_is_left_for_the_next(making: Making) -> None:
+    making.world.aws.ec2.no_capacity(instance_type="t3.small")
+    assert launch(making)["instance_type"] == "t3a.small"
+    assert len(making.instances()) == 1
+
+
+def test_a_full_zone_is_left_for_the_next_with_the_same_type(making: Making) -> None:
+    first, second, *_ = making.plan["launch"]["subnets"]
+    making.world.aws.ec2.no_capacity(zone=first["zone"])
+    assert launch(making)["instance_type"] == "t3.small"
+    assert cells(making) == [("t3.small", first["id"]), ("t3.small", second["id"])]
+
+
+def test_after_a_lost_answer_in_the_second_zone_no_other_is_asked(making: Making) -> None:
+    first, second, *_ = making.plan["launch"]["subnets"]
+    making.world.aws.ec2.no_capacity(zone=first["zone"])
+    making.world.aws.faults.lost_answer("ec2", "RunInstances")
+    assert refused(making).name == "ServiceUnavailableError"
+    launch(making)
+    (builder,) = making.world.tagged("instance", making.bake)
+    assert builder["SubnetId"] == second["id"]
+
+
+def test_a_type_that_a_zone_does_not_offer_is_tried_elsewhere(making: Making) -> None:
+    making.world.aws.faults.error(
+        "ec2", "RunInstances", code="Unsupported", message="not supported in this zone"
+    )
+    launch(making)
+    assert len(cells(making)) == 2
+    assert len(making.instances()) == 1
+
+
+def test_no_room_anywhere_lists_every_attempt(making: Making) -> None:
+    making.world.aws.ec2.no_capacity()
+    error = refused(making)
+    assert error.name == "NoCapacityError"
+    plan = making.plan["launch"]
+    for instance_type in plan["instance_types"]:
+        for subnet in plan["subnets"]:
+            assert (
+                f"- {instance_type} in {subnet['id']} ({subnet['zone']}): Insuff" in error.message
+            )
+    assert "builder.instance_types" in error.message
+    assert making.instances() == []
+    assert making.world.tagged("volume", making.bake) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "name"),
+    [
+        ("RequestLimitExceeded", 503, "ThrottledError"),
+        ("InternalError", 500, "ServiceUnavailableError"),
+        ("UnauthorizedOperation", 403, "AccessDeniedError"),
+        ("VcpuLimitExceeded", 400, "QuotaExceededError"),
+        ("InstanceLimitExceeded", 400, "QuotaExceededError"),
+        ("InvalidKeyPair.NotFound", 400, "AwsCallFailedError"),
+    ],
+)
+def test_another_refusal_ends_the_try_with_its_class(
+    making: Making, code: str, status: int, name: str
+) -> None:
+    making.world.aws.faults.error("ec2", "RunInstances", code=code, message="why", status=status)
+    error = refused(making)
+    assert error.name == name
+    assert f"{code}: why" in error.message
+    assert "t3.small in subnet-" in error.message
+    assert len(cells(making)) == 1
+    launch(making)
+    assert len(making.instances()) == 1
+
+
+def test_a_profile_that_iam_does_not_show_yet_is_tried_again(making: Making) -> None:
+    """Right after a deployment, EC2 does not see a new instance profile for some seconds."""
+    making.world.aws.faults.error(
+        "ec2",
+        "RunInstances",
+        code="InvalidParameterValue",
+        message="Value (arn) for parameter iamInstanceProfile.arn is invalid. "
+        "Invalid IAM Instance Profile ARN",
+    )
+    assert refused(making).name == "NotYetVisibleError"
+    launch(making)
+    assert len(making.instances()) == 1
+
+
+def test_a_base_image_that_vanished_since_the_plan_is_named(making: Making) -> None:
+    gone = {**making.plan["base_image"], "id": "ami-0123456789abcdef0"}
+    with pytest.raises(FunctionFailedError) as failed:
+        making.world.invoke("launch_builder", {**making.launching(), "base_image": gone})
+    assert failed.value.name == "AwsCallFailedError"
+    assert "InvalidAMIID.NotFound" in failed.value.message
+    assert "ami-0123456789abcdef0" in failed.value.message
+
+
+def test_a_builder_that_ended_is_not_replaced_in_secret(making: Making) -> None:
+    """Its steps may have run: a new builder is a new bake."""
+    builder = launch(making)["instance_id"]
+    making.world.aws.client("ec2").terminate_instances(InstanceIds=[builder])
+    error = refused(making)
+    assert error.name == "BuilderLostError"
+    assert making.instances() == [builder]
+    assert state(making.world, builder) in ("shutting-down", "terminated")

@@ -1,0 +1,67 @@
+"""What ``bakery plan`` prints of a plan, and of the refusal to make one."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bakery.bake import Plan
+from scripts.bakery_cli import plan as plans
+from scripts.bakery_cli.aws.stack import PlanRefusedError
+from tests.unit.cli.events import PLAN, command
+
+
+def shown(**changes: Any) -> str:
+    out = StringIO()
+    plans.show(Console(file=out, width=120), Plan.model_validate({**PLAN, **changes}))
+    return out.getvalue()
+
+
+def test_a_plan_is_shown_in_the_order_in_which_it_would_be_done() -> None:
+    text = shown()
+    parts = [
+        "A bake of web would make an image: first image of this recipe",
+        "1. Launch builder",
+        "t3.medium, else m6i.large; from ami-0base0000000000f0",
+        "12 GiB gp3, 3000 iops, 125 MiB/s",
+        "in subnet-1 (eu-west-1a)",
+        "2. Wait for agent",
+        "3. Prepare",
+        "4. Customize        2 steps",
+        "1. packages: AmiBakery.web.packages version 1, within 1 h 00 min",
+        "2. kernel: AmiBakery-reboot-linux",
+        "5. Remove identity  AmiBakery-remove-opsworks-identity version 1, Opsworks auto",
+        "9. Create image     web-20260131T030000Z",
+        "10. Publish pointer  /ami-bakery/web/image",
+        "11. Clean up",
+        "Base image            ami-0base0000000000f0 (al2023-base), x86_64, 8 GiB",
+        "Current image         none",
+        "What changed          first image of this recipe",
+        "Time                  about 9 min",
+        "Cost                  about $0.0062 for the bake, at most $0.60 a month to keep",
+    ]
+    positions = [text.find(part) for part in parts]
+    assert -1 not in positions, parts[positions.index(-1)]
+    assert positions == sorted(positions)
+
+
+def test_a_plan_that_would_do_nothing_says_why_and_what_force_does() -> None:
+    text = shown(bake_needed=False, reason="nothing has changed since image ami-1")
+    assert "A bake of web would do nothing: nothing has changed since image ami-1" in text
+    assert "bakery plan web --force" in text
+
+
+def test_a_locked_release_is_shown() -> None:
+    text = shown(prepare=command("AmiBakery-prepare-linux", LockRelease=["2018.03"]))
+    assert "AmiBakery-prepare-linux version 1, LockRelease 2018.03" in text
+
+
+@pytest.mark.parametrize("error", ["InvalidRecipeError", "SomethingElse"])
+def test_a_refusal_shows_every_problem_and_fails(error: str) -> None:
+    out = StringIO()
+    refusal = PlanRefusedError(error, "Recipe 'web' cannot be baked:\n- base: is bad\n- x: worse")
+    assert plans.show_refusal(Console(file=out, width=120), "web", refusal) == 1
+    text = out.getvalue()
+    assert "would fail in Plan; nothing would be created" in text
+    assert error in text and "  - base: is bad\n  - x: worse" in text
