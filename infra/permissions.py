@@ -43,7 +43,12 @@ class Permissions:
     def resume(self) -> list[iam.PolicyStatement]:
         """Begin or settle a wait: look at its subject, send its token back."""
         return [
-            self.read("ec2:DescribeImages", "ec2:DescribeInstances", "ssm:GetCommandInvocation"),
+            self.read(
+                "ec2:DescribeImages",
+                "ec2:DescribeInstances",
+                "ssm:GetCommandInvocation",
+                "ssm:ListCommandInvocations",
+            ),
             iam.PolicyStatement(
                 actions=["states:SendTaskSuccess", "states:SendTaskFailure"],
                 resources=[self.machine_arn],
@@ -119,7 +124,6 @@ class Permissions:
                 resources=[self._arn("ec2", "instance", "*")],
                 conditions={"StringLike": {f"ssm:resourceTag/{TAG_BAKE}": "*"}},
             ),
-            self.read("ssm:ListCommandInvocations"),
             *self.resume(),
         ]
 

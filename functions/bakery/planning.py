@@ -271,16 +271,37 @@ def _step_command(world: World, step: CustomizeStep) -> Command:
 def _fixed_command(world: World, stem: str) -> Command:
     """One of our own documents; each prints the sentinel as its last line."""
     fixed = _FIXED[stem]
-    parameters: dict[str, tuple[str, ...]] = {"Bake": (world.bake,)}
-    if stem in {PREPARE, VERIFY_IDENTITY} and world.recipe.lock_release:
-        parameters["LockRelease"] = (world.recipe.lock_release,)
-    if stem in {REMOVE_IDENTITY, VERIFY_IDENTITY}:
-        parameters["Opsworks"] = (world.recipe.opsworks,)
+    parameters = {"Bake": world.bake, **_choices(world.recipe)[stem]}
     return _command(
         world,
         fixed_document(stem),
         label=fixed.label,
-        parameters=parameters,
+        parameters={name: (value,) for name, value in parameters.items()},
         timeout=fixed.timeout_seconds,
         sentinel=True,
     )
+
+
+def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """What the recipe chooses for each of our documents; their defaults stand for the rest."""
+    lock = {"LockRelease": recipe.lock_release} if recipe.lock_release else {}
+    past = {"Opsworks": recipe.opsworks.past}
+    return {
+        PREPARE: {**lock, "TmpExec": recipe.tmp_exec},
+        REMOVE_IDENTITY: {**past, **_list("Keep", recipe.opsworks.keep)},
+        GENERALIZE: {
+            "AptTimers": recipe.identity.apt_timers,
+            **_list("Keep", recipe.identity.keep),
+        },
+        VERIFY_IDENTITY: {
+            **lock,
+            **past,
+            **_list("Keep", (*recipe.opsworks.keep, *recipe.identity.keep)),
+            **_list("AllowSecrets", recipe.identity.allow_secrets),
+        },
+    }
+
+
+def _list(name: str, values: Sequence[str]) -> dict[str, str]:
+    """A comma list: a StringList would be pasted into the script, a String comes by environment."""
+    return {name: ",".join(values)} if values else {}

@@ -8,7 +8,7 @@ generated from it. It does no I/O.
 import re
 import zoneinfo
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -177,6 +177,80 @@ class Builder(Model):
     )
     root_volume: RootVolume = Field(
         default_factory=RootVolume, description="The root volume of builder and image."
+    )
+
+
+# --- identity ---------------------------------------------------------------------------------
+
+Past = Literal["auto", "chef-11", "chef-12", "none"]
+
+
+class Opsworks(Model):
+    """What OpsWorks Stacks left on the base, and what of it stays."""
+
+    past: Past = Field(
+        default="auto",
+        description="The agent's Chef: found out on the host, stated, or none.",
+    )
+    keep: tuple[
+        Literal[
+            "app-secrets",
+            "autofs",
+            "chef",
+            "deploy-keys",
+            "ecs",
+            "hosts",
+            "logs-agent",
+            "motd",
+            "settings",
+            "sudoers",
+            "swap",
+            "users",
+        ],
+        ...,
+    ] = Field(default=(), max_length=12, description="Residues that stay; the report says so.")
+
+
+def _past_alone(value: object) -> object:
+    """``opsworks: chef-12`` is short for ``opsworks: {past: chef-12}``."""
+    if not isinstance(value, str):
+        return value
+    if value not in (known := get_args(Past)):
+        raise ValueError(f"must be one of {', '.join(known)}, or a mapping (is: {_shown(value)})")
+    return {"past": value}
+
+
+OpsworksField = Annotated[
+    Opsworks, BeforeValidator(_past_alone, json_schema_input_type=Past | Opsworks)
+]
+
+
+class Identity(Model):
+    """What of the builder itself stays in the image; by default nothing."""
+
+    keep: tuple[
+        Literal[
+            "authorized-keys",
+            "caches",
+            "histories",
+            "hostname",
+            "logs",
+            "root-password",
+            "tmp",
+        ],
+        ...,
+    ] = Field(default=(), max_length=7, description="What stays; the report says so.")
+    apt_timers: Literal["keep", "disable"] = Field(
+        default="keep",
+        description="Automatic apt updates on instances of the image: as the base has them, "
+        "or disabled. They never run during the bake.",
+    )
+    allow_secrets: tuple[
+        Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._@+-]{1,80}){1,12}$")], ...
+    ] = Field(
+        default=(),
+        max_length=30,
+        description="Paths below which private keys and credentials are meant to be in the image.",
     )
 
 
@@ -389,9 +463,16 @@ class Recipe(Model):
         "(2026-01-31), `{bake}` (execution name) and `{base}` (base image id) are replaced.",
         max_length=128,
     )
-    opsworks: Literal["auto", "chef-11", "chef-12", "none"] = Field(
-        default="auto",
-        description="Which OpsWorks past the base has: found out on the host, stated, or none.",
+    opsworks: OpsworksField = Field(
+        default_factory=Opsworks,
+        description="Which OpsWorks past the base has, and what of it stays.",
+    )
+    identity: Identity = Field(
+        default_factory=Identity, description="What of the builder itself stays in the image."
+    )
+    tmp_exec: Literal["persist", "bake", "keep"] = Field(
+        default="persist",
+        description="Lifts `noexec` from `/tmp`: in the image too, for the bake only, or not at all.",
     )
     lock_release: str | None = Field(
         default=None,

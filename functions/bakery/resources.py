@@ -105,11 +105,19 @@ class Document:
     content: Mapping[str, Any]
 
 
+# StatusDetails of a command that is not over. Source: SSM user guide, "Monitoring commands".
+_UNDER_WAY = {"Pending", "InProgress", "Delayed", "Cancelling"}
+
+
 @dataclass(frozen=True)
 class Invocation:
-    """What a command did on the builder."""
+    """What a command did on the builder; ``status`` is what AWS calls StatusDetails."""
 
     status: str
     exit_code: int
     stdout: str
     stderr: str
+
+    @property
+    def under_way(self) -> bool:
+        return self.status in _UNDER_WAY

@@ -16,8 +16,6 @@ from bakery.errors import (
 from bakery.resources import Image, Instance, Invocation
 from bakery.waits import Wait
 
-# StatusDetails of a command that is not over. Source: SSM user guide, "Monitoring commands".
-_UNDER_WAY = {"Pending", "InProgress", "Delayed", "Cancelling"}
 _IMAGE_FAILED = {"failed", "error", "invalid", "deregistered", "disabled"}
 _GONE = {"shutting-down", "terminated"}
 _STDERR_LINES = 20
@@ -53,7 +51,7 @@ def overdue(wait: Wait, now: datetime) -> Failed | None:
 
 def command_verdict(wait: Wait, seen: Invocation | None, builder: Instance | None) -> Verdict:
     """A command ends with its own status, or with the builder under it."""
-    if seen is None or seen.status in _UNDER_WAY:
+    if seen is None or seen.under_way:
         return _lost_builder(wait, builder)
     if seen.status != "Success":
         return Failed(wait.error, _command_cause(wait, seen))

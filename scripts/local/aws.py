@@ -14,10 +14,11 @@ import botocore.session
 from botocore.config import Config
 
 from scripts.local import catalog, moto_seam
+from scripts.local.agent import Agent
 from scripts.local.calls import Call, CallLog
 from scripts.local.clock import Clock, Timers
 from scripts.local.cloudformation import Assembly, CloudFormation, StackFile
-from scripts.local.commands import Agent, Commands
+from scripts.local.commands import Commands
 from scripts.local.documents import Documents
 from scripts.local.ec2 import Ec2
 from scripts.local.errors import LocalAwsError
@@ -28,6 +29,7 @@ from scripts.local.iam import ACCOUNT, OPERATOR, Principals
 from scripts.local.lambdas import ForkServer, Function, Lambdas, LogLine, Outcome
 from scripts.local.logs import Logs
 from scripts.local.machines import CheckOnly, Machines
+from scripts.local.managed import ManagedInstances
 from scripts.local.parameters import Parameters
 from scripts.local.resources import Site
 from scripts.local.schedules import Schedules
@@ -43,8 +45,8 @@ _SESSION: Any = None
 
 
 class LocalAws:
-    """An account in this process. Use as a context manager; one at a time, because moto's state is
-    global.
+    """An account in this process. Use as a context manager; one at a time, because moto's state
+    is global.
 
     `scale` is how many AWS seconds pass in a real one.
     """
@@ -112,6 +114,9 @@ class LocalAws:
         self.documents = Documents(self.clock)
         self.parameters = Parameters(self.clock, self.timers, self.ec2, emit)
         self.agent = Agent()
+        self.managed = ManagedInstances(
+            self.clock, self.timers, self.ec2, self.agent, machines, self._role_may
+        )
         self.commands = Commands(
             self.clock,
             self.timers,
@@ -121,6 +126,7 @@ class LocalAws:
             emit,
             self.agent,
             machines,
+            self.managed,
             self._role_may,
         )
         self.executions = StepFunctions(self.clock, emit, self._client_for, self.region)

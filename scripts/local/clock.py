@@ -35,8 +35,7 @@ class Clock:
     """AWS seconds pass `scale` times faster than real ones; `advance` jumps ahead.
 
     While something does real work (`busy`: a function, a script) time runs at its real pace: a slow
-    machine
-    must not make a quick function time out, nor its work look as if it took hours.
+    machine must not make a quick function time out, nor its work look as if it took hours.
     """
 
     def __init__(self, scale: float = 60.0, start: datetime | None = None) -> None:

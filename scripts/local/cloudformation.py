@@ -1,10 +1,8 @@
 """Deploys the synthesized templates of a cloud assembly.
 
 In place of moto's CloudFormation, which keeps state machines from the interpreter, lacks a third of
-the types
-that the bakery uses and passes over what it does not know: here every resource is made by API calls
-against
-the local AWS itself, and an unknown type stops the deployment by name.
+the types that the bakery uses and passes over what it does not know: here every resource is made by
+API calls against the local AWS itself, and an unknown type stops the deployment by name.
 """
 
 from __future__ import annotations
@@ -238,7 +236,7 @@ def check_types(file: StackFile) -> None:
         raise LocalAwsError(
             "the local AWS cannot deploy these resources, and does not pretend to: "
             + ", ".join(unknown)
-            + ". Add a maker in scripts/local/resources.py, or name the type in INERT with a reason."
+            + ". Add a maker in scripts/local/resources.py, or name the type in INERT, with why."
         )
 
 

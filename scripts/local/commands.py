@@ -1,202 +1,37 @@
-"""Run Command: managed instances, commands through their states, and what the agent on them does.
+"""Run Command: managed instances, commands through their states, and what the agent on them
+does.
 
 Supplies what moto lacks: the agent's registration over time, validation, delivery and execution
-time-outs,
-output limits, cancellation, events, output in CloudWatch Logs. What a step does is the runner's
-business.
+time-outs, output limits, cancellation, events, output in CloudWatch Logs. What a step does is the
+runner's business.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import threading
 import uuid
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from scripts.local import runner
+from scripts.local import command_views, runner
+from scripts.local.agent import TERMINAL, UNDELIVERED, Agent, Command, Script
 from scripts.local.clock import Clock, Timers, iso_millis
-from scripts.local.documents import SIZE_LIMIT, Documents, Version, check_parameters
-from scripts.local.ec2_state import NEVER, Emit
+from scripts.local.documents import SIZE_LIMIT, Documents, check_parameters
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
 from scripts.local.machines import Intercepted, Machine, Machines
-from scripts.local.records import Record, page
-from scripts.local.runner import Ran, StepOutcome
+from scripts.local.records import page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from scripts.local.calls import Call, Handler
     from scripts.local.ec2 import Ec2
+    from scripts.local.ec2_state import Emit
     from scripts.local.logs import Logs
-
-LATEST_AGENT = "3.3.3050.0"
-TERMINAL = [
-    "Success",
-    "DeliveryTimedOut",
-    "ExecutionTimedOut",
-    "Failed",
-    "Cancelled",
-    "Undeliverable",
-    "Terminated",
-    "InvalidPlatform",
-    "AccessDenied",
-]
-#: StatusDetails -> Status of an invocation.
-STATUS = {
-    "DeliveryTimedOut": "TimedOut",
-    "ExecutionTimedOut": "TimedOut",
-    "Undeliverable": "Failed",
-    "Terminated": "Failed",
-    "InvalidPlatform": "Failed",
-    "AccessDenied": "Failed",
-}
-#: Outcomes that are the service's, not a script's.
-UNDELIVERED = (
-    "Undeliverable",
-    "DeliveryTimedOut",
-    "Terminated",
-    "InvalidPlatform",
-    "AccessDenied",
-    "Cancelled",
-)
-
-
-@dataclass
-class Script:
-    """A scripted outcome: of a step's script, or of the whole command."""
-
-    document: str
-    step: str | None
-    status: str
-    ran: Ran
-    times: float
-    seconds: float | None
-    when: Callable[[Command], bool] | None
-    matched: int = 0
-
-    @property
-    def whole(self) -> bool:
-        return self.status in (*UNDELIVERED, "InProgress", "Pending")
-
-    def hits(self, command: Command, step: str | None) -> bool:
-        if self.times <= 0 or not fnmatch.fnmatchcase(command.document, self.document):
-            return False
-        if self.whole != (step is None) or (step is not None and self.step not in (None, step)):
-            return False
-        return self.when is None or self.when(command)
-
-
-@dataclass
-class Agent:
-    """`aws.agent`: what the SSM agents of the instances do."""
-
-    scripts: list[Script] = field(default_factory=list)
-    invocation_lag: int = 0
-    step_seconds: float = 5.0
-    silent: set[str] = field(default_factory=set)
-    all_silent: bool = False
-
-    def script(
-        self,
-        document: str = "*",
-        *,
-        step: str | None = None,
-        status: str | None = None,
-        exit_code: int | None = None,
-        stdout: str = "",
-        stderr: str = "",
-        times: float = 1,
-        seconds: float | None = None,
-        when: Callable[[Command], bool] | None = None,
-    ) -> Script:
-        """What the next commands of a document (a pattern) come to.
-
-        An exit code, or status `Failed`, `TimedOut` (ExecutionTimedOut) or `Success`, is that of
-        one script,
-        the first that runs or that of `step`; 194 reboots and runs the step again. `InProgress` and
-        `Pending` never end by
-        themselves. The others are the service's: `Undeliverable`, `DeliveryTimedOut`, `Cancelled`,
-        ...
-        `seconds` is how long it takes.
-        """
-        if status is None:
-            status = "Success" if exit_code in (None, 0) else "Failed"
-        timed_out = status in ("TimedOut", "ExecutionTimedOut")
-        code = exit_code if exit_code is not None else 0 if status == "Success" else 1
-        rule = Script(
-            document, step, status, Ran(code, stdout, stderr, timed_out), times, seconds, when
-        )
-        self.scripts.append(rule)
-        return rule
-
-    def never_online(self, instance_id: str | None = None) -> None:
-        """The agent of this instance (or of any) does not register."""
-        if instance_id:
-            self.silent.add(instance_id)
-        else:
-            self.all_silent = True
-
-    def take(self, command: Command, step: str | None) -> Script | None:
-        for rule in self.scripts:
-            if rule.hits(command, step):
-                rule.times -= 1
-                rule.matched += 1
-                return rule
-        return None
-
-
-@dataclass
-class Managed:
-    """An instance as Systems Manager knows it."""
-
-    region: str
-    instance_id: str
-    image_id: str
-    role: str
-    system: Mapping[str, Any]
-    registered: datetime
-    last_ping: datetime
-    online: bool = True
-
-
-@dataclass
-class Command:
-    """One command to one instance."""
-
-    id: str
-    region: str
-    instance_id: str
-    document: str
-    version: Version
-    parameters: dict[str, list[str]]
-    comment: str
-    requested: datetime
-    delivery: float
-    logs: dict[str, Any]
-    details: str = "Pending"
-    outcomes: list[StepOutcome] = field(default_factory=list)
-    started: datetime | None = None
-    ended: datetime | None = None
-    cancelled: bool = False
-    reads: int = 0
-
-    @property
-    def status(self) -> str:
-        return STATUS.get(self.details, self.details)
-
-    @property
-    def execution_seconds(self) -> float:
-        return sum(
-            runner.seconds_of(s.get("inputs", {}).get("timeoutSeconds")) for s in self.version.steps
-        )
-
-    @property
-    def expires(self) -> datetime:
-        return self.requested + timedelta(seconds=self.delivery + self.execution_seconds)
+    from scripts.local.managed import ManagedInstances, May
+    from scripts.local.runner import Ran, StepOutcome
 
 
 class Commands:
@@ -212,7 +47,8 @@ class Commands:
         emit: Emit,
         agent: Agent,
         machines: Machines,
-        may: Callable[[str, str, str], bool],
+        instances: ManagedInstances,
+        may: May,
     ) -> None:
         self._clock = clock
         self._timers = timers
@@ -226,13 +62,12 @@ class Commands:
         self._lock = threading.RLock()
         self._closed = False
         self._threads: set[threading.Thread] = set()
-        self.managed: dict[str, Managed] = {}
+        self.instances = instances
         self.all: dict[str, Command] = {}
-        ec2.state.instance_listeners.append(self._instance_moved)
 
     def handlers(self) -> dict[str, Handler]:
         return {
-            "DescribeInstanceInformation": self._information,
+            "DescribeInstanceInformation": self.instances.information,
             "SendCommand": self._send,
             "GetCommandInvocation": self._invocation,
             "ListCommands": self._list,
@@ -244,92 +79,6 @@ class Commands:
         self._closed = True
         for thread in list(self._threads):
             thread.join(timeout=2)
-
-    # Managed instances
-
-    def _instance_moved(self, region: str, instance: Record, state: str) -> None:
-        id_ = instance["InstanceId"]
-        durations = self._ec2.durations
-        if state == "running":
-            self._later(
-                durations.agent_online, lambda: self._register(region, id_), f"agent of {id_}"
-            )
-        elif state == "rebooting":
-            self._lose(id_)
-            self._later(
-                durations.agent_online, lambda: self._register(region, id_), f"agent of {id_}"
-            )
-        elif state in ("stopping", "shutting-down"):
-            self._later(durations.agent_lost, lambda: self._lose(id_), f"agent of {id_} is lost")
-        elif state in ("stopped", "terminated"):
-            self._lose(id_)
-            if state == "terminated":
-                self._machines.gone(id_)
-
-    def _later(self, seconds: float, what: Callable[[], None], label: str) -> None:
-        if seconds != NEVER:
-            self._timers.after(seconds, what, label)
-
-    def _register(self, region: str, id_: str) -> None:
-        with self._ec2.state.lock:
-            held = self._ec2.state.region(region)
-            instance = held.instances.get(id_)
-            if instance is None or instance["State"]["Name"] != "running":
-                return
-            profile = (instance.get("IamInstanceProfile") or {}).get("Arn", "")
-            image_id = instance["ImageId"]
-            system = held.hidden(id_).get("system") or {}
-        role = self._role_of(profile)
-        if self._agent.all_silent or id_ in self._agent.silent or not system.get("agent"):
-            return
-        if not role or not self._may(role, "ssm:UpdateInstanceInformation", "*"):
-            return
-        now = self._clock.now()
-        with self._lock:
-            known = self.managed.get(id_)
-            if known:
-                known.online, known.last_ping = True, now
-            else:
-                self.managed[id_] = Managed(region, id_, image_id, role, system, now, now)
-
-    @staticmethod
-    def _role_of(profile: str) -> str:
-        from scripts.local import moto_seam
-
-        return moto_seam.profile_role(profile) or "" if profile else ""
-
-    def _lose(self, id_: str) -> None:
-        with self._lock:
-            if id_ in self.managed:
-                self.managed[id_].online = False
-
-    def _information(self, call: Call) -> dict[str, Any]:
-        with self._lock:
-            rows = [self._row(m) for m in self.managed.values() if m.region == call.region]
-        for filter_ in call.get("Filters") or []:
-            rows = [r for r in rows if _fits(r, filter_["Key"], filter_["Values"])]
-        for filter_ in call.get("InstanceInformationFilterList") or []:
-            rows = [r for r in rows if _fits(r, filter_["key"], filter_["valueSet"])]
-        chosen, token = page(rows, call.parameters, 50)
-        return {"InstanceInformationList": chosen, "NextToken": token}
-
-    def _row(self, managed: Managed) -> dict[str, Any]:
-        system = managed.system
-        if managed.online:
-            managed.last_ping = self._clock.now()
-        return {
-            "InstanceId": managed.instance_id,
-            "PingStatus": "Online" if managed.online else "ConnectionLost",
-            "LastPingDateTime": managed.last_ping,
-            "AgentVersion": system.get("agent", LATEST_AGENT),
-            "IsLatestVersion": system.get("agent") == LATEST_AGENT,
-            "PlatformType": system.get("type", "Linux"),
-            "PlatformName": system.get("name", "Amazon Linux"),
-            "PlatformVersion": str(system.get("version", "2023")),
-            "ResourceType": "EC2Instance",
-            "IPAddress": "10.0.0.10",
-            "ComputerName": f"{managed.instance_id}.local",
-        }
 
     # Sending
 
@@ -378,13 +127,13 @@ class Commands:
         with self._lock:
             self.all[command.id] = command
         self._spawn(command)
-        return {"Command": self._command(command)}
+        return {"Command": command_views.command_row(command)}
 
     def _check_instance(self, call: Call, id_: str, platforms: Sequence[str]) -> None:
         with self._ec2.state.lock:
             instance = self._ec2.state.region(call.region).instances.get(id_)
             running = instance is not None and instance["State"]["Name"] == "running"
-        managed = self.managed.get(id_)
+        managed = self.instances.known.get(id_)
         if managed is None or not running:
             raise AwsError(
                 "InvalidInstanceId",
@@ -465,11 +214,11 @@ class Commands:
         with self._ec2.state.lock:
             instance = self._ec2.state.region(command.region).instances.get(command.instance_id)
             running = instance is not None and instance["State"]["Name"] == "running"
-        managed = self.managed.get(command.instance_id)
+        managed = self.instances.known.get(command.instance_id)
         return running and managed is not None and managed.online
 
     def _run(self, command: Command) -> list[StepOutcome]:
-        managed = self.managed[command.instance_id]
+        managed = self.instances.known[command.instance_id]
         machine = Machine(command.instance_id, managed.image_id, managed.system)
         host = self._machines.host(machine)
 
@@ -517,7 +266,7 @@ class Commands:
         if not command.logs.get("CloudWatchOutputEnabled"):
             return
         group = command.logs.get("CloudWatchLogGroupName") or f"/aws/ssm/{command.document}"
-        role = self.managed[command.instance_id].role
+        role = self.instances.known[command.instance_id].role
         resource = f"arn:aws:logs:{command.region}:{ACCOUNT}:log-group:{group}:log-stream:x"
         if not self._may(role, "logs:PutLogEvents", resource):
             return
@@ -573,90 +322,12 @@ class Commands:
 
     def _invocation(self, call: Call) -> dict[str, Any]:
         command = self.all.get(str(call.parameters["CommandId"]))
-        if command is None or command.instance_id != call.parameters["InstanceId"]:
-            raise AwsError(
-                "InvocationDoesNotExist", "An error occurred: the invocation does not exist."
-            )
-        if command.reads > 0:
-            command.reads -= 1
-            raise AwsError(
-                "InvocationDoesNotExist", "An error occurred: the invocation does not exist."
-            )
-        plugin = call.get("PluginName")
-        answer = {
-            "CommandId": command.id,
-            "InstanceId": command.instance_id,
-            "Comment": command.comment,
-            "DocumentName": command.document,
-            "DocumentVersion": command.version.number,
-            "PluginName": plugin or "",
-            "ResponseCode": -1,
-            "Status": command.status,
-            "StatusDetails": command.details,
-            "StandardOutputContent": "",
-            "StandardErrorContent": "",
-            "StandardOutputUrl": "",
-            "StandardErrorUrl": "",
-            "ExecutionStartDateTime": iso_millis(command.started) if command.started else "",
-            "ExecutionEndDateTime": iso_millis(command.ended) if command.ended else "",
-            "ExecutionElapsedTime": _elapsed(command),
-            "CloudWatchOutputConfig": {
-                "CloudWatchLogGroupName": command.logs.get("CloudWatchLogGroupName") or "",
-                "CloudWatchOutputEnabled": bool(command.logs.get("CloudWatchOutputEnabled")),
-            },
-        }
-        self._add_output(command, plugin, answer)
-        return answer
-
-    def _add_output(self, command: Command, plugin: str | None, answer: dict[str, Any]) -> None:
-        """Output belongs to a step: without a name only a document of one step shows any."""
-        names = [str(step["name"]) for step in command.version.steps]
-        if plugin and plugin not in names:
-            raise AwsError("InvalidPluginName", f"The plugin name {plugin} is not valid.")
-        if plugin is None and len(names) > 1:
-            if command.details in TERMINAL and command.outcomes:
-                answer["ResponseCode"] = runner.aggregate(command.outcomes)[1]
-            return
-        wanted = plugin or names[0]
-        outcome = next((o for o in command.outcomes if o.name == wanted), None)
-        if outcome is None:
-            if plugin:
-                answer.update(Status="Pending", StatusDetails="Pending")
-            return
-        details = {
-            "TimedOut": "ExecutionTimedOut",
-            "Skipped": "Success",
-            "SuccessAndReboot": "InProgress",
-        }
-        answer["ResponseCode"] = outcome.exit_code
-        answer["StandardOutputContent"] = outcome.stdout[: runner.MAX_STDOUT]
-        answer["StandardErrorContent"] = outcome.stderr[: runner.MAX_STDERR]
-        if plugin:
-            own = details.get(outcome.status, outcome.status)
-            answer.update(StatusDetails=own, Status=STATUS.get(own, own))
-
-    def _command(self, command: Command) -> dict[str, Any]:
-        done = command.details in TERMINAL
-        return {
-            "CommandId": command.id,
-            "DocumentName": command.document,
-            "DocumentVersion": command.version.number,
-            "Comment": command.comment,
-            "ExpiresAfter": command.expires,
-            "Parameters": command.parameters,
-            "InstanceIds": [command.instance_id],
-            "Targets": [],
-            "RequestedDateTime": command.requested,
-            "Status": command.status,
-            "StatusDetails": command.details,
-            "MaxConcurrency": "50",
-            "MaxErrors": "0",
-            "TargetCount": 1,
-            "CompletedCount": int(done),
-            "ErrorCount": int(done and command.details != "Success"),
-            "DeliveryTimedOutCount": int(command.details == "DeliveryTimedOut"),
-            "TimeoutSeconds": int(command.delivery),
-        }
+        there = command and command.instance_id == call.parameters["InstanceId"]
+        if command is None or not there or command.reads > 0:
+            if command is not None:
+                command.reads -= 1
+            raise AwsError("InvocationDoesNotExist", "The invocation does not exist.")
+        return command_views.invocation(command, call.get("PluginName"))
 
     def _chosen(self, call: Call) -> list[Command]:
         with self._lock:
@@ -675,36 +346,12 @@ class Commands:
 
     def _list(self, call: Call) -> dict[str, Any]:
         chosen, token = page(self._chosen(call), call.parameters, 50)
-        return {"Commands": [self._command(c) for c in chosen], "NextToken": token}
+        return {"Commands": [command_views.command_row(c) for c in chosen], "NextToken": token}
 
     def _list_invocations(self, call: Call) -> dict[str, Any]:
         chosen, token = page(self._chosen(call), call.parameters, 50)
-        rows = [self._invocation_row(c, details=bool(call.get("Details"))) for c in chosen]
+        rows = [command_views.invocation_row(c, details=bool(call.get("Details"))) for c in chosen]
         return {"CommandInvocations": rows, "NextToken": token}
-
-    def _invocation_row(self, command: Command, *, details: bool) -> dict[str, Any]:
-        plugins = [
-            {
-                "Name": o.name,
-                "Status": STATUS.get(o.status, "Success" if o.status == "Skipped" else o.status),
-                "ResponseCode": o.exit_code,
-                "Output": (
-                    o.stdout + ("\n----------ERROR-------\n" + o.stderr if o.stderr else "")
-                )[:2500],
-            }
-            for o in command.outcomes
-        ]
-        return {
-            "CommandId": command.id,
-            "InstanceId": command.instance_id,
-            "Comment": command.comment,
-            "DocumentName": command.document,
-            "DocumentVersion": command.version.number,
-            "RequestedDateTime": command.requested,
-            "Status": command.status,
-            "StatusDetails": command.details,
-            "CommandPlugins": plugins if details else [],
-        }
 
     def _cancel(self, call: Call) -> dict[str, Any]:
         command = self._found(str(call.parameters["CommandId"]))
@@ -720,18 +367,3 @@ class Commands:
 
 class _GoneError(Exception):
     """The instance went away, or the command was cancelled, in the middle of a step."""
-
-
-def _elapsed(command: Command) -> str:
-    if command.started is None:
-        return ""
-    return f"PT{((command.ended or command.started) - command.started).total_seconds():.3f}S"
-
-
-def _fits(row: Mapping[str, Any], key: str, values: Sequence[str]) -> bool:
-    columns = {
-        "InstanceIds": "InstanceId",
-        "PlatformTypes": "PlatformType",
-        "AgentVersion": "AgentVersion",
-    }
-    return str(row.get(columns.get(key, key))) in values

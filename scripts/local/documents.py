@@ -1,5 +1,5 @@
-"""SSM documents: created, versioned, hashed and described; parameters checked as SendCommand checks
-them."""
+"""SSM documents: created, versioned, hashed and described; parameters checked as SendCommand
+checks them."""
 
 from __future__ import annotations
 

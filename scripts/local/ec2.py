@@ -1,10 +1,9 @@
-"""EC2: instances, images, volumes and snapshots of the local AWS, with knobs for what may go wrong.
+"""EC2: instances, images, volumes and snapshots of the local AWS, with knobs for what may go
+wrong.
 
 Supplies in place of moto: time in every state, events, client tokens, image names, refusals of what
-does not
-fit together, snapshots that belong to images, deprecation. VPCs, subnets, security groups, launch
-templates
-and instance types stay with moto.
+does not fit together, snapshots that belong to images, deprecation. VPCs, subnets, security groups,
+launch templates and instance types stay with moto.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from scripts.local.ec2_images import Allowed, Images
-from scripts.local.ec2_instances import Instances, default_key
+from scripts.local.ec2_instances import Instances
+from scripts.local.ec2_launch import default_key
 from scripts.local.ec2_state import NEVER, Capacity, Durations, Emit, Region, State
 from scripts.local.ec2_volumes import Volumes
 from scripts.local.errors import AwsError

@@ -2,8 +2,7 @@
 their targets.
 
 Supplies what moto lacks: events of EC2, SSM and Step Functions, and Lambda, SNS and state machine
-targets.
-Rules and targets themselves are moto's.
+targets. Rules and targets themselves are moto's.
 """
 
 from __future__ import annotations

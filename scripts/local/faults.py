@@ -70,8 +70,7 @@ class Faults:
         when: Predicate | None = None,
     ) -> Fault:
         """Do the work, then drop the connection. The SDK retries by itself: the product sees the
-        loss only
-        when `times` is more than the SDK's attempts."""
+        loss only when `times` is more than the SDK's attempts."""
         fault = Fault(service, operation, times, when, skip=skip)
         self._lost.append(fault)
         return fault

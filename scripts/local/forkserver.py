@@ -1,8 +1,7 @@
 """Forks Lambda workers from a process that has already imported what every function imports.
 
 Run as a script in a clean process, with a socket as file descriptor 3. Each request carries one end
-of a
-socket pair and a JSON job; the reply is the worker's process id. Ends when its parent does.
+of a socket pair and a JSON job; the reply is the worker's process id. Ends when its parent does.
 """
 
 from __future__ import annotations

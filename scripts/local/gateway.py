@@ -1,8 +1,7 @@
 """The endpoint: one HTTP server that every client of the local AWS talks to.
 
 Each request is parsed by its service's own protocol, its caller recognised, allowed or refused, and
-then
-answered by a handler of the local AWS or, where there is none, by moto.
+then answered by a handler of the local AWS or, where there is none, by moto.
 """
 
 from __future__ import annotations

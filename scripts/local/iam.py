@@ -1,8 +1,7 @@
 """Who calls, and whether the caller's role allows it.
 
 Supplies what moto's own enforcement lacks: resources are compared, and roles are told apart by
-access key.
-Conditions are decided in `condition_holds`, the one place to extend.
+access key. Conditions are decided in `condition_holds`, the one place to extend.
 """
 
 from __future__ import annotations
@@ -153,8 +152,8 @@ def _covers(statement: Statement, action: str, resource: str, context: Context) 
 
 
 def _resource_matches(pattern: str, resource: str) -> bool:
-    """A resource yet to be made is named by a wildcard (`instance/*`): a narrower pattern covers it
-    too."""
+    """A resource yet to be made is named by a wildcard (`instance/*`): a narrower pattern covers
+    it too."""
     if matches(pattern, resource):
         return True
     return resource.endswith("/*") and pattern.startswith(resource[:-1])

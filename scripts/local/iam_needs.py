@@ -1,6 +1,5 @@
 """Which actions on which resources an API call needs: the part of AWS's service authorization
-reference
-that the bake touches. A call that is not listed needs its own action on `*`."""
+reference that the bake touches. A call that is not listed needs its own action on `*`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Lambda: functions from the deployed template, each in processes of its own.
 
 Supplies what moto does only with Docker: the synthesized asset's handlers run, in environments that
-share
-nothing, under the role's credentials, reporting errors, time-outs and crashes as Lambda does.
+share nothing, under the role's credentials, reporting errors, time-outs and crashes as Lambda does.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Which host runs the commands of an instance: by default one that checks scripts without running
-them."""
+"""Which host runs the commands of an instance: by default one that checks scripts without
+running them."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ _LOCKS: dict[str, threading.RLock] = {}
 
 
 class _Refused(ServiceException):
-    """moto derives the service's model from where an exception's class lives: ours must not live in
-    moto."""
+    """moto derives the service's model from where an exception's class lives: ours must not live
+    in moto."""
 
 
 class Parsed:

@@ -31,14 +31,13 @@ def run_group(
         start_new_session=True,
     )
     try:
-        stdout, stderr = process.communicate(timeout=timeout)
+        output = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        stdout, stderr = _kill(process)
-        return Ran(-1, _text(stdout), _text(stderr), timed_out=True)
+        return Ran(-1, *map(_text, _kill(process)), timed_out=True)
     except BaseException:
         _kill(process)
         raise
-    return Ran(process.returncode, _text(stdout), _text(stderr))
+    return Ran(process.returncode, *map(_text, output))
 
 
 def _kill(process: subprocess.Popen[bytes]) -> tuple[bytes | None, bytes | None]:

@@ -93,8 +93,8 @@ def page(
 def specified_tags(
     parameters: Mapping[str, Any], kind: str, allowed: Sequence[str]
 ) -> list[dict[str, str]]:
-    """The tags that a TagSpecification gives to one resource type; other types than `allowed` are
-    refused."""
+    """The tags that a TagSpecification gives to one resource type; other types than `allowed`
+    are refused."""
     tags: list[dict[str, str]] = []
     for spec in parameters.get("TagSpecifications") or []:
         if spec.get("ResourceType") not in allowed:

@@ -2,8 +2,7 @@
 make.
 
 Every maker also updates: it is called again with what it made before when the resource's properties
-change.
-A type that is not here fails the deployment by name.
+change. A type that is not here fails the deployment by name.
 """
 
 from __future__ import annotations

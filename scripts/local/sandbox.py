@@ -251,41 +251,6 @@ class Sandbox:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class SandboxFleet:
-    """A sandbox per instance of the local AWS, made when it is first asked for."""
-
-    def __init__(self, *, network: bool = True) -> None:
-        self._network = network
-        self._open: dict[str, contextlib.ExitStack] = {}
-        self._hosts: dict[str, Sandbox] = {}
-        roots.require()
-
-    def host(
-        self, instance_id: str, image_family: str = "debian", layers: Sequence[Path] = ()
-    ) -> Sandbox:
-        """The instance's host, booted if need be."""
-        if instance_id not in self._hosts:
-            stack = contextlib.ExitStack()
-            self._hosts[instance_id] = stack.enter_context(
-                Sandbox.boot(
-                    image_family, layers=layers, instance_id=instance_id, network=self._network
-                )
-            )
-            self._open[instance_id] = stack
-        return self._hosts[instance_id]
-
-    def close(self, instance_id: str) -> None:
-        """Throw the instance's host away; one that never was is no error."""
-        self._hosts.pop(instance_id, None)
-        if stack := self._open.pop(instance_id, None):
-            stack.close()
-
-    def close_all(self) -> None:
-        """Throw every host away."""
-        for instance_id in list(self._open):
-            self.close(instance_id)
-
-
 def _only_child(pid: int) -> int:
     """The first child process; 0 while there is none."""
     try:

@@ -1,10 +1,8 @@
 """moto's Step Functions interpreter in AWS time.
 
 Supplies to it: the accelerated clock in waits, retries, time-outs, heartbeats and timestamps;
-StopExecution
-and the machine's time-out that end a task at once; tokens that are spent after use; clients with
-the role's
-credentials; quiet.
+StopExecution and the machine's time-out that end a task at once; tokens that are spent after use;
+clients with the role's credentials; quiet.
 """
 
 from __future__ import annotations
@@ -170,8 +168,8 @@ class Engine:
     # Tasks
 
     def _allow_reserved_names(self) -> None:
-        """A Fail state or a token may well end with a `States.` error; moto's own check would raise
-        instead."""
+        """A Fail state or a token may well end with a `States.` error; moto's own check would
+        raise instead."""
 
         def keep(name: Any, error_name: str | None) -> None:
             name.error_name = error_name

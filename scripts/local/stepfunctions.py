@@ -1,5 +1,5 @@
-"""Step Functions' API over moto's interpreter: limits, names, tokens, history and events as AWS has
-them."""
+"""Step Functions' API over moto's interpreter: limits, names, tokens, history and events as AWS
+has them."""
 
 from __future__ import annotations
 

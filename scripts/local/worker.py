@@ -1,9 +1,9 @@
-"""One Lambda execution environment: a process that serves one function, one invocation at a time.
+"""One Lambda execution environment: a process that serves one function, one invocation at a
+time.
 
 It behaves as the Lambda Python runtime does where a function can see it: environment, context
-object,
-what is on the import path, error reports. Imports nothing of the local AWS: it must not weigh on
-start-up.
+object, what is on the import path, error reports. Imports nothing of the local AWS: it must not
+weigh on start-up.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""EC2 images: made over time, tagged in the call, named once, deprecated, disabled, deregistered;
-the catalog."""
+"""EC2 images: made over time, tagged in the call, named once, deprecated, disabled,
+deregistered; the catalog."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import json
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -65,7 +65,7 @@ def install(
     return run_document(document, sent, host, fetch=lambda kind, info: data)
 
 
-@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz"])
+@pytest.mark.parametrize("kind", ["", "gz"])
 def test_a_tar_is_unpacked(kind: str, host: Sandbox, documents: Mapping[str, Any]) -> None:
     directory = f"/srv/tar-{kind or 'plain'}"
     data = tar(

@@ -80,6 +80,7 @@ def test_many_secrets_fit_into_the_output(ready: Sandbox, run: Run) -> None:
     assert "281 more files with secrets" in outcome.stderr
 
 
+# ruff: noqa: E501
 LEFTOVERS = {
     "opsworks-packages": "mkdir -p /tmp/d/DEBIAN; printf 'Package: opsworks-agent-ruby\\nVersion: 1\\n"
     "Architecture: all\\nMaintainer: x\\nDescription: x\\n' >/tmp/d/DEBIAN/control; "
@@ -106,7 +107,7 @@ LEFTOVERS = {
     "cloud-init-state": "mkdir -p /var/lib/cloud/instances",
     "first-boot": "touch /etc/cloud/cloud-init.disabled",
     "hostname": "echo web1 >/etc/hostname",
-    "network": "touch /etc/udev/rules.d/70-persistent-net.rules",
+    "network": "mkdir -p /etc/udev/rules.d; touch /etc/udev/rules.d/70-persistent-net.rules",
     "ssm-registration": "mkdir -p /var/lib/amazon/ssm/Vault",
     "ssm-commands": "mkdir -p /var/lib/amazon/ssm/i-1/document/orchestration/c/run",
     "registrations": "mkdir -p /var/lib/yum; touch /var/lib/yum/uuid",

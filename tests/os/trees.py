@@ -56,8 +56,8 @@ def differences(
 def _lines(here: Path, there: Path) -> str:
     """How two small text files differ."""
     try:
-        texts = [path.read_text().splitlines() for path in (here, there)]
+        wanted, found = there.read_text().splitlines(), here.read_text().splitlines()
     except (OSError, UnicodeDecodeError):
         return ""
-    wanted = (line for line in difflib.unified_diff(*reversed(texts), lineterm="", n=0))
-    return "".join(f"\n    {line}" for line in list(wanted)[2:20])
+    lines = list(difflib.unified_diff(wanted, found, lineterm="", n=0))
+    return "".join(f"\n    {line}" for line in lines[2:20])

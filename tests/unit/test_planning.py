@@ -352,17 +352,29 @@ def test_success_of_our_documents_is_believed_only_with_their_last_line() -> Non
     assert set(lines.values()) == {"ami-bakery: bake-1 done"}
 
 
-def test_the_release_lock_and_the_opsworks_past_reach_the_documents_that_need_them() -> None:
-    plan = decide(world(recipe=recipe(lock_release="2018.03", opsworks="chef-11")), force=False)
+def test_what_the_recipe_chooses_reaches_the_documents_that_need_it() -> None:
+    chosen = recipe(
+        lock_release="2018.03",
+        tmp_exec="bake",
+        opsworks={"past": "chef-11", "keep": ["users", "motd"]},
+        identity={"keep": ["logs"], "apt_timers": "disable", "allow_secrets": ["/etc/ssl/private"]},
+    )
+    plan = decide(world(recipe=chosen), force=False)
     bake, lock, past = (
         {"Bake": ("bake-1",)},
         {"LockRelease": ("2018.03",)},
         {"Opsworks": ("chef-11",)},
     )
-    assert plan.prepare.parameters == {**bake, **lock}
-    assert plan.remove_identity.parameters == {**bake, **past}
-    assert plan.generalize.parameters == bake
-    assert plan.verify_identity.parameters == {**bake, **lock, **past}
+    assert plan.prepare.parameters == {**bake, **lock, "TmpExec": ("bake",)}
+    assert plan.remove_identity.parameters == {**bake, **past, "Keep": ("users,motd",)}
+    assert plan.generalize.parameters == {**bake, "AptTimers": ("disable",), "Keep": ("logs",)}
+    assert plan.verify_identity.parameters == {
+        **bake,
+        **lock,
+        **past,
+        "Keep": ("users,motd,logs",),
+        "AllowSecrets": ("/etc/ssl/private",),
+    }
 
 
 def test_without_a_lock_the_documents_default_stays() -> None:
@@ -371,9 +383,12 @@ def test_without_a_lock_the_documents_default_stays() -> None:
     assert "LockRelease" not in plan.verify_identity.parameters
 
 
-@pytest.mark.parametrize("opsworks", ["auto", "chef-11", "chef-12", "none"])
+@pytest.mark.parametrize(
+    "opsworks",
+    ["auto", "chef-11", "chef-12", "none", {"keep": ["users", "app-secrets"]}],
+)
 @pytest.mark.parametrize("lock", [None, "2018.03", "2023.6.20250115"])
-def test_the_real_documents_accept_what_plan_sends(opsworks: str, lock: str | None) -> None:
+def test_the_real_documents_accept_what_plan_sends(opsworks: object, lock: str | None) -> None:
     plan = decide(world(recipe=recipe(opsworks=opsworks, lock_release=lock)), force=False)
     for command in commands(plan).values():
         stem = command.document.removeprefix(fixed_document(""))

@@ -41,7 +41,8 @@ def test_a_script_becomes_a_valid_document_without_parameters() -> None:
     (only,) = document["mainSteps"]
     assert only["action"] == "aws:runShellScript"
     assert only["inputs"]["timeoutSeconds"] == "90"
-    assert only["inputs"]["onFailure"] == "exit"
+    # The agent adds a sentence of its own to the stderr of a step with this input.
+    assert "onFailure" not in only["inputs"]
     assert only["precondition"] == {"StringEquals": ["platformType", "Linux"]}
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -105,11 +105,43 @@ def find_command(instance_id: str, comment: str) -> str | None:
 
 
 def invocation(command_id: str, instance_id: str) -> Invocation | None:
-    """What the command has done so far; None while Systems Manager does not show it yet."""
+    """What the command has done so far; None while Systems Manager does not show it yet.
+
+    Once it is over, output and exit code are those of the steps that failed, else of all: of a
+    document with several steps, GetCommandInvocation tells nothing but what it is asked by name.
+    Source: SSM API reference, GetCommandInvocation, PluginName.
+    """
+    whole = _invocation(command_id, instance_id)
+    if whole is None or whole.under_way:
+        return whole
+    steps = _telling_steps(command_id, instance_id)
+    parts = [seen for step in steps if (seen := _invocation(command_id, instance_id, step))]
+    if not parts:
+        return whole
+    return Invocation(
+        status=whole.status,
+        exit_code=parts[0].exit_code,
+        stdout="\n".join(part.stdout for part in parts),
+        stderr="\n".join(part.stderr for part in parts),
+    )
+
+
+def _telling_steps(command_id: str, instance_id: str) -> list[str]:
+    with translated("ssm:ListCommandInvocations", command_id):
+        found = clients.ssm().list_command_invocations(
+            CommandId=command_id, InstanceId=instance_id, Details=True
+        )["CommandInvocations"]
+    steps = [step for record in found for step in record.get("CommandPlugins", [])]
+    failed = [step for step in steps if step.get("Status") in {"Failed", "TimedOut"}]
+    return [step["Name"] for step in failed or steps if "Name" in step]
+
+
+def _invocation(command_id: str, instance_id: str, step: str | None = None) -> Invocation | None:
+    one_step: dict[str, Any] = {"PluginName": step} if step else {}
     with translated("ssm:GetCommandInvocation", command_id):
         try:
             answer = clients.ssm().get_command_invocation(
-                CommandId=command_id, InstanceId=instance_id
+                CommandId=command_id, InstanceId=instance_id, **one_step
             )
         except ClientError as error:
             if code_of(error) == "InvocationDoesNotExist":

@@ -1,4 +1,4 @@
-"""Generalize: the promises of every task that runs a document, and its own parameters."""
+"""Generalize: the promises of every task that runs a document."""
 
 from tests.functional.making import Making
 from tests.functional.tasks.commanding import CommandTask
@@ -9,3 +9,7 @@ class TestGeneralize(CommandTask):
     stage = "generalize"
     document = "AmiBakery-generalize-linux"
     error = "GeneralizationFailedError"
+
+
+def test_it_is_told_the_name_of_the_bake_and_nothing_else(making: Making) -> None:
+    assert making.plan["generalize"]["parameters"] == {"Bake": [making.bake]}

@@ -9,3 +9,15 @@ class TestPrepare(CommandTask):
     stage = "prepare"
     document = "AmiBakery-prepare-linux"
     error = "PreparationFailedError"
+
+
+def test_a_recipe_that_locks_no_release_sends_none(making: Making) -> None:
+    assert making.plan["prepare"]["parameters"] == {"Bake": [making.bake]}
+
+
+def test_a_recipe_that_locks_its_release_sends_it(making: Making) -> None:
+    locked = Making.begin(making.world, "locked")
+    assert locked.plan["prepare"]["parameters"] == {
+        "Bake": [locked.bake],
+        "LockRelease": ["2023.6.20250115"],
+    }

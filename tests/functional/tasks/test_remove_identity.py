@@ -9,3 +9,9 @@ class TestRemoveIdentity(CommandTask):
     stage = "remove-identity"
     document = "AmiBakery-remove-opsworks-identity"
     error = "IdentityRemovalFailedError"
+
+
+def test_the_past_is_found_out_on_the_host_unless_the_recipe_states_it(making: Making) -> None:
+    stated = Making.begin(making.world, "locked")
+    assert making.plan["remove_identity"]["parameters"]["Opsworks"] == ["auto"]
+    assert stated.plan["remove_identity"]["parameters"]["Opsworks"] == ["chef-12"]

@@ -1,7 +1,7 @@
 """VerifyIdentity: the promises of every task that runs a document, and its own parameters."""
 
-from tests.functional.making import Making
-from tests.functional.tasks.commanding import CommandTask
+from tests.functional.making import Making, resumed
+from tests.functional.tasks.commanding import CommandTask, Turn
 
 
 class TestVerifyIdentity(CommandTask):
@@ -9,3 +9,22 @@ class TestVerifyIdentity(CommandTask):
     stage = "verify-identity"
     document = "AmiBakery-verify-identity"
     error = "IdentityLeftError"
+
+    def test_each_residue_is_named_in_the_cause(self, turn: Turn) -> None:
+        turn.world.aws.agent.script(
+            self.document, exit_code=1, stderr="left: /etc/chef\nleft: /opt/aws/opsworks\n"
+        )
+        self.send(turn)
+        self.ended(turn)
+        self.send(turn)
+        (failure,) = resumed(turn.world)
+        assert "left: /etc/chef\nleft: /opt/aws/opsworks\n" in failure["cause"]
+
+
+def test_it_checks_what_the_tasks_before_were_told(making: Making) -> None:
+    locked = Making.begin(making.world, "locked")
+    assert locked.plan["verify_identity"]["parameters"] == {
+        "Bake": [locked.bake],
+        "LockRelease": ["2023.6.20250115"],
+        "Opsworks": ["chef-12"],
+    }

@@ -1,0 +1,110 @@
+"""`bakery --local --sandbox`: every instance of the local AWS is a booted root file system."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from scripts.local import opsworks_past, roots
+from scripts.local.opsworks_past import PASTS, Past
+from scripts.local.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from scripts.local.machines import Machine
+
+_ENV_VAR_AGENT: Final = (3, 3, 2746, 0)
+"""The first agent that exports parameters instead of pasting them into scripts."""
+
+_SYSV: Final = ("Amazon Linux AMI", "Ubuntu 14", "Ubuntu 12")
+_RPM: Final = ("Amazon Linux", "CentOS", "Red Hat")
+
+
+class SandboxMachines:
+    """Boots an instance's host when its first command arrives, and throws it away with it.
+
+    Debian stands in for every distribution (see roots.py); what /etc/os-release says is the
+    image's own. `system: {opsworks: chef-11 | chef-12}` of an image gives its hosts that past.
+    """
+
+    def __init__(self, *, network: bool = True) -> None:
+        roots.require()
+        self._network = network
+        self._hosts: dict[str, tuple[Sandbox, contextlib.ExitStack]] = {}
+
+    def host(self, machine: "Machine") -> Sandbox:
+        """The instance's host."""
+        if machine.instance_id not in self._hosts:
+            self._hosts[machine.instance_id] = self._boot(machine)
+        return self._hosts[machine.instance_id][0]
+
+    def gone(self, instance_id: str) -> None:
+        """Throw the host away; one that never was is no error."""
+        if held := self._hosts.pop(instance_id, None):
+            held[1].close()
+
+    def close(self) -> None:
+        """Throw every host away."""
+        for instance_id in list(self._hosts):
+            self.gone(instance_id)
+
+    def __enter__(self) -> "SandboxMachines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _boot(self, machine: "Machine") -> tuple[Sandbox, contextlib.ExitStack]:
+        past = past_of(machine.system)
+        with contextlib.ExitStack() as stack:
+            host = stack.enter_context(
+                Sandbox.boot(
+                    family_of(machine.system),
+                    instance_id=machine.instance_id,
+                    network=self._network,
+                    new_agent=knows_env_var(machine.system),
+                    start=False,
+                )
+            )
+            _name_system(host, machine.system)
+            if past:
+                opsworks_past.apply(past, host.root)
+            host.start()
+            return host, stack.pop_all()
+
+
+def family_of(system: Mapping[str, Any]) -> str:
+    """The root that comes closest to what the image's agent reports."""
+    return "sysvinit" if _title(system).startswith(_SYSV) else "debian"
+
+
+def past_of(system: Mapping[str, Any]) -> Past | None:
+    """The OpsWorks past that the image is said to have."""
+    chef = {"chef-11": 11, "chef-12": 12}.get(str(system.get("opsworks", "")))
+    if chef is None:
+        return None
+    packages = "rpm" if _title(system).startswith(_RPM) else "deb"
+    wanted = (family_of(system), packages, chef)
+    fitting = (it for it in PASTS.values() if (it.family, it.packages, it.chef) == wanted)
+    return next(fitting, None)
+
+
+def knows_env_var(system: Mapping[str, Any]) -> bool:
+    """Whether the image's agent exports parameters; one without a version is the newest."""
+    version = str(system.get("agent", "4.0.0.0"))
+    return tuple(int(part) for part in version.split(".")) >= _ENV_VAR_AGENT
+
+
+def _title(system: Mapping[str, Any]) -> str:
+    return f"{system.get('name', '')} {system.get('version', '')}".strip()
+
+
+def _name_system(host: Sandbox, system: Mapping[str, Any]) -> None:
+    """Scripts that ask which distribution they are on get the image's answer."""
+    name, version = str(system.get("name", "Debian")), str(system.get("version", ""))
+    ids = {"Amazon Linux": "amzn", "Amazon Linux AMI": "amzn", "Red Hat": "rhel"}
+    identity = ids.get(name, name.lower())
+    text = (
+        f'NAME="{name}"\nID="{identity}"\nVERSION_ID="{version}"\nPRETTY_NAME="{_title(system)}"\n'
+    )
+    opsworks_past.place(host.root, "etc/os-release", text)
+    if name == "Amazon Linux AMI":
+        opsworks_past.place(host.root, "etc/yum.conf", "[main]\nreleasever=latest\n")

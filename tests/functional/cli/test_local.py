@@ -1,0 +1,73 @@
+"""``bakery --local``, as somebody types it in a fresh clone: a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.bakery_cli.stages import STAGES
+
+PROJECT = Path(__file__).resolve().parents[3]
+COMMAND = [sys.executable, "-m", "scripts.bakery_cli.main", "--local"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**kept, "TERM": "dumb", **more}
+
+
+def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=PROJECT,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_a_bake_needs_no_account_and_ends_with_its_image() -> None:
+    # Settings of a real account, broken ones at that, must not matter.
+    done = run("bake", "web-al2023", AWS_PROFILE="images", HTTPS_PROXY="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert "time runs 60 times faster; scripts are checked but NOT executed" in done.stdout
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    for stage in STAGES:
+        assert any(re.search(rf"start  {stage.title}$", line) for line in lines)
+    last = "\n".join(lines[-8:])
+    assert re.search(r"^Image       ami-[0-9a-f]{17}$", last, re.M)
+    for label in ("Name", "Region", "Base image", "Cost", "Pointer"):
+        assert re.search(rf"^{label} ", last, re.M)
+
+
+def test_a_recipe_that_builds_on_another_bakes_that_one_first() -> None:
+    done = run("plan", "app-on-web")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "app-on-web builds on web-al2023" in done.stdout
+    found = re.search(r"^Baked web-al2023: (ami-\w+)", done.stdout, re.M)
+    assert found and f"Base image            {found[1]} (web-al2023-" in done.stdout
+
+
+def test_ctrl_c_says_that_the_local_bake_is_gone() -> None:
+    running = subprocess.Popen(
+        [*COMMAND, "bake", "web-al2023"],
+        cwd=PROJECT,
+        env=environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout
+    for line in running.stdout:
+        if "Launch builder" in line:
+            os.killpg(running.pid, signal.SIGINT)
+            break
+    rest = running.stdout.read()
+    assert running.wait(60) == 130
+    assert "Stopped, and the local AWS with it: the bake is gone." in rest
+    assert "Traceback" not in rest

@@ -1,0 +1,104 @@
+"""AwaitManaged: looks, and changes nothing."""
+
+from typing import Any
+
+import pytest
+
+from tests.functional.conftest import FunctionFailedError
+from tests.functional.making import Making, online, state
+
+
+def look(making: Making, builder: str) -> dict[str, Any]:
+    result: dict[str, Any] = making.world.invoke("await_managed", {"instance_id": builder})
+    return result
+
+
+def refused(making: Making, builder: str) -> FunctionFailedError:
+    with pytest.raises(FunctionFailedError) as failed:
+        look(making, builder)
+    return failed.value
+
+
+def test_a_managed_builder_is_told_with_its_system(making: Making) -> None:
+    assert look(making, making.managed()) == {
+        "agent_version": "3.3.3050.0",
+        "platform": "Amazon Linux",
+        "platform_version": "2023",
+    }
+
+
+def test_called_twice_it_says_the_same_and_calls_nothing_that_changes(making: Making) -> None:
+    builder = making.managed()
+    making.world.aws.calls.clear()
+    assert look(making, builder) == look(making, builder)
+    operations = {call.operation for call in making.world.aws.calls.of(role="AwaitManaged")}
+    assert operations == {"DescribeInstances", "DescribeInstanceInformation"}
+
+
+def test_a_builder_whose_agent_is_silent_is_asked_again_and_says_what_to_check(
+    making: Making,
+) -> None:
+    making.world.aws.agent.never_online()
+    builder = making.launched()
+    error = refused(making, builder)
+    assert error.name == "NotManagedError"
+    for word in (builder, "SSM agent", "ssmmessages", "NAT gateway", "VPC endpoints"):
+        assert word in error.message
+
+
+def test_an_agent_that_lost_its_connection_does_not_count(making: Making) -> None:
+    builder = making.managed()
+    making.world.aws.agent.never_online(builder)
+    making.world.aws.client("ec2").reboot_instances(InstanceIds=[builder])
+    making.world.aws.until(lambda: not online(making.world, builder))
+    assert refused(making, builder).name == "NotManagedError"
+
+
+def test_a_builder_that_ec2_does_not_show_yet_is_asked_again(making: Making) -> None:
+    making.world.aws.ec2.lag(instances=1)
+    builder = making.world.invoke("launch_builder", making.launching())["instance_id"]
+    making.world.aws.ec2.lag()
+    assert refused(making, builder).name == "NotManagedError"
+
+
+def test_a_builder_that_ended_at_launch_is_told_with_ec2s_reason(making: Making) -> None:
+    making.world.aws.ec2.next_instance_fails("Client.InvalidKMSKey.InvalidState", "key is off")
+    builder = making.world.invoke("launch_builder", making.launching())["instance_id"]
+    making.world.aws.until(lambda: state(making.world, builder) == "terminated")
+    error = refused(making, builder)
+    assert error.name == "BuilderLostError"
+    assert f"Builder {builder} is terminated before it came up" in error.message
+    assert "Client.InvalidKMSKey.InvalidState" in error.message
+    assert "key is off" in error.message
+
+
+def test_a_builder_that_was_stopped_is_lost(making: Making) -> None:
+    builder = making.stopped()
+    error = refused(making, builder)
+    assert error.name == "BuilderLostError"
+    assert "Client.UserInitiatedShutdown" in error.message
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code"),
+    [
+        ("ec2", "DescribeInstances", "UnauthorizedOperation"),
+        ("ssm", "DescribeInstanceInformation", "AccessDeniedException"),
+    ],
+)
+def test_a_denied_look_is_told_by_its_call(
+    making: Making, service: str, operation: str, code: str
+) -> None:
+    builder = making.launched()
+    making.world.aws.faults.error(service, operation, code=code, status=403)
+    error = refused(making, builder)
+    assert error.name == "AccessDeniedError"
+    assert f"{service}:{operation} {builder}" in error.message
+
+
+def test_one_throttled_look_or_lost_answer_is_ridden_out(making: Making) -> None:
+    builder = making.managed()
+    faults = making.world.aws.faults
+    faults.error("ec2", "DescribeInstances", code="RequestLimitExceeded", status=503)
+    faults.lost_answer("ssm", "DescribeInstanceInformation")
+    assert look(making, builder)["agent_version"] == "3.3.3050.0"

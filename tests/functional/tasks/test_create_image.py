@@ -1,0 +1,171 @@
+"""CreateImage: one image of the stopped builder, though the call has no client token."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bakery.naming import TAG_BAKE
+from tests.functional.conftest import FunctionFailedError
+from tests.functional.making import NOBODY, Making, forget_tag, resumed
+
+
+def image(making: Making, builder: str, *, token: str = NOBODY) -> None:
+    assert making.world.invoke("create_image", making.imaging(builder, token=token)) is None
+
+
+def refused(making: Making, builder: str) -> FunctionFailedError:
+    with pytest.raises(FunctionFailedError) as failed:
+        image(making, builder)
+    return failed.value
+
+
+def wait_of(making: Making) -> dict[str, Any]:
+    (image_id,) = making.images()
+    return making.world.waits()[f"wait#image/{image_id}"]
+
+
+def made_by_somebody(making: Making, builder: str, tags: dict[str, str]) -> str:
+    """An image with the planned name, made past the task."""
+    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+    specifications = [{"ResourceType": kind, "Tags": pairs} for kind in ("image", "snapshot")]
+    answer = making.world.aws.client("ec2").create_image(
+        InstanceId=builder,
+        Name=making.plan["image_name"],
+        TagSpecifications=specifications if tags else [],
+    )
+    return str(answer["ImageId"])
+
+
+def test_it_images_the_stopped_builder_and_waits_for_a_day(making: Making) -> None:
+    builder = making.stopped()
+    before = making.world.aws.clock.now()
+    image(making, builder)
+    (made,) = making.world.tagged("image", making.bake)
+    assert made["Name"] == making.plan["image_name"]
+    assert made["Description"] == "one step, for tests that look at one stage"
+    assert {tag["Key"]: tag["Value"] for tag in made["Tags"]} == making.plan["image_tags"]
+    (snapshot,) = making.world.tagged("snapshot", making.bake)
+    assert snapshot["Encrypted"] is True
+    wait = wait_of(making)
+    assert wait["kind"] == "image"
+    assert wait["token"] == NOBODY
+    budget = datetime.fromisoformat(wait["deadline"]) - before
+    assert timedelta(hours=24) <= budget < timedelta(hours=24, minutes=2)
+
+
+def test_called_twice_it_makes_one_image_and_the_newest_token_waits(making: Making) -> None:
+    builder = making.stopped()
+    image(making, builder, token="first")
+    image(making, builder, token="second")
+    assert len(making.images()) == len(making.world.calls("CreateImage")) == 1
+    assert wait_of(making)["token"] == "second"
+
+
+def test_an_image_that_is_available_at_the_second_try_is_told_at_once(making: Making) -> None:
+    image_id = making.imaged()
+    image(making, making.instances()[0])
+    assert resumed(making.world) == [{"output": json.dumps({"image_id": image_id})}]
+    assert f"wait#image/{image_id}" not in making.world.open_waits()
+
+
+def test_after_a_lost_answer_the_second_try_adopts_by_the_tag(making: Making) -> None:
+    builder = making.stopped()
+    making.world.aws.faults.lost_answer("ec2", "CreateImage")
+    error = refused(making, builder)
+    assert error.name == "ServiceUnavailableError"
+    (made,) = making.images()
+    assert f"wait#image/{made}" not in making.world.open_waits()
+    image(making, builder)
+    assert making.images() == [made]
+    assert wait_of(making)["target"] == made
+
+
+def test_an_image_that_ec2_lists_late_is_adopted_by_its_name_and_tag(making: Making) -> None:
+    """The look by tag finds nothing yet, then the name is taken, by this very bake."""
+    builder = making.stopped()
+    tags = dict(making.plan["image_tags"])
+    making.world.aws.faults.after(
+        "ec2", "DescribeImages", lambda: made_by_somebody(making, builder, tags) and None
+    )
+    image(making, builder)
+    (made,) = making.images()
+    assert wait_of(making)["target"] == made
+    assert [c.error for c in making.world.aws.calls.of("ec2", "CreateImage", "CreateImage")] == [
+        "InvalidAMIName.Duplicate"
+    ]
+
+
+@pytest.mark.parametrize("tags", [{}, {TAG_BAKE: "another-bake"}])
+def test_an_image_of_that_name_that_this_bake_did_not_make_is_never_adopted(
+    making: Making, tags: dict[str, str]
+) -> None:
+    builder = making.stopped()
+    made_by_somebody(making, builder, tags)
+    error = refused(making, builder)
+    assert error.name == "ImageFailedError"
+    assert f"'{making.plan['image_name']}' was taken" in error.message
+    assert "{time} or {bake}" in error.message
+    assert making.images() == []
+
+
+def test_a_running_builder_is_not_imaged(making: Making) -> None:
+    builder = making.launched()
+    error = refused(making, builder)
+    assert error.name == "BuilderLostError"
+    assert f"Builder {builder} is running, not stopped" in error.message
+    assert making.world.aws.calls.of("ec2", "CreateImage") == []
+
+
+def test_a_builder_that_is_gone_is_told(making: Making) -> None:
+    error = refused(making, "i-0123456789abcdef0")
+    assert error.name == "BuilderLostError"
+    assert "i-0123456789abcdef0 is gone" in error.message
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "name"),
+    [
+        ("SnapshotCreationPerVolumeRateExceeded", 400, "ThrottledError"),
+        ("RequestLimitExceeded", 503, "ThrottledError"),
+        ("InternalError", 500, "ServiceUnavailableError"),
+        ("UnauthorizedOperation", 403, "AccessDeniedError"),
+        ("ResourceLimitExceeded", 400, "QuotaExceededError"),
+        ("InvalidParameterValue", 400, "AwsCallFailedError"),
+    ],
+)
+def test_a_refused_call_is_told_by_its_class_and_may_be_tried_again(
+    making: Making, code: str, status: int, name: str
+) -> None:
+    builder = making.stopped()
+    making.world.aws.faults.error("ec2", "CreateImage", code=code, message="why", status=status)
+    error = refused(making, builder)
+    assert error.name == name
+    assert f"ec2:CreateImage {builder} failed: {code}: why" in error.message
+    image(making, builder)
+    assert len(making.images()) == 1
+
+
+def test_an_image_that_failed_is_told_with_ec2s_reason(making: Making) -> None:
+    builder = making.stopped()
+    making.world.aws.ec2.next_image_fails("Server.InternalError: disk on fire")
+    image(making, builder)
+    making.world.aws.until(
+        lambda: making.world.tagged("image", making.bake)[0]["State"] == "failed"
+    )
+    image(making, builder)
+    (failure,) = resumed(making.world)
+    (made,) = making.images()
+    assert failure["error"] == "ImageFailedError"
+    assert f"Image {made}" in failure["cause"]
+    assert "disk on fire" in failure["cause"]
+    assert "quota" in failure["cause"]
+
+
+def test_an_image_whose_tag_is_lost_is_not_made_twice(making: Making) -> None:
+    builder = making.stopped()
+    image(making, builder)
+    forget_tag(making.world, making.images()[0])
+    assert refused(making, builder).name == "ImageFailedError"
+    assert len(making.world.calls("CreateImage")) == 1
