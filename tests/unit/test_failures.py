@@ -54,7 +54,15 @@ def test_a_time_out_names_the_stage_that_was_under_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", ["Lambda.Unknown", "States.Runtime", "Sandbox.Timedout", "KeyError", "ValidationError"]
+    "error",
+    [
+        "Lambda.Unknown",
+        "States.Runtime",
+        "States.HeartbeatTimeout",
+        "Sandbox.Timedout",
+        "KeyError",
+        "ValidationError",
+    ],
 )
 def test_any_other_error_becomes_one_of_ours_and_keeps_its_name_and_stage(error: str) -> None:
     name, cause = first_failure(caught(error, raised("boom", error), after=1)) or ("", "")

@@ -446,8 +446,8 @@ def test_the_builder_starts_with_the_recipes_volume_and_the_deployments_places()
 
 
 def test_a_recipe_without_a_size_takes_the_base_images() -> None:
-    plan = decide(world(), force=False)
-    assert plan.launch.size_gib == plan.base_image.size_gib == IMAGE.root_size_gib
+    plan = decide(world(base=base(root_size_gib=30)), force=False)
+    assert plan.launch.size_gib == plan.base_image.size_gib == 30
     assert plan.base_image.root_device == IMAGE.root_device_name
 
 

@@ -67,7 +67,7 @@ def test_the_builder_is_paid_from_launch_to_the_end_of_its_stop() -> None:
 
 
 def test_a_builder_that_was_never_stopped_is_paid_to_the_end() -> None:
-    ran = {"launch": {"entered": at(0)}, "prepare": {"entered": at(3)}}
+    ran = {"launch": {"entered": at(0)}, "stop": {"entered": at(3)}}
     assert stages.builder_hours(ran, START + timedelta(hours=2)) == pytest.approx(2.0)
 
 

@@ -127,13 +127,18 @@ def invocation(command_id: str, instance_id: str) -> Invocation | None:
 
 
 def _telling_steps(command_id: str, instance_id: str) -> list[str]:
+    """Names to ask for, none for a document of one step: that one's output comes without."""
     with translated("ssm:ListCommandInvocations", command_id):
         found = clients.ssm().list_command_invocations(
             CommandId=command_id, InstanceId=instance_id, Details=True
         )["CommandInvocations"]
     steps = [step for record in found for step in record.get("CommandPlugins", [])]
+    if len(steps) < 2:
+        return []
     failed = [step for step in steps if step.get("Status") in {"Failed", "TimedOut"}]
-    return [step["Name"] for step in failed or steps if "Name" in step]
+    names = [step.get("Name", "") for step in failed or steps]
+    # The API takes no shorter name, though a document may have one.
+    return [name for name in names if len(name) >= 4]
 
 
 def _invocation(command_id: str, instance_id: str, step: str | None = None) -> Invocation | None:

@@ -70,12 +70,12 @@ class CommandTask:
         found: Mapping[str, Any] = making.plan[self.module]
         return found
 
-    def send(self, turn: Turn, *, token: str = NOBODY, **changes: object) -> None:
+    def send(self, turn: Turn, *, token: str = NOBODY, **changes: str) -> None:
         command = {**self.command(turn.making), **changes}
         payload = turn.making.commanding(turn.builder, command, index=turn.index, token=token)
         assert turn.world.invoke(self.module, payload) is None
 
-    def refused(self, turn: Turn, **changes: object) -> FunctionFailedError:
+    def refused(self, turn: Turn, **changes: str) -> FunctionFailedError:
         with pytest.raises(FunctionFailedError) as failed:
             self.send(turn, **changes)
         return failed.value

@@ -86,9 +86,11 @@ def test_an_image_that_ec2_lists_late_is_adopted_by_its_name_and_tag(making: Mak
     """The look by tag finds nothing yet, then the name is taken, by this very bake."""
     builder = making.stopped()
     tags = dict(making.plan["image_tags"])
-    making.world.aws.faults.after(
-        "ec2", "DescribeImages", lambda: made_by_somebody(making, builder, tags) and None
-    )
+
+    def made_meanwhile() -> None:
+        made_by_somebody(making, builder, tags)
+
+    making.world.aws.faults.after("ec2", "DescribeImages", made_meanwhile)
     image(making, builder)
     (made,) = making.images()
     assert wait_of(making)["target"] == made

@@ -122,4 +122,4 @@ def test_a_builder_that_goes_away_under_its_command_ends_the_wait(making: Making
     assert failure["error"] == "BuilderLostError"
     assert f"Builder {builder} is {state(making.world, builder)}" in failure["cause"]
     assert "Client.UserInitiatedShutdown" in failure["cause"]
-    assert making.world.open_waits() == []
+    assert builder not in str(making.world.waits())
