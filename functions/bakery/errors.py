@@ -8,7 +8,7 @@ state machine's ``Retry`` fields are built from it.
 
 from collections.abc import Iterable
 
-from bakery.problems import Problem, listing
+from bakery.problems import Problem, in_order, listing
 
 
 class BakeryError(Exception):
@@ -31,7 +31,7 @@ class InvalidRecipeError(BakeryError):
 
     def __init__(self, recipe: str, problems: Iterable[Problem]) -> None:
         self.recipe = recipe
-        self.problems = tuple(sorted(set(problems)))
+        self.problems = in_order(problems)
         super().__init__(f"Recipe '{recipe}' cannot be baked:\n{listing(self.problems)}")
 
 
@@ -94,7 +94,7 @@ class PointerRejectedError(BakeryError):
 
 
 class StageTimedOutError(BakeryError):
-    """A stage took longer than its time budget; the message names the stage and the budget."""
+    """A stage took longer than its time budget; the message names the stage."""
 
 
 class UnexpectedError(BakeryError):

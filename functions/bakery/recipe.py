@@ -38,7 +38,7 @@ MAX_SCRIPT_BYTES = MAX_BYTES - 1024
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,46}[a-z0-9]$"
 
 AmiId = Annotated[str, StringConstraints(pattern=r"^ami-([0-9a-f]{8}|[0-9a-f]{17})$")]
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$")]
 AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
 InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
 StepName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._()/-]{0,59}$")]
@@ -46,7 +46,8 @@ OwnerId = Annotated[str, StringConstraints(pattern=r"^(\d{12}|self|amazon)$")]
 RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 # A text between double braces is a parameter to Systems Manager, wherever it stands in a document.
-_SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:)?[\w./-]+\s*\}\}")
+# The agent's names have letters and digits only, so `{{.State}}` of other tools is left alone.
+_SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:[\w./-]+|[A-Za-z0-9]+)\s*\}\}")
 
 # What Python lists besides IANA's zones, on some machines only.
 _NO_PLACES = {"Factory", "localtime"}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.bakery_cli.aws.stack import Stack
+from scripts.bakery_cli.isolation import no_aws_settings
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class Target:
 def connect(options: Options, say: Callable[[str], None]) -> Iterator[Target]:
     """The target that the options name; ``say`` is told what is special about it."""
     if options.local:
-        # Only then: it brings moto, and seconds of imports.
-        from scripts.bakery_cli.local import local_target
+        with no_aws_settings():
+            # Only here: it brings moto, and seconds of imports.
+            from scripts.bakery_cli.local import local_target
 
-        with local_target(options, say) as target:
-            yield target
+            with local_target(options, say) as target:
+                yield target
         return
     yield Target(
         stack=Stack(region=options.region, profile=options.profile),

@@ -31,13 +31,14 @@ def run_group(
         start_new_session=True,
     )
     try:
-        output = process.communicate(timeout=timeout)
+        stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        return Ran(-1, *map(_text, _kill(process)), timed_out=True)
+        said, complained = _kill(process)
+        return Ran(-1, _text(said), _text(complained), timed_out=True)
     except BaseException:
         _kill(process)
         raise
-    return Ran(process.returncode, *map(_text, output))
+    return Ran(process.returncode, _text(stdout), _text(stderr))
 
 
 def _kill(process: subprocess.Popen[bytes]) -> tuple[bytes | None, bytes | None]:

@@ -6,6 +6,7 @@ beside the services of a booted system, and a restart is a restart.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from scripts.local import roots
 from scripts.local.processes import PATH, run_group
@@ -69,7 +70,9 @@ class Sandbox:
         base = roots.root_of(family)
         runs = roots.cache_folder().parent / "runs"
         runs.mkdir(parents=True, exist_ok=True)
+        _sweep(runs)
         folder = Path(tempfile.mkdtemp(prefix="host-", dir=runs))
+        lock = _lock(folder)
         host = cls(
             roots.FAMILIES[family],
             folder,
@@ -84,6 +87,7 @@ class Sandbox:
             yield host
         finally:
             host._clean_up()
+            lock.close()
 
     # --- what the runner asks of a host ---------------------------------------------------------
 
@@ -247,8 +251,39 @@ class Sandbox:
 
     def _clean_up(self) -> None:
         self._kill()
-        subprocess.run(["umount", "--lazy", str(self.root)], capture_output=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
+
+
+def _lock(folder: Path) -> TextIO:
+    """Mark a folder as in use: the lock ends with this process, whatever ends it."""
+    lock = (folder / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _sweep(runs: Path) -> None:
+    """Remove the hosts of processes that were killed before they could."""
+    for lock_file in runs.glob("host-*/lock"):
+        with contextlib.suppress(OSError), lock_file.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for pid in _nspawns(lock_file.parent):
+                for leader in filter(None, [_only_child(pid)]):
+                    os.kill(leader, signal.SIGKILL)
+            _remove(lock_file.parent)
+
+
+def _nspawns(folder: Path) -> Iterator[int]:
+    """Processes that run the host of that folder, and no other."""
+    wanted = f"--directory={folder}/root".encode()
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if wanted in command.read_bytes().split(b"\0"):
+                yield int(command.parent.name)
+
+
+def _remove(folder: Path) -> None:
+    subprocess.run(["umount", "--lazy", str(folder / "root")], capture_output=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _only_child(pid: int) -> int:

@@ -205,6 +205,7 @@ def quiet(world: World) -> World:
     """The world while nothing but the test resumes a wait: no event arrives, nothing is swept."""
     world.aws.schedules.paused = True
     world.aws.events.drop(times=float("inf"))
+    world.aws.ec2.durations.image = 20
     return world
 
 

@@ -21,7 +21,8 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_deployed_recipe_is_loaded_by_its_name(deployed: Path) -> None:
-    deployed.write_text(json.dumps({"web": content(description="café"), "db": content()}), "utf-8")
+    stored = {"web": content(description="café"), "db": content()}
+    deployed.write_text(json.dumps(stored, ensure_ascii=False), "utf-8")
     assert catalogue.load("web") == recipe(description="café")
 
 

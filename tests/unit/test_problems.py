@@ -1,6 +1,6 @@
 """How problems are shown."""
 
-from bakery.problems import Problem, listing
+from bakery.problems import Problem, in_order, listing
 
 
 def test_a_problem_is_shown_with_its_path() -> None:
@@ -14,3 +14,13 @@ def test_a_problem_of_the_whole_needs_no_path() -> None:
 def test_a_listing_is_in_the_same_order_whoever_found_what_first_and_says_nothing_twice() -> None:
     found = [Problem("b", "2"), Problem("a", "1"), Problem("", "0"), Problem("b", "2")]
     assert listing(found) == listing(reversed(found)) == "- 0\n- a: 1\n- b: 2"
+
+
+def test_problems_are_ordered_as_the_recipe_is_read() -> None:
+    paths = ["customize[10].shell", "customize[2].shell", "base"]
+    ordered = in_order(Problem(path, "is wrong") for path in paths)
+    assert [problem.path for problem in ordered] == [
+        "base",
+        "customize[2].shell",
+        "customize[10].shell",
+    ]

@@ -85,8 +85,20 @@ def test_every_line_of_the_log_names_the_bake_and_never_the_one_before(
     keys: list[dict[str, Any]] = []
 
     def run(request: Request) -> None:
-        keys.append(logger.get_current_keys())
+        keys.append(dict(logger.get_current_keys()))
 
     call(run, {"count": 1, "bake": "before"})
     call(run, {"count": 1, **event})
     assert keys[-1]["bake"] == bake
+
+
+def test_what_a_task_adds_to_its_log_is_gone_in_the_next_invocation() -> None:
+    keys: list[dict[str, Any]] = []
+
+    def run(request: Request) -> None:
+        keys.append(dict(logger.get_current_keys()))
+        logger.append_keys(instance="i-1")
+
+    call(run, {"count": 1})
+    call(run, {"count": 1})
+    assert "instance" not in keys[-1]

@@ -129,10 +129,3 @@ def test_an_image_that_parameter_store_refuses_leaves_the_pointer(
     assert f"The pointer is still {OLD}." in failure["cause"]
     assert publishing.versions() == [OLD]
     assert publishing.key not in publishing.world.open_waits()
-
-
-def test_its_role_puts_no_parameter_but_pointers(publishing: Publishing) -> None:
-    """A recipe's name cannot lead elsewhere, and the role would not follow."""
-    with pytest.raises(FunctionFailedError) as failed:
-        Publishing(publishing.world, "../../elsewhere").publish(NEW)
-    assert failed.value.name in ("AwsCallFailedError", "AccessDeniedError")

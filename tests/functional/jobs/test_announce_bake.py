@@ -1,0 +1,175 @@
+"""announce_bake: every end of a bake is told once, without output of scripts."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.functional.conftest import FunctionFailedError, World
+
+IMAGE = {"id": "ami-0c0de180400000012", "name": "web-1", "region": "eu-west-1"}
+OUTPUT: dict[str, object] = {
+    "recipe": "web",
+    "outcome": "baked",
+    "image": IMAGE,
+    "copies": {},
+    "previous": None,
+    "reason": "first image of this recipe",
+    "timeline": [],
+    "estimated_cost_usd": 0.01,
+}
+
+
+def ended(world: World, *, status: str = "SUCCEEDED", **detail: object) -> dict[str, Any]:
+    """The event of an execution that has ended; each call makes another execution."""
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    machine = world.outputs["BakeStateMachineArn"]
+    return {
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "detail": {
+            "executionArn": f"{machine.replace(':stateMachine:', ':execution:')}:{name}",
+            "stateMachineArn": machine,
+            "name": name,
+            "status": status,
+            "stopDate": 1767236400000,
+            "input": json.dumps({"recipe": "web"}),
+            "output": json.dumps(OUTPUT),
+            **detail,
+        },
+    }
+
+
+def told(world: World, event: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was put on the bus about the execution of an event."""
+    name = event["detail"]["name"]
+    return [
+        {"type": seen["detail-type"], **seen["detail"]}
+        for seen in world.aws.events.recorded
+        if seen["source"] == "ami-bakery" and seen["detail"]["bake"] == name
+    ]
+
+
+def failed_execution(world: World, content: object) -> dict[str, Any]:
+    """The event of a real execution that fails at once."""
+    done = world.ended(world.start(content, name=f"made-{uuid.uuid4().hex[:8]}"))
+    return ended(
+        world,
+        status="FAILED",
+        executionArn=done.arn,
+        name=done.name,
+        input=json.dumps(content),
+        output=None,
+    )
+
+
+def test_a_baked_image_is_told(quiet: World) -> None:
+    event = ended(quiet)
+    quiet.invoke("announce_bake", event)
+    assert told(quiet, event) == [
+        {
+            "type": "Bake Succeeded",
+            "recipe": "web",
+            "bake": event["detail"]["name"],
+            "execution": event["detail"]["executionArn"],
+            "outcome": "baked",
+            "image": IMAGE,
+            "copies": {},
+            "previous": None,
+            "reason": "first image of this recipe",
+        }
+    ]
+
+
+def test_called_twice_it_tells_once(quiet: World) -> None:
+    event = ended(quiet)
+    quiet.invoke("announce_bake", event)
+    quiet.invoke("announce_bake", event)
+    assert len(told(quiet, event)) == 1
+
+
+def test_a_bake_that_was_not_needed_is_told_as_unchanged(quiet: World) -> None:
+    event = ended(quiet, output=json.dumps({**OUTPUT, "outcome": "unchanged"}))
+    quiet.invoke("announce_bake", event)
+    assert [seen["type"] for seen in told(quiet, event)] == ["Bake Unchanged"]
+
+
+def test_a_failed_bake_is_told_with_its_error_and_the_first_line_of_its_cause(
+    quiet: World,
+) -> None:
+    event = failed_execution(quiet, {"recipe": "no-such-recipe"})
+    quiet.invoke("announce_bake", event)
+    (seen,) = told(quiet, event)
+    assert seen["type"] == "Bake Failed"
+    assert (seen["recipe"], seen["status"]) == ("no-such-recipe", "FAILED")
+    assert seen["error"] == "UnknownRecipeError"
+    assert seen["summary"].startswith("There is no recipe 'no-such-recipe'.")
+    assert "\n" not in seen["summary"]
+
+
+@pytest.mark.parametrize("content", [[], "text", 7, {"recipe": 7}, {}])
+def test_an_input_without_a_recipe_is_told_without_one(quiet: World, content: object) -> None:
+    event = failed_execution(quiet, content)
+    quiet.invoke("announce_bake", event)
+    (seen,) = told(quiet, event)
+    assert (seen["recipe"], seen["error"]) == (None, "InvalidInputError")
+
+
+def test_an_input_that_was_too_large_for_the_event_is_told_without_its_recipe(
+    quiet: World,
+) -> None:
+    event = ended(quiet, input=None, inputDetails={"included": False})
+    quiet.invoke("announce_bake", event)
+    assert [seen["recipe"] for seen in told(quiet, event)] == [None]
+
+
+def test_an_aborted_bake_is_told_though_no_state_saw_its_end(quiet: World) -> None:
+    quiet.aws.ec2.no_capacity()  # whichever state it is stopped in, nothing is made
+    arn = quiet.start({"recipe": "small", "force": True}, name=f"made-{uuid.uuid4().hex[:8]}")
+    quiet.aws.client("stepfunctions").stop_execution(executionArn=arn, cause="")
+    name = quiet.ended(arn).name
+    quiet.aws.ec2.state.shortages.clear()
+    event = ended(quiet, status="ABORTED", executionArn=arn, name=name, output=None)
+    quiet.invoke("announce_bake", event)
+    (seen,) = told(quiet, event)
+    assert (seen["type"], seen["status"], seen["error"]) == ("Bake Failed", "ABORTED", "ABORTED")
+    assert seen["summary"] == "The execution was ABORTED."
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code", "name"),
+    [
+        ("events", "PutEvents", "AccessDeniedException", "AccessDeniedError"),
+        ("dynamodb", "GetItem", "AccessDeniedException", "AccessDeniedError"),
+    ],
+)
+def test_what_could_not_be_told_is_told_at_the_next_try(
+    quiet: World, service: str, operation: str, code: str, name: str
+) -> None:
+    event = ended(quiet)
+    quiet.aws.faults.error(service, operation, code=code)
+    with pytest.raises(FunctionFailedError) as failed:
+        quiet.invoke("announce_bake", event)
+    assert failed.value.name == name
+    assert told(quiet, event) == []
+    quiet.invoke("announce_bake", event)
+    assert len(told(quiet, event)) == 1
+
+
+def test_a_throttled_call_is_ridden_out(quiet: World) -> None:
+    event = ended(quiet)
+    quiet.aws.faults.error("events", "PutEvents", code="ThrottlingException")
+    quiet.aws.faults.lost_answer("dynamodb", "PutItem")
+    quiet.invoke("announce_bake", event)
+    assert len(told(quiet, event)) == 1
+
+
+def test_a_crash_before_its_mark_tells_the_same_end_twice(quiet: World) -> None:
+    """What the docstring admits: better twice than not at all."""
+    event = ended(quiet)
+    quiet.aws.faults.error("dynamodb", "PutItem", code="AccessDeniedException")
+    with pytest.raises(FunctionFailedError):
+        quiet.invoke("announce_bake", event)
+    quiet.invoke("announce_bake", event)
+    assert len(told(quiet, event)) == 2

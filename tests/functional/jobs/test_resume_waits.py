@@ -1,0 +1,224 @@
+"""resume_waits: looks at AWS and not at the event, and a token works once."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.making import NOBODY, Making, resumed, state
+
+Event = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def nothing_waits(quiet: World) -> Iterator[None]:
+    """Each test begins with an empty table."""
+    dynamodb = quiet.aws.client("dynamodb")
+    (table,) = dynamodb.list_tables()["TableNames"]
+    for key in quiet.open_waits():
+        dynamodb.delete_item(TableName=table, Key={"id": {"S": key}})
+    yield
+
+
+def event(kind: str, **detail: str) -> Event:
+    return {"detail-type": kind, "source": "aws.any", "detail": detail}
+
+
+def instance_event(builder: str, name: str = "stopped") -> Event:
+    return event(
+        "EC2 Instance State-change Notification", **{"instance-id": builder, "state": name}
+    )
+
+
+def stopping(making: Making, *, token: str = NOBODY) -> str:
+    """A builder that is being stopped, and the wait for it."""
+    builder = making.launched()
+    making.world.invoke("stop_builder", making.stopping(builder, token=token))
+    return builder
+
+
+def has(making: Making, builder: str, wanted: str) -> None:
+    making.world.aws.until(lambda: state(making.world, builder) == wanted, what=wanted)
+
+
+def test_an_event_resumes_its_own_wait_and_forgets_it(making: Making) -> None:
+    builder = stopping(making)
+    has(making, builder, "stopped")
+    making.world.invoke("resume_waits", instance_event(builder))
+    assert resumed(making.world) == [{"output": json.dumps({"instance_id": builder})}]
+    assert making.world.open_waits() == []
+
+
+def test_the_same_event_again_finds_nobody_waiting(making: Making) -> None:
+    builder = stopping(making)
+    has(making, builder, "stopped")
+    for _ in range(3):
+        making.world.invoke("resume_waits", instance_event(builder))
+    assert len(resumed(making.world)) == 1
+
+
+def test_an_event_that_comes_too_early_leaves_the_wait(making: Making) -> None:
+    """What counts is the state that EC2 shows, not the one that the event tells."""
+    making.world.aws.ec2.durations.stopping = 600
+    builder = stopping(making)
+    making.world.aws.ec2.durations.stopping = 20
+    making.world.invoke("resume_waits", instance_event(builder))
+    assert resumed(making.world) == []
+    assert making.world.open_waits() == [f"wait#stop/{builder}"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        instance_event("i-0123456789abcdef0"),
+        event("EC2 AMI State Change", ImageId="ami-0123456789abcdef0", State="available"),
+        event("EC2 Command Invocation Status-change Notification", **{"command-id": "none"}),
+        event("Parameter Store Change", name="/ami-bakery/other/image", operation="Update"),
+        event("Something Else"),
+    ],
+    ids=lambda given: given["detail-type"],
+)
+def test_an_event_of_others_finds_no_wait_and_asks_nothing(making: Making, given: Event) -> None:
+    stopping(making)
+    making.world.aws.calls.clear()
+    making.world.invoke("resume_waits", given)
+    operations = [call.operation for call in making.world.aws.calls.of(role="ResumeWaits")]
+    assert operations in (["GetItem"], [])
+    assert resumed(making.world) == []
+
+
+def test_a_sweep_ends_what_is_over_and_leaves_the_rest(making: Making) -> None:
+    world = making.world
+    over = stopping(making, token="over")
+    has(making, over, "stopped")
+    world.aws.ec2.durations.stopping = 600
+    still = stopping(Making.begin(world), token="still")
+    world.aws.ec2.durations.stopping = 20
+    world.invoke("resume_waits", {})
+    assert len(resumed(world, "over")) == 1
+    assert resumed(world, "still") == []
+    assert world.open_waits() == [f"wait#stop/{still}"]
+
+
+def test_a_wait_that_cannot_be_looked_at_does_not_stop_the_others(making: Making) -> None:
+    world = making.world
+    denied = stopping(making, token="denied")
+    fine = stopping(Making.begin(world), token="fine")
+    has(making, denied, "stopped")
+    has(making, fine, "stopped")
+    fault = world.aws.faults.error(
+        "ec2",
+        "DescribeInstances",
+        code="UnauthorizedOperation",
+        status=403,
+        times=9,
+        when=lambda parameters: denied in str(parameters),
+    )
+    with pytest.raises(FunctionFailedError) as failed:
+        world.invoke("resume_waits", {})
+    assert failed.value.name == "ExceptionGroup"
+    assert len(resumed(world, "fine")) == 1
+    assert world.open_waits() == [f"wait#stop/{denied}"]
+    fault.times = 0
+    world.invoke("resume_waits", {})
+    assert len(resumed(world, "denied")) == 1
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "KmsThrottlingException"])
+def test_a_token_that_could_not_be_sent_is_sent_by_the_next_sweep(
+    making: Making, code: str
+) -> None:
+    builder = stopping(making)
+    has(making, builder, "stopped")
+    making.world.aws.faults.error("stepfunctions", "SendTaskSuccess", code=code)
+    with pytest.raises(FunctionFailedError):
+        making.world.invoke("resume_waits", instance_event(builder))
+    assert making.world.open_waits() == [f"wait#stop/{builder}"]
+    making.world.invoke("resume_waits", {})
+    assert making.world.open_waits() == []
+
+
+def test_a_lost_answer_to_the_token_is_ridden_out(making: Making) -> None:
+    builder = stopping(making)
+    has(making, builder, "stopped")
+    making.world.aws.faults.lost_answer("dynamodb", "DeleteItem")
+    making.world.invoke("resume_waits", instance_event(builder))
+    assert making.world.open_waits() == []
+
+
+def test_a_retry_that_waits_with_a_newer_token_is_not_forgotten(making: Making) -> None:
+    """The task was tried again between the look at AWS and the end of the old wait."""
+    builder = stopping(making, token="old")
+    has(making, builder, "stopped")
+    newer = {**making.world.waits()[f"wait#stop/{builder}"], "token": "newer"}
+
+    def tried_again() -> None:
+        dynamodb = making.world.aws.client("dynamodb")
+        (table,) = dynamodb.list_tables()["TableNames"]
+        item = {"id": f"wait#stop/{builder}", "token": "newer", "wait": json.dumps(newer)}
+        dynamodb.put_item(TableName=table, Item={k: {"S": v} for k, v in item.items()})
+
+    making.world.aws.faults.after("ec2", "DescribeInstances", tried_again)
+    making.world.invoke("resume_waits", instance_event(builder))
+    assert making.world.waits()[f"wait#stop/{builder}"]["token"] == "newer"
+    making.world.invoke("resume_waits", {})
+    assert len(resumed(making.world, "newer")) == 1
+
+
+def test_a_wait_beyond_its_time_is_ended_with_what_it_waited_for(making: Making) -> None:
+    making.world.aws.ec2.durations.stopping = float("inf")
+    builder = stopping(making)
+    making.world.aws.ec2.durations.stopping = 20
+    making.world.aws.clock.advance(minutes=14)
+    making.world.invoke("resume_waits", {})
+    assert resumed(making.world) == []
+    making.world.aws.clock.advance(minutes=2)
+    making.world.invoke("resume_waits", {})
+    (failure,) = resumed(making.world)
+    assert failure["error"] == "StageTimedOutError"
+    assert f"Stopping the builder did not end within its time budget (stop {builder})" in str(
+        failure["cause"]
+    )
+    assert making.world.open_waits() == []
+
+
+def test_a_command_is_ended_by_its_event(making: Making) -> None:
+    builder = making.managed()
+    command = making.plan["customize"][0]
+    making.world.invoke("run_step", making.commanding(builder, command))
+    (wait,) = making.world.waits().values()
+    kind = "EC2 Command Invocation Status-change Notification"
+    ended = event(kind, **{"command-id": wait["target"], "status": "Success"})
+    done = making.world.aws.commands.all[wait["target"]]
+    making.world.aws.until(lambda: done.ended, what="the command's end")
+    making.world.invoke("resume_waits", ended)
+    assert resumed(making.world) == [{"output": json.dumps({"command_id": wait["target"]})}]
+
+
+def test_an_image_is_ended_by_its_event(making: Making) -> None:
+    making.world.invoke("create_image", making.imaging(making.stopped()))
+    (image,) = making.images()
+    available: Callable[[], bool] = lambda: (  # noqa: E731
+        making.world.tagged("image", making.bake)[0]["State"] == "available"
+    )
+    making.world.aws.until(available)
+    change = event("EC2 AMI State Change", ImageId=image, State="available")
+    making.world.invoke("resume_waits", change)
+    assert resumed(making.world) == [{"output": json.dumps({"image_id": image})}]
+
+
+def test_an_image_that_somebody_deregistered_is_waited_for_until_its_time_is_over(
+    making: Making,
+) -> None:
+    """EC2 does not show it any more, as it does not show a new one yet."""
+    making.world.invoke("create_image", making.imaging(making.stopped()))
+    (image,) = making.images()
+    making.world.aws.client("ec2").deregister_image(ImageId=image)
+    making.world.invoke("resume_waits", {})
+    assert resumed(making.world) == []
+    making.world.aws.clock.advance(hours=25)
+    making.world.invoke("resume_waits", {})
+    (failure,) = resumed(making.world)
+    assert failure["error"] == "StageTimedOutError"

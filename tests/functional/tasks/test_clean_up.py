@@ -1,0 +1,263 @@
+"""CleanUp: nothing of a bake is left, whatever it had made and whatever gets in the way."""
+
+import json
+import uuid
+from functools import partial
+from typing import Any
+
+import pytest
+
+from bakery.naming import TAG_BAKE, pointer, previous_pointer
+from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.making import Making, state
+
+# An image of this account that is there from the start, and one that came after it.
+OLDER, OLD = "ami-0c0de201803000011", "ami-0c0de180400000012"
+
+FAILURE = {
+    "Error": "CustomizationFailedError",
+    "Cause": json.dumps({"errorType": "CustomizationFailedError", "errorMessage": "step failed"}),
+}
+
+
+def clean(making: Making, *, failed: bool = True, **state: object) -> dict[str, Any]:
+    """Run the task for a bake that got as far as ``state`` says."""
+    whole = {"plan": making.plan, **state, **({"failure": FAILURE} if failed else {})}
+    result: dict[str, Any] = making.world.invoke("clean_up", {"bake": making.bake, "state": whole})
+    return result
+
+
+def point(world: World, name: str, *images: str) -> None:
+    for image in images:
+        world.aws.client("ssm").put_parameter(
+            Name=name, Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
+        )
+        world.aws.until(partial(holds, world, name, image))
+
+
+def holds(world: World, name: str, image: str) -> bool:
+    return world.parameter(name) == image
+
+
+@pytest.fixture
+def published(making: Making) -> tuple[Making, str]:
+    """A bake of a recipe of its own, whose image is published."""
+    recipe = f"made-{uuid.uuid4().hex[:8]}"
+    own = Making(making.world, making.bake, {**making.plan, "recipe": recipe})
+    image = own.imaged()
+    point(own.world, pointer(recipe), OLDER, OLD, image)
+    point(own.world, previous_pointer(recipe), OLDER, OLD)
+    return own, image
+
+
+def gone(making: Making) -> bool:
+    """Whether nothing of the bake is left."""
+    making.world.aws.until(
+        lambda: all(state(making.world, id_) == "terminated" for id_ in making.instances())
+    )
+    return making.world.left_behind(making.bake) == [] and making.images() == []
+
+
+def test_a_bake_that_failed_before_it_made_anything_is_told(making: Making) -> None:
+    assert clean(making) == {
+        "removed": [],
+        "left": [],
+        "error": "CustomizationFailedError",
+        "cause": "step failed",
+    }
+
+
+def test_a_bake_whose_plan_was_refused_is_told(quiet: World) -> None:
+    event = {"bake": "refused", "state": {"failure": FAILURE}}
+    assert quiet.invoke("clean_up", event)["error"] == "CustomizationFailedError"
+
+
+def test_a_failed_bake_loses_builder_image_and_snapshots_that_its_state_does_not_know(
+    making: Making,
+) -> None:
+    """They are found by their tag: a task that failed may have made something without telling."""
+    image = making.imaged()
+    (builder,) = making.instances()
+    assert clean(making)["removed"] == [f"instance {builder}", f"image {image}"]
+    assert gone(making)
+
+
+def test_called_twice_it_finds_nothing_more(making: Making) -> None:
+    making.imaged()
+    clean(making)
+    assert gone(making)
+    assert clean(making) == {
+        "removed": [],
+        "left": [],
+        "error": "CustomizationFailedError",
+        "cause": "step failed",
+    }
+
+
+def test_a_loose_volume_and_a_loose_snapshot_are_deleted(making: Making) -> None:
+    ec2 = making.world.aws.client("ec2")
+    tags = [{"Key": TAG_BAKE, "Value": making.bake}]
+    volume = ec2.create_volume(
+        AvailabilityZone="eu-west-1a",
+        Size=1,
+        TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],
+    )["VolumeId"]
+    snapshot = ec2.create_snapshot(
+        VolumeId=volume, TagSpecifications=[{"ResourceType": "snapshot", "Tags": tags}]
+    )["SnapshotId"]
+    assert clean(making)["removed"] == [f"volume {volume}", f"snapshot {snapshot}"]
+    assert gone(making)
+
+
+def test_a_bake_that_went_well_keeps_its_image(published: tuple[Making, str]) -> None:
+    making, image = published
+    (builder,) = making.instances()
+    done = clean(making, failed=False)
+    assert done == {"removed": [f"instance {builder}"], "left": [], "error": None, "cause": None}
+    assert making.images() == [image]
+    assert making.world.pointer(making.plan["recipe"]) == image
+    assert len(making.world.tagged("snapshot", making.bake)) == 1
+
+
+def test_what_other_bakes_made_stays(making: Making) -> None:
+    other = Making.begin(making.world)
+    builder = other.launched()
+    making.launched()
+    clean(making)
+    assert gone(making)
+    assert state(making.world, builder) == "running"
+
+
+def test_a_pointer_that_had_moved_goes_back_before_its_image_goes(
+    published: tuple[Making, str],
+) -> None:
+    making, image = published
+    recipe = making.plan["recipe"]
+    with pytest.raises(FunctionFailedError) as failed:
+        clean(making)
+    assert failed.value.name == "NotYetVisibleError"  # the machine asks again
+    assert making.images() == [image]
+    making.world.aws.until(lambda: making.world.pointer(recipe) == OLD)
+    assert clean(making)["removed"] == [f"image {image}"]
+    assert gone(making)
+    assert making.world.pointer(recipe) == OLD
+    making.world.aws.until(lambda: making.world.previous(recipe) == OLDER)
+
+
+def test_the_pointer_to_the_first_image_of_a_recipe_is_deleted(making: Making) -> None:
+    recipe = f"made-{uuid.uuid4().hex[:8]}"
+    own = Making(making.world, making.bake, {**making.plan, "recipe": recipe})
+    point(own.world, pointer(recipe), own.imaged())
+    clean(own)
+    assert own.world.pointer(recipe) is None
+    assert gone(own)
+
+
+@pytest.mark.parametrize("code", ["TooManyUpdates", "AccessDeniedException"])
+def test_an_image_stays_as_long_as_its_pointer_cannot_go_back(
+    published: tuple[Making, str], code: str
+) -> None:
+    making, image = published
+    making.world.aws.faults.error("ssm", "PutParameter", code=code, message="why", times=9)
+    if code == "TooManyUpdates":
+        with pytest.raises(FunctionFailedError) as failed:
+            clean(making)
+        assert failed.value.name == "ThrottledError"
+    else:
+        done = clean(making)
+        assert image in done["left"][0]
+        assert done["cause"].startswith("step failed\nClean up could not remove, and you must:\n")
+    assert making.images() == [image]
+    assert making.world.pointer(making.plan["recipe"]) == image
+    (builder,) = making.instances()
+    assert state(making.world, builder) in ("shutting-down", "terminated")
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("ec2", "TerminateInstances"),
+        ("ec2", "DeregisterImage"),
+        ("ec2", "DeleteSnapshot"),
+        ("ec2", "DescribeInstances"),
+        ("ec2", "DescribeSnapshots"),
+    ],
+)
+def test_a_lost_answer_is_ridden_out(making: Making, service: str, operation: str) -> None:
+    making.imaged()
+    making.world.aws.faults.lost_answer(service, operation)
+    assert clean(making)["left"] == []
+    assert gone(making)
+
+
+@pytest.mark.parametrize(
+    ("operation", "kept"),
+    [
+        ("TerminateInstances", "instance"),
+        ("DeregisterImage", "image"),
+        ("DescribeInstances", "instance"),
+        ("DescribeImages", "image"),
+    ],
+)
+def test_what_is_denied_is_left_told_and_not_in_the_way_of_the_rest(
+    making: Making, operation: str, kept: str
+) -> None:
+    making.imaged()
+    fault = making.world.aws.faults.error(
+        "ec2", operation, code="UnauthorizedOperation", status=403, times=9
+    )
+    done = clean(making)
+    fault.times = 0
+    (builder,), images = making.instances(), making.images()
+    assert (state(making.world, builder) == "stopped") == (kept == "instance")
+    assert bool(images) == (kept == "image")
+    assert done["error"] == "CustomizationFailedError"
+    assert kept in done["left"][0]
+    assert f"ec2:{operation}" in done["left"][0]
+    assert "you must" in done["cause"]
+    assert clean(making)["left"] == []
+    assert gone(making)
+
+
+def test_a_snapshot_whose_deletion_failed_is_found_again_without_its_image(
+    making: Making,
+) -> None:
+    making.imaged()
+    fault = making.world.aws.faults.error(
+        "ec2", "DeleteSnapshot", code="UnauthorizedOperation", status=403, times=9
+    )
+    assert clean(making)["left"] != []
+    fault.times = 0
+    (snapshot,) = making.world.tagged("snapshot", making.bake)
+    assert clean(making)["removed"] == [f"snapshot {snapshot['SnapshotId']}"]
+    assert gone(making)
+
+
+def test_a_denied_removal_does_not_fail_a_bake_that_went_well(making: Making) -> None:
+    builder = making.launched()
+    making.world.aws.faults.error(
+        "ec2", "TerminateInstances", code="OperationNotPermitted", message="protected"
+    )
+    done = clean(making, failed=False)
+    assert done["error"] is None
+    assert builder in done["left"][0]
+
+
+@pytest.mark.parametrize(
+    ("caught", "error", "words"),
+    [
+        ({"Error": "States.Timeout", "Cause": ""}, "StageTimedOutError", "Stage launch"),
+        (
+            {"Error": "Lambda.Unknown", "Cause": "killed"},
+            "UnexpectedError",
+            "Stage launch ended with Lambda.Unknown: killed",
+        ),
+        ({"Error": "KeyError", "Cause": ""}, "UnexpectedError", "no cause given"),
+    ],
+)
+def test_an_error_that_is_not_ours_becomes_one_of_ours(
+    making: Making, caught: dict[str, str], error: str, words: str
+) -> None:
+    done = clean(making, failed=False, failure=caught)
+    assert done["error"] == error
+    assert words in done["cause"]

@@ -1,0 +1,201 @@
+"""Plan: looks at everything, claims one slot, makes nothing."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, pointer
+from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.making import Making
+
+AL2023, UBUNTU = "ami-0a120230000000064", "ami-0b220400000000064"
+SLOT = "2026-12-01T03:00:00Z"
+
+
+def plan(world: World, recipe: str = "small", *, bake: str = "", **more: Any) -> dict[str, Any]:
+    content = {"recipe": recipe, **more.pop("content", {})}
+    event = {"bake": bake or f"made-{uuid.uuid4().hex[:8]}", "input": content, **more}
+    result: dict[str, Any] = world.invoke("plan", event)
+    return result
+
+
+def refused(world: World, recipe: str = "small", **more: Any) -> FunctionFailedError:
+    with pytest.raises(FunctionFailedError) as failed:
+        plan(world, recipe, **more)
+    return failed.value
+
+
+def claims(world: World) -> list[dict[str, Any]]:
+    dynamodb = world.aws.client("dynamodb")
+    (table,) = dynamodb.list_tables()["TableNames"]
+    return [i for i in dynamodb.scan(TableName=table)["Items"] if i["id"]["S"].startswith("claim#")]
+
+
+@pytest.fixture
+def forgotten(deployed: World) -> World:
+    """The world without the claims and pointers of the test before."""
+    dynamodb, ssm = deployed.aws.client("dynamodb"), deployed.aws.client("ssm")
+    (table,) = dynamodb.list_tables()["TableNames"]
+    for item in claims(deployed):
+        dynamodb.delete_item(TableName=table, Key={"id": item["id"]})
+    if deployed.pointer("small"):
+        ssm.delete_parameter(Name=pointer("small"))
+    return deployed
+
+
+def point(making: Making, image: str) -> None:
+    making.world.aws.client("ssm").put_parameter(
+        Name=pointer("small"), Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
+    )
+    making.world.aws.until(lambda: making.world.pointer("small") == image)
+
+
+def retag(making: Making, image: str, key: str, value: str) -> None:
+    making.world.aws.client("ec2").create_tags(
+        Resources=[image], Tags=[{"Key": key, "Value": value}]
+    )
+
+
+def test_the_plan_pins_everything_that_the_bake_will_use(quiet: World) -> None:
+    planned = plan(quiet, bake="made-now", entered="2026-01-01T03:00:00.000Z")
+    assert planned["entered"] == "2026-01-01T03:00:00.000Z"
+    assert planned["bake_needed"] is True
+    assert planned["reason"] == "first image of this recipe"
+    assert planned["base_image"]["id"] == AL2023
+    assert planned["base_image"]["root_device"] == "/dev/xvda"
+    assert planned["launch"]["instance_types"] == ["t3.small", "t3a.small"]
+    assert len({subnet["zone"] for subnet in planned["launch"]["subnets"]}) >= 2
+    assert planned["image_tags"][TAG_BASE_IMAGE] == AL2023
+    commands = [planned[key] for key in ("prepare", "remove_identity", "generalize")]
+    for command in [*commands, planned["verify_identity"], *planned["customize"]]:
+        described = quiet.aws.client("ssm").describe_document(Name=command["document"])["Document"]
+        assert command["version"] == described["DefaultVersion"]
+        assert command["hash"] == described["Hash"]
+
+
+def test_called_twice_it_plans_the_same_and_makes_nothing(quiet: World) -> None:
+    quiet.aws.calls.clear()
+    first, second = plan(quiet, bake="made-twice"), plan(quiet, bake="made-twice")
+    for planned in (first, second):  # they carry the time
+        del planned["image_name"], planned["image_tags"]["Name"]
+    assert first == second
+    operations = {call.operation for call in quiet.aws.calls.of(role="Plan")}
+    assert all(operation.startswith(("Describe", "Get")) for operation in operations), operations
+
+
+def test_a_slot_is_claimed_by_the_first_bake_and_kept_at_its_second_try(
+    quiet: World, forgotten: World
+) -> None:
+    content = {"force": True, "slot": SLOT}
+    first = plan(quiet, bake="made-first", content=content)
+    again = plan(quiet, bake="made-first", content=content)
+    late = plan(quiet, bake="made-late", content=content)
+    assert first["bake_needed"] is again["bake_needed"] is True
+    assert late["bake_needed"] is False
+    assert (
+        late["reason"] == f"the schedule's slot {SLOT} was delivered twice; bake made-first has it"
+    )
+    (claim,) = claims(quiet)
+    assert claim["id"]["S"] == f"claim#slot#small#{SLOT}"
+    assert claim["holder"]["S"] == "made-first"
+
+
+def test_the_same_slot_of_another_recipe_is_another(quiet: World, forgotten: World) -> None:
+    content = {"force": True, "slot": SLOT}
+    assert plan(quiet, "small", content=content)["bake_needed"]
+    assert plan(quiet, "web", content=content)["bake_needed"]
+
+
+def test_after_a_lost_answer_the_claim_is_still_this_bakes(quiet: World, forgotten: World) -> None:
+    quiet.aws.faults.lost_answer("dynamodb", "PutItem")
+    assert plan(quiet, content={"slot": SLOT})["bake_needed"] is True
+    assert len(claims(quiet)) == 1
+
+
+def test_a_preview_claims_nothing(quiet: World, forgotten: World) -> None:
+    assert plan(quiet, content={"slot": SLOT}, preview=True)["bake_needed"] is True
+    assert claims(quiet) == []
+
+
+def test_a_plan_that_is_refused_claims_nothing(quiet: World, forgotten: World) -> None:
+    assert refused(quiet, "child", content={"slot": SLOT}).name == "InvalidRecipeError"
+    assert claims(quiet) == []
+
+
+def test_a_recipe_based_on_one_that_was_not_baked_yet_says_what_to_do(quiet: World) -> None:
+    error = refused(quiet, "child")
+    assert error.name == "InvalidRecipeError"
+    assert "- base.recipe: there is no SSM parameter /ami-bakery/small/image" in error.message
+    assert "bake that recipe first" in error.message
+
+
+def test_what_changed_since_the_current_image_is_the_reason(
+    making: Making, forgotten: World
+) -> None:
+    """Base image, recipe, availability: each of them, and all of them gone again."""
+    image = making.imaged()
+    point(making, image)
+    world = making.world
+
+    unchanged = plan(world)
+    assert unchanged["bake_needed"] is False
+    assert unchanged["reason"] == f"nothing has changed since image {image}"
+    assert unchanged["current"] == {"image": image, "name": making.plan["image_name"]}
+
+    forced = plan(world, content={"force": True})
+    assert forced["bake_needed"] is True
+    assert forced["reason"] == "forced, though nothing has changed"
+
+    retag(making, image, TAG_BASE_IMAGE, UBUNTU)
+    assert plan(world)["reason"] == f"base image {UBUNTU} -> {AL2023}"
+
+    retag(making, image, TAG_BASE_IMAGE, AL2023)
+    tag = making.plan["image_tags"][TAG_FINGERPRINT]
+    retag(making, image, TAG_FINGERPRINT, tag.replace("recipe=", "recipe=0"))
+    assert plan(world)["reason"] == "recipe changed"
+
+    world.aws.client("ec2").disable_image(ImageId=image)
+    assert plan(world)["reason"] == f"the current image {image} is no longer available"
+
+    world.aws.client("ec2").deregister_image(ImageId=image)
+    assert plan(world)["reason"] == f"the current image {image} is no longer available"
+
+
+def test_a_name_that_this_very_bake_has_taken_is_no_problem(making: Making) -> None:
+    """CreateImage's answer was lost and the execution redriven: the image is adopted."""
+    making.imaged()
+    assert plan(making.world, bake=making.bake)["bake_needed"] is True
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code"),
+    [
+        ("ec2", "DescribeImages", "UnauthorizedOperation"),
+        ("ec2", "DescribeInstanceTypes", "UnauthorizedOperation"),
+        ("ec2", "DescribeSubnets", "UnauthorizedOperation"),
+        ("ssm", "GetParameter", "AccessDeniedException"),
+        ("ssm", "DescribeDocument", "AccessDeniedException"),
+        ("ssm", "GetDocument", "AccessDeniedException"),
+    ],
+)
+def test_a_denied_look_is_told_by_its_call(
+    quiet: World, service: str, operation: str, code: str
+) -> None:
+    quiet.aws.faults.error(service, operation, code=code, status=403)
+    error = refused(quiet)
+    assert error.name == "AccessDeniedError"
+    assert code in error.message
+    assert "role, service control policies" in error.message
+
+
+def test_throttled_looks_and_lost_answers_are_ridden_out(quiet: World) -> None:
+    quiet.aws.faults.error("ec2", "DescribeImages", code="RequestLimitExceeded", status=503)
+    quiet.aws.faults.error("ssm", "GetParameter", code="ThrottlingException")
+    quiet.aws.faults.lost_answer("ec2", "DescribeInstanceTypes")
+    assert plan(quiet)["base_image"]["id"] == AL2023
+
+
+def test_a_look_that_stays_throttled_is_told_as_such(quiet: World) -> None:
+    quiet.aws.faults.error("ssm", "DescribeDocument", code="TooManyUpdates", times=9)
+    assert refused(quiet).name == "ThrottledError"

@@ -1,0 +1,100 @@
+"""Report: the execution's output, computed from its state alone."""
+
+from typing import Any
+
+import pytest
+
+from bakery.stages import STAGES
+from tests.functional.conftest import FunctionFailedError
+from tests.functional.making import Making
+
+IMAGE = "ami-0c0de180400000012"
+
+
+def entered(minute: int) -> dict[str, str]:
+    return {"entered": f"2026-01-01T03:{minute:02}:00.000Z"}
+
+
+def state_of(making: Making) -> dict[str, Any]:
+    """The state of a bake that went well: a minute for each stage."""
+    state: dict[str, Any] = {stage: entered(minute) for minute, stage in enumerate(STAGES)}
+    state["plan"] = {**making.plan, **entered(0)}
+    state["launch"] |= {"instance_id": "i-0123456789abcdef0", "instance_type": "t3.small"}
+    state["create_image"] |= {"image_id": IMAGE}
+    state["keep_previous"] |= {"previous": None}
+    return state
+
+
+def report(making: Making, state: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = making.world.invoke("report", {"state": state})
+    return result
+
+
+def test_a_bake_is_told_by_the_contract(making: Making) -> None:
+    result = report(making, state_of(making))
+    timeline = result.pop("timeline")
+    assert result == {
+        "recipe": "small",
+        "outcome": "baked",
+        "image": {"id": IMAGE, "name": making.plan["image_name"], "region": "eu-west-1"},
+        "copies": {},
+        "previous": None,
+        "estimated_cost_usd": result["estimated_cost_usd"],
+        "reason": "first image of this recipe",
+    }
+    assert [stage["stage"] for stage in timeline] == list(STAGES)
+    assert [stage["seconds"] for stage in timeline[:-1]] == [60.0] * (len(STAGES) - 1)
+    assert timeline[0]["started"] == "2026-01-01T03:00:00Z"
+
+
+def test_its_cost_is_that_of_the_type_that_ran_until_the_image_was_begun(making: Making) -> None:
+    hours = (STAGES.index("create_image") - STAGES.index("launch")) / 60
+    cost = report(making, state_of(making))["estimated_cost_usd"]
+    assert cost == pytest.approx(hours * making.plan["usd_per_hour"]["t3.small"], abs=0.002)
+
+
+def test_called_twice_it_says_the_same_but_for_the_time_of_the_last_stage(making: Making) -> None:
+    state = state_of(making)
+    first, second = report(making, state), report(making, state)
+    first["timeline"].pop()
+    second["timeline"].pop()
+    assert first == second
+
+
+def test_it_calls_nothing(making: Making) -> None:
+    report(making, state_of(making))
+    assert making.world.aws.calls.of(role="Report") == []
+
+
+def test_a_bake_that_was_not_needed_names_the_current_image(making: Making) -> None:
+    plan = {
+        **making.plan,
+        **entered(0),
+        "bake_needed": False,
+        "reason": f"nothing has changed since image {IMAGE}",
+        "current": {"image": IMAGE, "name": "small-1"},
+    }
+    result = report(making, {"plan": plan})
+    assert result["outcome"] == "unchanged"
+    assert result["image"] == {"id": IMAGE, "name": "small-1", "region": "eu-west-1"}
+    assert result["previous"] is None
+    assert result["reason"] == f"nothing has changed since image {IMAGE}"
+    assert [stage["stage"] for stage in result["timeline"]] == ["plan"]
+
+
+def test_a_slot_that_another_bake_has_may_have_no_image_yet(making: Making) -> None:
+    plan = {**making.plan, **entered(0), "bake_needed": False, "reason": "delivered twice"}
+    result = report(making, {"plan": plan})
+    assert (result["outcome"], result["image"]) == ("unchanged", None)
+
+
+def test_keys_that_a_later_release_added_are_ignored(making: Making) -> None:
+    state = {**state_of(making), "newer": {"entered": "2026-01-01T03:30:00.000Z"}}
+    state["plan"] = {**state["plan"], "newer": 1}
+    assert report(making, state)["outcome"] == "baked"
+
+
+def test_a_state_without_a_plan_is_a_defect_and_fails(making: Making) -> None:
+    with pytest.raises(FunctionFailedError) as failed:
+        report(making, {})
+    assert failed.value.name == "KeyError"

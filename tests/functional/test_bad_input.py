@@ -1,0 +1,308 @@
+"""Bad input to an execution: what, where and what to do, and nothing is made.
+
+What the recipe model itself refuses (two bases, no base, a bad cron, a duplicate key, tabs, ...)
+is never deployed and cannot be an execution's input; the command line's tests try those.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from scripts.bakery_cli.synthesis import synthesize
+from scripts.local import LocalAws
+from tests.functional.conftest import Ended, World
+
+BAD_RECIPES = Path(__file__).parent / "bad_recipes"
+
+_MAKING = (
+    "Run",
+    "Create",
+    "Copy",
+    "Register",
+    "Send",
+    "Stop",
+    "Start",
+    "Terminate",
+    "PutParameter",
+)
+_LIMIT = 262_144
+
+# name of the recipe: path of each problem and what the cause says about it
+RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
+    "missing-parameter": {
+        "base.parameter": (
+            "there is no SSM parameter /aws/service/canonical/ubuntu/server/12.04/",
+            "correct the name",
+        )
+    },
+    "missing-image": {
+        "base.ami": ("no image ami-0123456789abcdef0", "image ids belong to one Region")
+    },
+    "disabled-image": {
+        "base": ("ami-0bad00000000000f5 (awkward-disabled) is disabled", "choose another")
+    },
+    "nothing-found": {
+        "base.search": ("099720109477", "ubuntu/images/*/ubuntu-warty-*", "correct the name")
+    },
+    "other-owner": {"base.search": ("owner self", "correct the name or the owner")},
+    "no-image-yet": {
+        "base.recipe": ("/ami-bakery/good/image", "bake that recipe first"),
+    },
+    "arm64-on-x86": {
+        "builder.instance_types[1]": (
+            "t3.small runs x86_64, but image ami-0a1202300000000a4 is arm64",
+            "choose types or an image of one architecture",
+        )
+    },
+    "x86-on-arm64": {
+        "builder.instance_types[0]": ("t4g.small runs arm64", "is x86_64", "of one architecture")
+    },
+    "bits-32": {
+        "base": ("awkward-i386", "is i386, not 64-bit", "choose its x86_64 or arm64 edition"),
+        "builder.instance_types[0]": ("t3.small",),
+    },
+    "paravirtual": {
+        "builder.instance_types[0]": (
+            "m5.large runs hvm images, but ami-0bad00000000000f1 is paravirtual",
+            "choose an hvm image or an older type",
+        ),
+    },
+    "instance-store": {
+        "base": ("instance-store root", "choose an EBS-backed edition"),
+        "builder.instance_types[0]": ("t2.small does not boot from instance-store",),
+    },
+    "uefi-only": {
+        "builder.instance_types[0]": ("t2.small boots by legacy-bios", "needs uefi"),
+        "builder.instance_types[1]": (
+            "m4.large boots by legacy-bios",
+            "choose a type that lists this boot mode",
+        ),
+    },
+    "no-ena": {
+        "builder.instance_types[0]": ("t3.small requires ENA", "choose an image with ENA support")
+    },
+    "windows": {"base": ("is Windows, which is not supported yet", "choose a Linux image")},
+    "unknown-type": {
+        "builder.instance_types[1]": (
+            "'t9.enormous' is no instance type of this Region",
+            "correct or remove it",
+        )
+    },
+    "small-volume": {
+        "builder.root_volume.size_gib": ("4 GiB is smaller than the base image's 8 GiB",)
+    },
+    "missing-document": {
+        "customize[1].document": (
+            "there is no document 'No-SuchDocument' in this account and Region",
+            "correct its name, or deploy the stack",
+        )
+    },
+    "wrong-parameters": {
+        "customize[0].parameters": ("Operation: 'Repair' is not one of Scan, Install",),
+        "customize[1].parameters": (
+            "Operatoin: the document has no such parameter",
+            "RebootOption",
+        ),
+        "customize[2].parameters": ("Operation: a value is required",),
+        "customize[3].parameters": ("Operation: takes exactly one value, not 2",),
+    },
+    "taken-name": {
+        "image_name": (
+            "'opsworks-golden-ubuntu-18.04-chef-12' is the name of image ami-0c0de180400000012",
+            "put {time} or {bake} into the template",
+        )
+    },
+    "short-name": {"image_name": ("yields 'ab'", "3 to 128 characters")},
+    "long-name": {"image_name": ("yields 'long-name-long-name-", "3 to 128 characters")},
+    "many-problems": {
+        "base": ("is i386",),
+        "builder.instance_types[0]": ("'t9.enormous'",),
+        "builder.instance_types[1]": ("t3.small",),
+        "builder.root_volume.size_gib": ("4 GiB",),
+        "customize[0].document": ("No-SuchDocument",),
+        "customize[1].parameters": ("'Repair'",),
+        "image_name": ("'ab'",),
+    },
+}
+
+_A_BASE_NAME = 'Write {"recipe": NAME}. Deployed recipes: arm64-on-x86, '
+
+# what is given: path of each problem and what the cause says about it
+INPUTS: dict[str, tuple[object, dict[str, str]]] = {
+    "nothing": ({}, {"recipe": "is missing"}),
+    "a list": ([], {"": "should be a valid dictionary"}),
+    "a text": ("text", {"": "should be a valid dictionary"}),
+    "a number": (7, {"": "should be a valid dictionary"}),
+    "null": (None, {"": "should be a valid dictionary"}),
+    "an unknown key": (
+        {"recipe": "good", "froce": True},
+        {"froce": "is not a known key; remove it or correct its spelling"},
+    ),
+    "force in quotes": (
+        {"recipe": "good", "force": "yes"},
+        {"force": "must be true or false, without quotes"},
+    ),
+    "force as a number": ({"recipe": "good", "force": 1}, {"force": "must be true or false"}),
+    "force as null": ({"recipe": "good", "force": None}, {"force": "must be true or false"}),
+    "a recipe that is a number": ({"recipe": 7}, {"recipe": "should be a valid string (is: 7)"}),
+    "a recipe that is null": ({"recipe": None}, {"recipe": "should be a valid string (is: None)"}),
+    "two recipes": ({"recipe": ["good", "windows"]}, {"recipe": "should be a valid string"}),
+    "a recipe in capitals": ({"recipe": "Good"}, {"recipe": "(is: 'Good')"}),
+    "a path": ({"recipe": "../good"}, {"recipe": "(is: '../good')"}),
+    "a slot that is a number": ({"recipe": "good", "slot": 7}, {"slot": "valid string (is: 7)"}),
+    "a slot that is no moment": (
+        {"recipe": "good", "slot": "tonight"},
+        {"slot": "'tonight' is no moment such as 2026-01-31T03:00:00Z"},
+    ),
+    "a slot without a time zone": (
+        {"recipe": "good", "slot": "2026-01-31T03:00:00"},
+        {"slot": "is no moment such as 2026-01-31T03:00:00Z"},
+    ),
+    "a slot that is too long": (
+        {"recipe": "good", "slot": "2" * 41},
+        {"slot": "should have at most 40 characters"},
+    ),
+    "everything at once": (
+        {"recipe": 7, "force": "yes", "slot": 7, "instance": "t3.small"},
+        {"recipe": "(is: 7)", "force": "must be", "slot": "(is: 7)", "instance": "not a known key"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def bad_assembly() -> Path:
+    """The cloud assembly of the stack with recipes that cannot be baked."""
+    return synthesize(BAD_RECIPES, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def bad_world(bad_assembly: Path) -> Iterator[World]:
+    with LocalAws.start(bad_assembly, region="eu-west-1", scale=120.0) as aws:
+        yield World(aws, aws.deploy())
+
+
+@pytest.fixture
+def refusing(bad_world: World) -> Iterator[World]:
+    """The world, in which nothing may have been made at the end of the test."""
+    bad_world.aws.calls.clear()
+    yield bad_world
+    # The operator (start_execution) and AWS's own services have no role.
+    calls = [call.operation for call in bad_world.aws.calls if call.principal.role]
+    assert calls and [name for name in calls if name.startswith(_MAKING)] == []
+    ec2 = bad_world.aws.client("ec2")
+    tagged = ec2.describe_tags(Filters=[{"Name": "key", "Values": ["ami-bakery:*"]}])["Tags"]
+    assert tagged == []
+    assert ec2.describe_instances()["Reservations"] == []
+    assert ec2.describe_volumes()["Volumes"] == []
+
+
+def refused(world: World, content: object, *, name: str | None = None) -> Ended:
+    ended = world.ended(world.start(content, name=name))
+    assert ended.status == "FAILED"
+    assert ended.output == {}
+    return ended
+
+
+def problems(ended: Ended) -> dict[str, str]:
+    """Path and message of each line of the cause that tells a problem."""
+    lines = [line[2:] for line in ended.cause.splitlines() if line.startswith("- ")]
+    return {
+        path if separator else "": message if separator else path
+        for path, separator, message in (line.partition(": ") for line in lines)
+    }
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_that_cannot_be_baked_tells_every_problem_with_its_path(
+    refusing: World, recipe: str
+) -> None:
+    ended = refused(refusing, {"recipe": recipe})
+    assert ended.error == "InvalidRecipeError"
+    assert ended.cause.startswith(f"Recipe '{recipe}' cannot be baked:\n")
+    found, expected = problems(ended), RECIPES[recipe]
+    assert set(found) == set(expected), ended.cause
+    for path, words in expected.items():
+        assert all(word in found[path] for word in words), found[path]
+
+
+def test_the_table_has_every_recipe_of_its_folder() -> None:
+    assert {path.stem for path in BAD_RECIPES.glob("*.yaml")} == set(RECIPES) | {"good"}
+
+
+@pytest.mark.parametrize("case", INPUTS)
+def test_an_input_that_is_no_bakes_tells_every_problem_and_how_to_write_it(
+    refusing: World, case: str
+) -> None:
+    content, expected = INPUTS[case]
+    ended = refused(refusing, content)
+    assert ended.error == "InvalidInputError"
+    assert ended.cause.startswith("The execution input is not valid:\n")
+    assert _A_BASE_NAME in ended.cause
+    assert ", good, " in ended.cause
+    found = problems(ended)
+    assert set(found) == set(expected), ended.cause
+    for path, words in expected.items():
+        assert words in found[path]
+
+
+def test_an_unknown_recipe_is_answered_with_those_that_exist(refusing: World) -> None:
+    ended = refused(refusing, {"recipe": "god"})
+    assert ended.error == "UnknownRecipeError"
+    assert ended.cause == (
+        "There is no recipe 'god'. Deployed recipes: "
+        f"{', '.join(sorted(path.stem for path in BAD_RECIPES.glob('*.yaml')))}."
+    )
+
+
+@pytest.mark.parametrize("name", ["bake(1)", "bake'1", "bäke", "a+b", "a@b=c!"])
+def test_an_execution_name_that_cannot_be_a_tag_is_refused_with_what_it_may_have(
+    refusing: World, name: str
+) -> None:
+    """Names that StartExecution lets through; they would be a parameter of documents."""
+    ended = refused(refusing, {"recipe": "good"}, name=name)
+    assert ended.error == "InvalidInputError"
+    assert f"The execution name '{name}' cannot be used." in ended.cause
+    assert "letters, digits, '-', '_' and '.' only" in ended.cause
+
+
+@pytest.mark.parametrize("name", ["bake 1", "bake#1", "bake/1", "bake*", "b" * 81])
+def test_step_functions_itself_refuses_other_names(bad_world: World, name: str) -> None:
+    bad_world.aws.calls.clear()
+    with pytest.raises(ClientError) as failed:
+        bad_world.start({"recipe": "good"}, name=name)
+    assert failed.value.response["Error"]["Code"] in ("InvalidName", "ValidationException")
+    assert [call for call in bad_world.aws.calls if call.principal.role] == []
+
+
+def test_step_functions_itself_refuses_an_input_beyond_its_limit(bad_world: World) -> None:
+    bad_world.aws.calls.clear()
+    content = {"recipe": "good", "note": ""}
+    content["note"] = "x" * (_LIMIT + 1 - len(json.dumps(content)))
+    with pytest.raises(ClientError) as failed:
+        bad_world.start(content)
+    assert failed.value.response["Error"]["Code"] == "ValidationException"
+    assert str(_LIMIT) in str(failed.value)
+    assert [call for call in bad_world.aws.calls if call.principal.role] == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"recipe": "good", "x" * 250_000: 1},
+        {"recipe": "good", "note": "x" * 250_000},
+        {"recipe": "x" * 250_000},
+        {"recipe": "good", **{f"key-{number}": 1 for number in range(15_000)}},
+        ["x"] * 50_000,
+    ],
+    ids=["a long key", "a long value", "a long name", "many keys", "a long list"],
+)
+def test_an_input_within_the_limit_is_answered_briefly(refusing: World, content: object) -> None:
+    """A cause has 32,768 characters, and the state that carries it 256 KiB."""
+    assert len(json.dumps(content)) <= _LIMIT
+    ended = refused(refusing, content)
+    assert ended.error == "InvalidInputError"
+    assert len(ended.cause) < 32_768
+    assert _A_BASE_NAME in ended.cause
