@@ -18,7 +18,7 @@ from scripts.bakery_cli.history import (
 from scripts.bakery_cli.screen import line
 from scripts.bakery_cli.words import duration
 
-_TITLE = 18
+_TITLE = 24
 _SAID_LATER = {"NotManagedError"}
 """Tried again every few seconds until the agent is there: no news."""
 

@@ -111,7 +111,7 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "taken-name": {
         "image_name": (
-            "'opsworks-golden-ubuntu-18.04-chef-12' is the name of image ami-0c0de180400000012",
+            "'awkward-disabled' is the name of image ami-0bad00000000000f5 already",
             "put {time} or {bake} into the template",
         )
     },
@@ -187,16 +187,29 @@ def bad_world(bad_assembly: Path) -> Iterator[World]:
 @pytest.fixture
 def refusing(bad_world: World) -> Iterator[World]:
     """The world, in which nothing may have been made at the end of the test."""
+    before = made(bad_world)
     bad_world.aws.calls.clear()
     yield bad_world
     # The operator (start_execution) and AWS's own services have no role.
     calls = [call.operation for call in bad_world.aws.calls if call.principal.role]
     assert calls and [name for name in calls if name.startswith(_MAKING)] == []
-    ec2 = bad_world.aws.client("ec2")
-    tagged = ec2.describe_tags(Filters=[{"Name": "key", "Values": ["ami-bakery:*"]}])["Tags"]
-    assert tagged == []
-    assert ec2.describe_instances()["Reservations"] == []
-    assert ec2.describe_volumes()["Volumes"] == []
+    assert made(bad_world) == before
+
+
+def made(world: World) -> list[str]:
+    """Ids of everything in the account that a bake could make, and of all that carries its tags."""
+    ec2 = world.aws.ec2
+    kinds = {
+        "instances": "InstanceId",
+        "volumes": "VolumeId",
+        "images": "ImageId",
+        "snapshots": "SnapshotId",
+    }
+    ids = [record[key] for kind, key in kinds.items() for record in ec2.all(kind)]
+    tagged = world.aws.client("ec2").describe_tags(
+        Filters=[{"Name": "key", "Values": ["ami-bakery:*"]}]
+    )["Tags"]
+    return sorted([*ids, *(tag["ResourceId"] for tag in tagged)])
 
 
 def refused(world: World, content: object, *, name: str | None = None) -> Ended:
