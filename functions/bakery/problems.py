@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_BRIEF = 20
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -28,6 +30,20 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def listing(problems: Iterable[Problem]) -> str:
     """All problems as one text, a line each, in order."""
     return "\n".join(f"- {problem}" for problem in in_order(problems))
+
+
+def brief_listing(problems: Iterable[Problem]) -> str:
+    """As ``listing``, but short whatever the paths: for an input that anybody may give."""
+    found = in_order(problems)
+    lines = [f"- {Problem(shortened(each.path), each.message)}" for each in found[:_BRIEF]]
+    if len(found) > _BRIEF:
+        lines.append(f"- and {len(found) - _BRIEF} more problems")
+    return "\n".join(lines)
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _natural(problem: Problem) -> tuple[list[tuple[str, int]], str]:

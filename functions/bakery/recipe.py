@@ -27,7 +27,7 @@ from bakery.cron import cron_problem
 from bakery.documents import MAX_BYTES, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import image_name_problem, slug
-from bakery.problems import Problem
+from bakery.problems import Problem, shortened
 
 MAX_RECIPE_BYTES = 200 * 1024
 """A plan travels as Step Functions state, which is limited to 256 KiB."""
@@ -579,10 +579,11 @@ def _message(detail: dict[str, Any]) -> str:
             return str(detail["ctx"]["error"])
         case "one_of":
             return str(detail["msg"])
+        case "model_type":
+            return f"must be a mapping of keys to values (is: {_shown(detail['input'])})"
         case _:
             return f"{detail['msg']} (is: {_shown(detail['input'])})"
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shortened(repr(value))

@@ -5,6 +5,7 @@ Every problem of every file is reported at once, with file, line and the path in
 
 from infra.loading.files import (
     document_problems,
+    inspect_recipes,
     load_document,
     load_documents,
     load_recipes,
@@ -20,6 +21,7 @@ __all__ = [
     "RecipesError",
     "YamlError",
     "document_problems",
+    "inspect_recipes",
     "load_document",
     "load_documents",
     "load_recipes",

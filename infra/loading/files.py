@@ -27,6 +27,14 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
     Raises RecipesError with all problems of all files: what is no YAML, what does not fit the
     model, what is not supported yet, and bases that are no recipes or go round in a circle.
     """
+    recipes, problems = inspect_recipes(folder)
+    if problems:
+        raise RecipesError(problems)
+    return recipes
+
+
+def inspect_recipes(folder: Path) -> tuple[dict[str, Recipe], list[FileProblem]]:
+    """The recipes that can be read, and every problem of any; raises only without a folder."""
     problems = [
         FileProblem(
             path, 0, "", f"is not read; recipes end in .yaml: rename it to {path.stem}.yaml"
@@ -45,9 +53,7 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
     for name in recipes:
         if message := _base_problem(name, recipes, known):
             problems.append(sources[name].problem("base.recipe", message))
-    if problems:
-        raise RecipesError(problems)
-    return recipes
+    return recipes, problems
 
 
 def load_document(path: Path) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from bakery.naming import DOCUMENT_PREFIX, fixed_document
 from bakery.recipe import DocumentStep, Recipe, ShellStep
 from infra.loading import (
     FileProblem,
-    RecipesError,
     document_problems,
+    inspect_recipes,
     load_document,
-    load_recipes,
     recipe_files,
 )
 from infra.loading.reader import read
@@ -59,18 +58,13 @@ def known_names(names: Sequence[str], folder: Path) -> None:
 
 def find(recipes: Path, documents: Path) -> list[FileProblem]:
     """Every problem of recipes and documents, in the order of files and lines."""
-    found = [
-        problem for path in sorted(documents.glob("*.yaml")) for problem in document_problems(path)
-    ]
-    try:
-        loaded = load_recipes(recipes)
-    except RecipesError as error:
-        return sorted([*found, *error.problems])
-    sound = {
-        fixed_document(path.stem): load_document(path)
-        for path in documents.glob("*.yaml")
-        if not document_problems(path)
-    }
+    loaded, found = inspect_recipes(recipes)
+    sound: dict[str, dict[str, Any]] = {}
+    for path in sorted(documents.glob("*.yaml")):
+        if problems := document_problems(path):
+            found += problems
+        else:
+            sound[fixed_document(path.stem)] = load_document(path)
     for name, recipe in loaded.items():
         found += _step_problems(recipes / f"{name}.yaml", recipe, sound)
     return sorted(found)

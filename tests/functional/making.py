@@ -117,17 +117,6 @@ def forget_tag(world: "World", resource: str) -> None:
     world.aws.client("ec2").delete_tags(Resources=[resource], Tags=[{"Key": TAG_BAKE}])
 
 
-def strangers_instance(world: "World") -> str:
-    """An instance that no bake made, running."""
-    ec2 = world.aws.client("ec2")
-    answer = ec2.run_instances(
-        ImageId="ami-0a120230000000064", InstanceType="t3.small", MinCount=1, MaxCount=1
-    )
-    id_ = str(answer["Instances"][0]["InstanceId"])
-    world.aws.until(lambda: state(world, id_) == "running", what=f"{id_} to run")
-    return id_
-
-
 def resumed(world: "World", token: str = NOBODY) -> list[dict[str, Any]]:
     """What was sent back for a token, oldest first: whether it was accepted or not."""
     return [

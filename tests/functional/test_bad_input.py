@@ -5,6 +5,7 @@ is never deployed and cannot be an execution's input; the command line's tests t
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,10 +134,10 @@ _A_BASE_NAME = 'Write {"recipe": NAME}. Deployed recipes: arm64-on-x86, '
 # what is given: path of each problem and what the cause says about it
 INPUTS: dict[str, tuple[object, dict[str, str]]] = {
     "nothing": ({}, {"recipe": "is missing"}),
-    "a list": ([], {"": "should be a valid dictionary"}),
-    "a text": ("text", {"": "should be a valid dictionary"}),
-    "a number": (7, {"": "should be a valid dictionary"}),
-    "null": (None, {"": "should be a valid dictionary"}),
+    "a list": ([], {"": "must be a mapping of keys to values (is: "}),
+    "a text": ("text", {"": "must be a mapping of keys to values (is: "}),
+    "a number": (7, {"": "must be a mapping of keys to values (is: "}),
+    "null": (None, {"": "must be a mapping of keys to values (is: "}),
     "an unknown key": (
         {"recipe": "good", "froce": True},
         {"froce": "is not a known key; remove it or correct its spelling"},
@@ -222,10 +223,8 @@ def refused(world: World, content: object, *, name: str | None = None) -> Ended:
 def problems(ended: Ended) -> dict[str, str]:
     """Path and message of each line of the cause that tells a problem."""
     lines = [line[2:] for line in ended.cause.splitlines() if line.startswith("- ")]
-    return {
-        path if separator else "": message if separator else path
-        for path, separator, message in (line.partition(": ") for line in lines)
-    }
+    found = [re.fullmatch(r"(?:([\w.\[\]]+): )?(.*)", line) for line in lines]
+    return {match[1] or "": match[2] for match in found if match}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -287,7 +286,7 @@ def test_step_functions_itself_refuses_other_names(bad_world: World, name: str) 
     with pytest.raises(ClientError) as failed:
         bad_world.start({"recipe": "good"}, name=name)
     assert failed.value.response["Error"]["Code"] in ("InvalidName", "ValidationException")
-    assert [call for call in bad_world.aws.calls if call.principal.role] == []
+    assert bad_world.aws.calls.of(role="Plan") == []
 
 
 def test_step_functions_itself_refuses_an_input_beyond_its_limit(bad_world: World) -> None:
@@ -298,7 +297,7 @@ def test_step_functions_itself_refuses_an_input_beyond_its_limit(bad_world: Worl
         bad_world.start(content)
     assert failed.value.response["Error"]["Code"] == "ValidationException"
     assert str(_LIMIT) in str(failed.value)
-    assert [call for call in bad_world.aws.calls if call.principal.role] == []
+    assert bad_world.aws.calls.of(role="Plan") == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """How problems are shown."""
 
-from bakery.problems import Problem, in_order, listing
+from bakery.problems import Problem, brief_listing, in_order, listing
 
 
 def test_a_problem_is_shown_with_its_path() -> None:
@@ -24,3 +24,14 @@ def test_problems_are_ordered_as_the_recipe_is_read() -> None:
         "customize[2].shell",
         "customize[10].shell",
     ]
+
+
+def test_a_brief_listing_is_short_whatever_the_paths() -> None:
+    many = [
+        Problem("x" * 100_000, "is no key"),
+        *(Problem(f"k{n}", "is no key") for n in range(99)),
+    ]
+    text = brief_listing(many)
+    assert text.splitlines()[0] == "- k0: is no key"
+    assert text.splitlines()[-1] == "- and 80 more problems"
+    assert len(brief_listing(many[:1])) < 100

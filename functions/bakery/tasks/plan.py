@@ -16,7 +16,7 @@ from bakery.aws import ec2, ssm, table
 from bakery.bake import Current, ExecutionInput, Plan, State
 from bakery.errors import InvalidInputError, InvalidRecipeError
 from bakery.naming import TAG_BAKE, pointer
-from bakery.problems import Problem, listing
+from bakery.problems import Problem, brief_listing
 from bakery.recipe import (
     AmiBase,
     InstanceBase,
@@ -69,7 +69,7 @@ def _input(request: Request) -> ExecutionInput:
     except ValidationError as error:
         raise InvalidInputError(
             "The execution input is not valid:\n"
-            f"{listing(validation_problems(error))}\n"
+            f"{brief_listing(validation_problems(error))}\n"
             f'Write {{"recipe": NAME}}. {catalogue.names_hint()}'
         ) from None
     if problem := planning.bake_name_problem(request.bake):

@@ -208,6 +208,15 @@ def test_check_reports_a_bad_document(
     assert code == 1 and "bad.yaml:1: schemaVersion: must be" in out
 
 
+def test_check_reports_what_steps_do_wrong_beside_the_faults_of_other_recipes(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "other.yaml").write_text("{}")
+    (folder / "web.yaml").write_text(GOOD + STEP % "document: AmiBakery-nothing")
+    code, out, _ = run(capsys, "check", "--recipes", str(folder))
+    assert code == 1 and "other.yaml:1: base" in out and "AmiBakery-nothing" in out
+
+
 def test_check_of_one_recipe_is_not_disturbed_by_another(
     capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
