@@ -133,15 +133,18 @@ class Sandbox:
         """Run a line of shell inside."""
         return run_group([*self._enter(), "sh", "-c", script], timeout=timeout, environment={})
 
-    def start(self) -> None:
-        """Boot; the instance id reaches cloud-init through its NoCloud seed."""
+    def start(self, *, wait: bool = True) -> None:
+        """Boot; the instance id reaches cloud-init through its NoCloud seed.
+
+        Without `wait` the system is still starting, as it is when the SSM agent comes up.
+        """
         seed = self.root / "var/lib/cloud/seed/nocloud"
         seed.mkdir(parents=True, exist_ok=True)
         name = f"ip-10-{int(self.instance_id[-4:-2], 16)}-{int(self.instance_id[-2:], 16)}-7"
         meta = f"instance-id: {self.instance_id}\nlocal-hostname: {name}\n"
         (seed / "meta-data").write_text(meta)
         (seed / "user-data").write_text("#cloud-config\n{}\n")
-        self._spawn()
+        self._spawn(wait=wait)
 
     def stop(self) -> None:
         """Shut down, as EC2 does; `root` stays mounted and can be inspected."""
@@ -176,7 +179,7 @@ class Sandbox:
         if mounted.returncode:
             raise roots.SandboxUnavailableError(f"mounting an overlay failed: {mounted.stderr}")
 
-    def _spawn(self) -> None:
+    def _spawn(self, *, wait: bool = True) -> None:
         argv = [
             "systemd-nspawn",
             "--quiet",
@@ -202,7 +205,7 @@ class Sandbox:
                 env={"PATH": PATH, "SYSTEMD_NSPAWN_TMPFS_TMP": "0"},
                 start_new_session=True,
             )
-        self._await_boot()
+        self._await_boot(done=wait)
 
     def _enter(self, directory: str = "/") -> list[str]:
         # The container's own cgroup view exists only where its init made one.
@@ -217,7 +220,7 @@ class Sandbox:
             "--",
         ]
 
-    def _await_boot(self) -> None:
+    def _await_boot(self, *, done: bool) -> None:
         deadline = time.monotonic() + _BOOT_SECONDS
         while time.monotonic() < deadline:
             if self._nspawn is None or self._nspawn.poll() is not None:
@@ -225,17 +228,18 @@ class Sandbox:
                     f"the root file system did not boot: {self.console()[-1500:]}"
                 )
             self._leader = _only_child(self._nspawn.pid)
-            if self._leader and self._is_up():
+            if self._leader and self._is_up(done):
                 return
             time.sleep(0.1)
         raise roots.SandboxUnavailableError(
             f"no boot within {_BOOT_SECONDS} s: {self.console()[-1500:]}"
         )
 
-    def _is_up(self) -> bool:
-        if self.family.systemd:
-            return self.sh("systemctl is-system-running").stdout.strip() in ("running", "degraded")
-        return self.sh("runlevel && ! pgrep -x rc").exit_code == 0
+    def _is_up(self, done: bool) -> bool:
+        if not self.family.systemd:
+            return self.sh("runlevel && ! pgrep -x rc").exit_code == 0
+        state = self.sh("systemctl is-system-running").stdout.strip()
+        return state in ("running", "degraded", *(() if done else ("starting",)))
 
     def _kill(self) -> None:
         if self._nspawn is None:

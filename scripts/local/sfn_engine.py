@@ -246,11 +246,11 @@ class Engine:
             self._spend(frame)
             frame.set_ended()
             env.close_frame(frame)
+            if self._stopped(env):
+                return  # whatever its try came to: a stopped execution is ABORTED
             if errors:
                 raise errors.pop()
             if not in_time:
-                if self._stopped(env):
-                    return
                 raise EvalTimeoutError()
             self._take_result(task, env, outputs.pop())
 

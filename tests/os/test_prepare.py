@@ -80,6 +80,27 @@ def test_noexec_can_come_back_with_the_image(
     assert host.sh(PROGRAM).exit_code == after
 
 
+def test_it_does_not_wait_for_a_cloud_init_that_never_comes(
+    run: Run, boot: Callable[..., Sandbox]
+) -> None:
+    host = boot()
+    host.sh("cloud-init clean; rm -rf /run/cloud-init")
+    [outcome] = run(host, "prepare-linux", WaitSeconds="5")
+
+    assert "ended after 0 seconds" in outcome.stdout
+
+
+def test_it_waits_for_cloud_init(run: Run, boot: Callable[..., Sandbox]) -> None:
+    host = boot(start=False)
+    config = host.root / "etc/cloud/cloud.cfg.d/98-slow.cfg"
+    config.write_text("runcmd: [[sleep, '6'], [touch, /srv/user-data-ran]]\n")
+    host.start(wait=False)
+    [outcome] = run(host, "prepare-linux")
+
+    assert "ended after 0 seconds" not in outcome.stdout
+    assert host.sh("ls /srv/user-data-ran").exit_code == 0
+
+
 def test_it_waits_for_a_package_managers_lock(run: Run, boot: Callable[..., Sandbox]) -> None:
     host = boot()
     hold = (

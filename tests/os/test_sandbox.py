@@ -36,12 +36,12 @@ def test_what_a_killed_process_left_is_swept_by_the_next(boot: Callable[..., San
     folder = Path(killed.stdout.strip())
     assert folder.exists()
     running = f"--directory={folder}/root"
-    assert running in subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout
+    assert running in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
 
     boot()
     assert not folder.exists()
     assert not mounted(folder)
-    assert running not in subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout
+    assert running not in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
 
 
 def test_two_hosts_do_not_see_each_other(boot: Callable[..., Sandbox]) -> None:
@@ -88,7 +88,7 @@ def test_a_time_out_ends_everything_inside(boot: Callable[..., Sandbox]) -> None
     [outcome] = run_document(document, {}, host)
 
     assert (outcome.status, outcome.exit_code) == ("TimedOut", 137)
-    assert host.sh("pgrep -f 'sleep 4321'").stdout == ""
+    assert host.sh("pgrep -x sleep").stdout == ""
 
 
 def test_what_is_missing_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
