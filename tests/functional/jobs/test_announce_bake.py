@@ -114,6 +114,7 @@ def test_an_input_without_a_recipe_is_told_without_one(quiet: World, content: ob
     quiet.invoke("announce_bake", event)
     (seen,) = told(quiet, event)
     assert (seen["recipe"], seen["error"]) == (None, "InvalidInputError")
+    assert seen["summary"] == "The execution input is not valid:"
 
 
 def test_an_input_that_was_too_large_for_the_event_is_told_without_its_recipe(

@@ -54,8 +54,8 @@ def test_the_first_image_has_no_previous_one(keeping: Keeping) -> None:
 
 
 def test_it_keeps_what_the_pointer_held_before(keeping: Keeping) -> None:
-    keeping.pointed(A, B)
-    assert keeping.keep(B) == A
+    keeping.pointed(A, B, C)
+    assert keeping.keep(C) == B
     name = previous_pointer(keeping.recipe)
     parameter = keeping.world.aws.client("ssm").get_parameter(Name=name)["Parameter"]
     assert parameter["DataType"] == "aws:ec2:image"
