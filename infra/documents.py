@@ -51,7 +51,8 @@ class Documents(Construct):
         stack = Stack.of(self)
         if name.startswith("arn:"):
             return name
-        if name.startswith(("AWS-", "Amazon")):
+        # Nobody else may begin a document's name so. Source: SSM API reference, CreateDocument.
+        if name.lower().startswith(("aws", "amazon", "amzn")):
             return stack.format_arn(
                 service="ssm", account="", resource="document", resource_name=name
             )

@@ -5,6 +5,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
@@ -25,6 +26,8 @@ class Notifications(Construct):
         topic = sns.Topic(self, "Topic", display_name="AMI Bakery", enforce_ssl=True)
         if settings.notification_email:
             topic.add_subscription(subscriptions.EmailSubscription(settings.notification_email))
+        # The policy that TLS-only needs takes the place of the default that lets alarms in.
+        topic.grant_publish(iam.ServicePrincipal("cloudwatch.amazonaws.com"))
         field = events.EventField.from_path
         events.Rule(
             self,
@@ -36,6 +39,26 @@ class Notifications(Construct):
                     message=events.RuleTargetInput.from_text(
                         f"AMI Bakery: recipe {field('$.detail.recipe')} failed with "
                         f"{field('$.detail.error')}: {field('$.detail.summary')} "
+                        f"Execution: {field('$.detail.execution')}"
+                    ),
+                    dead_letter_queue=store.dead_letters,
+                )
+            ],
+        )
+        events.Rule(
+            self,
+            "LeftBehind",
+            event_pattern=events.EventPattern(
+                source=[EVENT_SOURCE],
+                detail_type=["Bake Succeeded"],
+                detail={"left": [{"exists": True}]},
+            ),
+            targets=[
+                targets.SnsTopic(
+                    topic,
+                    message=events.RuleTargetInput.from_text(
+                        f"AMI Bakery: recipe {field('$.detail.recipe')} was baked, but clean up "
+                        f"could not remove {field('$.detail.left')}. Remove it by hand. "
                         f"Execution: {field('$.detail.execution')}"
                     ),
                     dead_letter_queue=store.dead_letters,
@@ -58,7 +81,7 @@ class Notifications(Construct):
                 metric=metric,
                 threshold=1,
                 # The sweeper fails now and then under throttling; twice in a row needs a person.
-                evaluation_periods=2 if name.endswith("Errors") else 1,
+                evaluation_periods=2 if name == "ResumeWaitsErrors" else 1,
                 comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
                 treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             )

@@ -55,6 +55,7 @@ class BaseImage(State):
     architecture: str
     size_gib: int
     root_device: str
+    data_devices: tuple[str, ...] = ()
 
 
 class LaunchPlan(State):

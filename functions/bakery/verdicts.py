@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bakery.errors import (
     BuilderLostError,
@@ -19,6 +19,8 @@ from bakery.waits import Wait
 _IMAGE_FAILED = {"failed", "error", "invalid", "deregistered", "disabled"}
 _GONE = {"shutting-down", "terminated"}
 _STDERR_LINES = 20
+_VISIBLE_WITHIN = timedelta(minutes=10)
+"""AWS's advice for eventual consistency is several minutes. Source: EC2 developer guide."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,16 @@ def stop_verdict(wait: Wait, builder: Instance | None) -> Verdict:
     return Done({"instance_id": builder.id})
 
 
-def image_verdict(wait: Wait, image: Image | None) -> Verdict:
+def image_verdict(wait: Wait, image: Image | None, now: datetime) -> Verdict:
     """The image is available, or will never be."""
     if image is None:
-        return None  # eventual consistency; the deadline ends a wait for one that never shows up
+        if now < wait.begun + _VISIBLE_WITHIN:
+            return None
+        return Failed(
+            ImageFailedError.__name__,
+            f"EC2 does not show image {wait.target}; somebody has deregistered it. "
+            "Start the bake again.",
+        )
     if image.state == "available":
         return Done({"image_id": image.id})
     if image.state in _IMAGE_FAILED:

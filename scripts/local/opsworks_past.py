@@ -163,6 +163,7 @@ _FILES: Final[tuple[tuple[str, str, int], ...]] = (
     ("etc/chef/ohai/hints/ec2.json", "{}\n", 0o644),
     ("etc/chef/client.pem", KEY_TEXT, 0o600),
     ("root/.ssh/id_dsa", KEY_TEXT, 0o600),
+    ("root/.ssh/id_dsa.pub", "ssh-dss AAAA\n", 0o644),
     ("root/.ssh/config", "StrictHostKeyChecking no\n", 0o600),
     ("home/deploy/.ssh/id_dsa", KEY_TEXT, 0o600),
     ("home/deploy/.ssh/config", "StrictHostKeyChecking no\n", 0o600),
@@ -221,6 +222,9 @@ def apply(past: Past, root: Path) -> None:
         _chroot(root, "chown", "-R", user, f"/home/{user}")
     with (root / "etc/fstab").open("a") as fstab:
         fstab.write("/var/swapfile none swap sw,nofail,noauto 0 0\n")
+    with (root / "etc/crontab").open("a") as crontab:
+        crontab.write("0 4 * * * root /opt/aws/opsworks/current/bin/lockrun\n")
+    (root / "etc/apache2/ssl/old.example.com.key").symlink_to("/mnt/keys/old.key")
     _enable(past, root)
 
 
@@ -254,7 +258,12 @@ def _enable(past: Past, root: Path) -> None:
         f"set daemon 2\nset pidfile /run/monit.pid\ninclude /{past.monit_folder}/*\n",
         0o600,
     )
+    if past.packages == "rpm":
+        link = root / "etc/rc.d/rc3.d/S99opsworks-agent"
+        link.parent.mkdir(parents=True)
+        link.symlink_to("../init.d/opsworks-agent")
     if past.unit:
+        place(root, "etc/systemd/system/opsworks-agent.service.d/x.conf", "[Service]\nNice=1\n")
         wants = root / "etc/systemd/system/multi-user.target.wants"
         wants.mkdir(parents=True, exist_ok=True)
         (wants / "opsworks-agent.service").symlink_to("/etc/systemd/system/opsworks-agent.service")

@@ -38,11 +38,25 @@ PAST_HOSTS = ("ubuntu-16.04-chef-12", "amazon-linux-chef-11", "rhel-7-chef-12")
 
 EXPLAINED: Mapping[str, str] = {
     "rm -f /run/ami-bakery-homes": "tidies a memory file system",
-    "rm -f /run/ami-bakery-logs": "tidies a memory file system",
     'find "$tree" -xdev -type f -links 1': "overwrites blocks: not visible in files",
-    "shred -n 1": "overwrites blocks: the rm beside it removes the file",
     "find /var/lib/amazon/ssm/Vault": "overwrites blocks: the rm beside it removes the files",
+    "wipe /etc/aws/opsworks/instance-agent.yml": "overwrites blocks: its folder goes next",
+    'systemctl stop "$timer"': "prepare-linux had stopped it; has a test of its own",
+    "99-no-automatic-updates": "AptTimers=disable; has a test of its own",
+    "random-seed": "systemd saves a new one at the shut-down",
+    "cloud-init clean": "runs hooks; the rm beside it removes the same state",
+    "rm -f /var/log/cloud-init.log": "cloud-init clean --logs removes them where it can",
+    'rm -f "$tree"': "a link in place of a folder; has a test of its own",
+    "opsworks-agent.service /etc/systemd/system/*.wants": "systemctl disable removes the link",
+    "systemctl daemon-reload": "nothing on the disk",
+    "drop_tree /tmp/opsworks": "generalize-linux empties /tmp",
+    "usr-local-lib.conf": "Debian has the setting; has a test of its own",
+    "stop_service awslogs": "nothing on the disk; the past has the files only",
+    "stop_service ecs": "nothing on the disk; the past has the files only",
+    "drop_empty /vol": "the past has data in it",
+    "/var/lib/ami-bakery": "generalize-linux removes the folder",
 }
+"""Part of the line, and why no test of `survives` can see that it is gone."""
 
 
 def mutants(stem: str) -> Iterator[tuple[int, str, dict[str, Any]]]:

@@ -44,6 +44,14 @@ def make_identity(host: Sandbox) -> None:
         mkdir -p /var/lib/dhcp /var/lib/NetworkManager /var/log/journal /var/lib/yum /var/lib/monit
         echo lease >/var/lib/dhcp/dhclient.eth0.leases; echo key >/var/lib/NetworkManager/secret_key
         echo uuid >/var/lib/yum/uuid; echo id >/var/lib/monit/id
+        echo lease >/var/lib/NetworkManager/internal.lease
+        mkdir -p /var/lib/ecs/data /etc/pki/consumer /etc/insights-client /etc/iscsi
+        mkdir -p /var/lib/dhcpcd /var/lib/rsyslog /var/lib/ami-bakery/x
+        touch /var/lib/ecs/data/agent.db /etc/pki/consumer/cert.pem /var/lib/dhcpcd/duid
+        echo key >/etc/pki/consumer/key.pem; echo id >/etc/insights-client/machine-id
+        touch /var/lib/rsyslog/imjournal.state
+        echo InitiatorName=iqn.1993-08.org.debian:01:abc >/etc/iscsi/initiatorname.iscsi
+        ln -sf /nowhere /etc/ssh/ssh_host_link_key
         echo web1 >/etc/hostname; echo web1 >/etc/mailname; hostname web1
         printf '127.0.0.1 localhost\\n127.0.1.1 web1.example.com web1\\n10.0.0.1 db\\n' >/etc/hosts
         mkdir -p /etc/sysconfig; printf 'NETWORKING=yes\\nHOSTNAME=web1\\n' >/etc/sysconfig/network
@@ -123,8 +131,17 @@ def inspect(builder: Sandbox) -> None:
         "var/lib/systemd/timers/stamp-apt-daily-upgrade.timer",
         "etc/apt/apt.conf.d/99-ami-bakery-bake",
         "var/lib/ami-bakery",
+        "var/lib/ecs/data/agent.db",
+        "var/lib/NetworkManager/internal.lease",
+        "var/lib/dhcpcd/duid",
+        "var/lib/rsyslog/imjournal.state",
+        "etc/pki/consumer/cert.pem",
+        "etc/pki/consumer/key.pem",
+        "etc/insights-client/machine-id",
     ):
         assert not (root / path).exists(), path
+    assert (root / "etc/iscsi/initiatorname.iscsi").read_text() == "GenerateName=yes\n"
+    assert not (root / "etc/ssh/ssh_host_link_key").is_symlink()
     assert list((root / "var/log/journal").glob("?" * 32)) == []
     assert (root / "var/log/app.log").read_text() == ""
     assert (root / "var/log/mysql/mysql-bin.000001").read_text() == "data\n"
@@ -184,6 +201,8 @@ def test_automatic_updates_are_the_recipes_choice(
 
     for timer in ("apt-daily.timer", "apt-daily-upgrade.timer"):
         assert instance.sh(f"systemctl is-enabled {timer}").stdout.strip() == state
+    periodic = instance.sh("apt-config dump APT::Periodic::Enable").stdout
+    assert periodic == ('APT::Periodic::Enable "0";\n' if choice == "disable" else "")
     # No catch-up run at the first boot: user data finds dpkg's lock free.
     ran = instance.sh("journalctl -q -u apt-daily.service -u apt-daily-upgrade.service").stdout
     assert "Starting" not in ran

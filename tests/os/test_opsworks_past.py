@@ -42,7 +42,9 @@ ALLOWED = (
     "etc/monit/monitrc",
     "etc/auto\\.master",
     "etc/fstab",
-    "etc/ld\\.so\\.conf\\.d(/usr-local-lib\\.conf)?",
+    "etc/ld\\.so\\.conf\\.d",
+    # Folders of Red Hat's layout, which the past brought to Debian.
+    "etc/rc\\.d(/rc3\\.d)?",
     # Backups of useradd.
     "etc/(passwd|group|shadow|gshadow|subuid|subgid)-",
 )
@@ -58,6 +60,8 @@ def baked(run: Run, family: str, past: Past | None) -> Iterator[Sandbox]:
         host.start()
         if past:
             await_agent(host)
+            # Somebody is logged in: userdel refuses until the session ends.
+            host.sh("setsid su carol -c 'exec sleep 100000' >/dev/null 2>&1 </dev/null &")
         for stem in STEPS:
             run(host, stem)
         assert applications.serves(host)
@@ -214,6 +218,20 @@ def test_a_link_in_place_of_a_folder_is_not_followed(
 
     run(host, "remove-opsworks-identity", Opsworks="chef-11")
     assert host.sh("test -e /srv/volume/keep && ! test -L /opt/aws/opsworks").exit_code == 0
+
+
+def test_libraries_of_applications_are_found_as_before(
+    run: Run, boot: Callable[..., Sandbox]
+) -> None:
+    """OpsWorks's linker setting goes by its name only, where no other file says the same."""
+    host = boot(start=False)
+    (host.root / "etc/ld.so.conf.d/libc.conf").unlink()
+    opsworks_past.apply(PASTS["rhel-7-chef-12"], host.root)
+    host.start()
+    run(host, "remove-opsworks-identity")
+
+    listed = host.sh("cd /etc/ld.so.conf.d && grep -lx /usr/local/lib *").stdout
+    assert listed == "usr-local-lib.conf\n"
 
 
 def test_an_old_agent_gets_the_same_result(run: Run, boot: Callable[..., Sandbox]) -> None:

@@ -37,6 +37,7 @@ def run(request: Request) -> None:
             target=name,
             token=request.token,
             bake=request.bake,
+            begun=clock.now(),
             deadline=clock.now() + BUDGET,
             label="Publishing the pointer",
             image_id=request.image_id,

@@ -32,6 +32,7 @@ def run(request: Request) -> None:
             target=request.instance_id,
             token=request.token,
             bake=request.bake,
+            begun=clock.now(),
             deadline=clock.now() + BUDGET,
             label="Stopping the builder",
         ),
