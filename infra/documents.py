@@ -51,8 +51,7 @@ class Documents(Construct):
         stack = Stack.of(self)
         if name.startswith("arn:"):
             return name
-        # Nobody else may begin a document's name so. Source: SSM API reference, CreateDocument.
-        if name.lower().startswith(("aws", "amazon", "amzn")):
+        if name.startswith(("AWS-", "Amazon")):
             return stack.format_arn(
                 service="ssm", account="", resource="document", resource_name=name
             )

@@ -14,7 +14,6 @@ from constructs import Construct
 
 from bakery import settings as env
 from bakery.naming import DOCUMENT_PREFIX
-from bakery.waits import SWEEP
 from infra.documents import Documents
 from infra.functions import FunctionFactory
 from infra.machine import BakeMachine
@@ -77,11 +76,12 @@ class Jobs(Construct):
             "Sweeper",
             description="AMI Bakery: resume waits whose event was lost",
             schedule=scheduler.ScheduleExpression.rate(Duration.minutes(1)),
-            # The next sweep is the retry of this one; a dead letter of it would tell nothing.
+            # The next sweep is the retry of this one.
             target=scheduler_targets.LambdaInvoke(
                 resume,
                 # Without an input, Scheduler sends an event that looks like one of EventBridge's.
-                input=scheduler.ScheduleTargetInput.from_object(SWEEP),
+                input=scheduler.ScheduleTargetInput.from_object({"sweep": True}),
+                dead_letter_queue=self._dead_letters,
                 max_event_age=Duration.minutes(1),
                 retry_attempts=0,
             ),
@@ -106,7 +106,7 @@ def _target(function: lambda_.Function, dead_letters: sqs.IQueue) -> targets.Lam
 
 
 def _wait_events(documents: Documents) -> dict[str, dict[str, Any]]:
-    """The events that end waits. They name no tag, but a stranger's event finds no wait."""
+    """The events that end waits. None carries our tag, so a stranger's event finds no wait."""
     return {
         "BuilderStopped": {
             "source": ["aws.ec2"],

@@ -34,9 +34,6 @@ _AGENT_POLL = Duration.seconds(10)
 _AGENT_TRIES = 60
 """Ten minutes: launch to managed takes one to two; aws-facts E12."""
 
-_ADOPT = Duration.seconds(10)
-"""Commands and images have no client token: a second try must find the first one shown."""
-
 _ENTERED = {"entered.$": "$$.State.EnteredTime"}
 _BAKE = {"bake": sfn.JsonPath.string_at("$$.Execution.Name")}
 
@@ -117,7 +114,6 @@ class BakeMachine(Construct):
             "plan",
             {
                 **_BAKE,
-                "execution": sfn.JsonPath.string_at("$$.Execution.Id"),
                 "input": sfn.JsonPath.entire_payload,
                 "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
             },
@@ -311,7 +307,7 @@ class BakeMachine(Construct):
             task_timeout=sfn.Timeout.duration(timeout),
             retry_on_service_exceptions=False,
         )
-        self._retry(task, first=_ADOPT, jitter=sfn.JitterType.NONE)
+        self._retry(task)
         return self._guarded(task) if guarded else task
 
     def _task(
@@ -340,20 +336,14 @@ class BakeMachine(Construct):
         self._retry(task)
         return task
 
-    def _retry(
-        self,
-        task: sfn.TaskStateBase,
-        *,
-        first: Duration | None = None,
-        jitter: sfn.JitterType = sfn.JitterType.FULL,
-    ) -> None:
+    def _retry(self, task: sfn.TaskStateBase) -> None:
         task.add_retry(
             errors=[*RETRYABLE, *LAMBDA_RETRYABLE],
-            interval=first or Duration.seconds(2),
+            interval=Duration.seconds(2),
             max_attempts=8,
             backoff_rate=2,
             max_delay=Duration.minutes(1),
-            jitter_strategy=jitter,
+            jitter_strategy=sfn.JitterType.FULL,
         )
 
     def _guarded(self, task: sfn.TaskStateBase) -> sfn.TaskStateBase:

@@ -45,26 +45,6 @@ class Notifications(Construct):
                 )
             ],
         )
-        events.Rule(
-            self,
-            "LeftBehind",
-            event_pattern=events.EventPattern(
-                source=[EVENT_SOURCE],
-                detail_type=["Bake Succeeded"],
-                detail={"left": [{"exists": True}]},
-            ),
-            targets=[
-                targets.SnsTopic(
-                    topic,
-                    message=events.RuleTargetInput.from_text(
-                        f"AMI Bakery: recipe {field('$.detail.recipe')} was baked, but clean up "
-                        f"could not remove {field('$.detail.left')}. Remove it by hand. "
-                        f"Execution: {field('$.detail.execution')}"
-                    ),
-                    dead_letter_queue=store.dead_letters,
-                )
-            ],
-        )
         alarms = {
             "DeadLetters": store.dead_letters.metric_approximate_number_of_messages_visible(
                 period=Duration.minutes(5)
@@ -81,7 +61,7 @@ class Notifications(Construct):
                 metric=metric,
                 threshold=1,
                 # The sweeper fails now and then under throttling; twice in a row needs a person.
-                evaluation_periods=2 if name == "ResumeWaitsErrors" else 1,
+                evaluation_periods=2 if name.endswith("Errors") else 1,
                 comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
                 treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             )

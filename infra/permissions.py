@@ -6,7 +6,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from bakery.naming import DOCUMENT_PREFIX, TAG_BAKE
+from bakery.naming import TAG_BAKE
 from bakery.recipe import ParameterBase, Recipe
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
@@ -85,7 +85,7 @@ class Permissions:
         )
 
     def look_at_documents(self) -> iam.PolicyStatement:
-        names = [f"{DOCUMENT_PREFIX}*", *self._documents.foreign_names]
+        names = ["AmiBakery*", *self._documents.foreign_names]
         return iam.PolicyStatement(
             actions=["ssm:DescribeDocument", "ssm:GetDocument"],
             resources=[self._documents.arn(name) for name in names],
@@ -112,35 +112,6 @@ class Permissions:
                 actions=["iam:PassRole"],
                 resources=[role.role_arn for role in self._host.roles],
                 conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
-            ),
-            *self._encrypt_volumes(),
-        ]
-
-    def _encrypt_volumes(self) -> list[iam.PolicyStatement]:
-        """EC2 uses a customer managed key on behalf of who launches; without this the instance
-        ends seconds after its launch. Source: EBS user guide, "Permissions for IAM users".
-        """
-        keys = [self._arn("kms", "key", "*")]
-        by_ec2 = {"kms:ViaService": f"ec2.{self._stack.region}.amazonaws.com"}
-        return [
-            iam.PolicyStatement(
-                actions=[
-                    "kms:Decrypt",
-                    "kms:DescribeKey",
-                    "kms:GenerateDataKeyWithoutPlaintext",
-                    "kms:ReEncryptFrom",
-                    "kms:ReEncryptTo",
-                ],
-                resources=keys,
-                conditions={"StringEquals": by_ec2},
-            ),
-            iam.PolicyStatement(
-                actions=["kms:CreateGrant"],
-                resources=keys,
-                conditions={
-                    "StringEquals": by_ec2,
-                    "Bool": {"kms:GrantIsForAWSResource": "true"},
-                },
             ),
         ]
 

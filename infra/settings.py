@@ -4,15 +4,7 @@ import json
 from typing import Annotated, Any
 
 from constructs import Node
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bakery.recipe import InstanceType
 
@@ -89,12 +81,6 @@ class Settings(BaseModel):
     notification_email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="Who is told when a bake fails."
     )
-
-    @model_validator(mode="after")
-    def _network_as_a_whole(self) -> "Settings":
-        if bool(self.vpc_id) != bool(self.subnet_ids):
-            raise ValueError("vpc_id and subnet_ids belong together: give both, or neither")
-        return self
 
     @classmethod
     def from_context(cls, node: Node) -> "Settings":

@@ -52,7 +52,6 @@ class TaskFunctions(Construct):
                 may.base_parameters(recipes),
                 may.look_at_documents(),
                 may.table("PutItem"),
-                may.executions("DescribeExecution"),
             ],
             env.PlanSettings(
                 table=store.table.table_name,
@@ -104,9 +103,7 @@ class TaskFunctions(Construct):
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
-                may.table("DeleteItem"),
             ],
-            waits,
             timeout=Duration.minutes(3),
         )
         self._add("report", [])

@@ -55,7 +55,6 @@ class BaseImage(State):
     architecture: str
     size_gib: int
     root_device: str
-    data_devices: tuple[str, ...] = ()
 
 
 class LaunchPlan(State):

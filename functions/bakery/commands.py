@@ -53,7 +53,6 @@ def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> No
             target=command_id,
             token=request.token,
             bake=request.bake,
-            begun=clock.now(),
             deadline=clock.now() + budget,
             instance_id=request.instance_id,
             label=command.label,

@@ -35,10 +35,6 @@ class InvalidRecipeError(BakeryError):
         super().__init__(f"Recipe '{recipe}' cannot be baked:\n{listing(self.problems)}")
 
 
-class RecipeBusyError(BakeryError):
-    """Another bake of the recipe is running; wait for its end, or stop it, then start again."""
-
-
 # --- AWS refused: change the account, the quota or the permission -----------------------------
 
 

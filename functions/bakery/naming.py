@@ -28,11 +28,6 @@ def previous_pointer(recipe: str) -> str:
     return f"/ami-bakery/{recipe}/previous-image"
 
 
-def lease(recipe: str) -> str:
-    """What a bake claims so that no other bake of the recipe runs beside it."""
-    return f"lease#{recipe}"
-
-
 def slug(text: str) -> str:
     """``text`` as a part of a document's name: lower case, hyphens for all else."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

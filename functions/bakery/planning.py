@@ -39,9 +39,6 @@ _FIXED = {
 _SOME_IMAGE = "ami-00000000000000000"
 """Stands for a base image that was not found, so that the name is not called wrong as well."""
 
-_MOST_SECONDS = 20 * 3600
-"""The machine ends after 48 hours, up to 24 of which are the image's."""
-
 _BAKE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
@@ -157,26 +154,7 @@ def _problems(world: World) -> Iterator[Problem]:
     yield from type_problems(
         "builder.instance_types", world.base, world.instance_types, dict(world.known_types)
     )
-    yield from _volume_problems(world)
-    if sum(step.timeout_seconds for step in world.recipe.customize) > _MOST_SECONDS:
-        yield Problem(
-            "customize",
-            f"the steps' timeout_seconds add up to more than {_MOST_SECONDS // 3600} hours, "
-            "longer than a bake may take; lower them",
-        )
-
-
-def _volume_problems(world: World) -> Iterator[Problem]:
-    if world.base is None:
-        return
-    volume, size = world.recipe.builder.root_volume, _size(world)
-    if volume.iops > max(3000, 500 * size):
-        yield Problem(
-            "builder.root_volume.iops",
-            f"{volume.iops} iops need at least {-(-volume.iops // 500)} GiB, the volume has "
-            f"{size}; gp3 allows 500 for each GiB",
-        )
-    wanted = volume.size_gib
+    wanted = world.recipe.builder.root_volume.size_gib
     if wanted is not None and wanted < world.base.root_size_gib:
         yield Problem(
             "builder.root_volume.size_gib",
@@ -196,13 +174,6 @@ def _document_problems(world: World) -> Iterator[Problem]:
                 f"{path}.document" if isinstance(step, DocumentStep) else path,
                 f"there is no document '{name}' in this account and Region; "
                 "correct its name, or deploy the stack",
-            )
-            continue
-        if world.documents[name].type != "Command":
-            yield Problem(
-                f"{path}.document",
-                f"'{name}' is an {world.documents[name].type} document; "
-                "only Command documents run on a builder",
             )
             continue
         parameters = steps.parameters_of(step, bake=world.bake, region=world.region)
@@ -250,7 +221,6 @@ def _base(image: Image) -> BaseImage:
         architecture=image.architecture,
         size_gib=image.root_size_gib,
         root_device=image.root_device_name,
-        data_devices=image.data_devices,
     )
 
 

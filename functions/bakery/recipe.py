@@ -311,7 +311,7 @@ ParameterValue = Annotated[str | tuple[str, ...], BeforeValidator(_text_or_texts
 class DocumentStep(_Step):
     """A Command document of Systems Manager: AWS's, or one of your own."""
 
-    document: str = Field(description="Name of the document.", pattern=r"^[A-Za-z0-9_.:/-]{3,128}$")
+    document: str = Field(description="Name of the document.", pattern=r"^[A-Za-z0-9_.:/-]{3,200}$")
     parameters: dict[str, ParameterValue] = Field(
         default_factory=dict, description="Values of the document's parameters. Never secrets."
     )

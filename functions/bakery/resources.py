@@ -26,8 +26,6 @@ class Image:
     state_reason: str = ""
     deprecation_time: str | None = None
     snapshots: tuple[str, ...] = ()
-    data_devices: tuple[str, ...] = ()
-    """Device names of EBS volumes besides the root."""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -83,7 +81,6 @@ class LaunchSpec:
     security_group: str
     instance_profile: str
     root_volume: RootVolumeSpec
-    data_devices: tuple[str, ...]
     tags: Mapping[str, str]
     client_token: str
 
@@ -103,7 +100,6 @@ class Document:
     """One version of a document; ``hash`` pins its content in SendCommand."""
 
     name: str
-    type: str
     version: str
     hash: str
     content: Mapping[str, Any]

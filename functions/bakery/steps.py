@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from bakery.naming import fixed_document, step_document
 from bakery.recipe import Application, ApplicationStep, CustomizeStep, DocumentStep, ShellStep
@@ -85,10 +84,7 @@ def _application(application: Application, region: str) -> Parameters:
     in_s3 = artefact(application)
     if in_s3:
         # The plugin's S3 source takes the object's URL, not an s3:// name.
-        bucket, key = in_s3
-        # The agent decodes the path, so a plus sign would become a space.
-        path = f"https://s3.{region}.amazonaws.com/{bucket}/{quote(key)}"
-        info: Mapping[str, str] = {"path": path}
+        info: Mapping[str, str] = {"path": f"https://s3.{region}.amazonaws.com/{'/'.join(in_s3)}"}
     else:
         info = {"url": application.source}
     return {

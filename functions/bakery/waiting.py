@@ -45,6 +45,6 @@ def _observe(wait: Wait, exception: str | None) -> Verdict:
             return verdicts.stop_verdict(wait, ec2.find_instance(wait.target))
         case Kind.IMAGE:
             found = ec2.find_images([wait.target])
-            return verdicts.image_verdict(wait, found[0] if found else None, clock.now())
+            return verdicts.image_verdict(wait, found[0] if found else None)
         case Kind.POINTER:
             return verdicts.pointer_verdict(wait, ssm.get_parameter(wait.target), exception)

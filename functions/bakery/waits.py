@@ -12,9 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-SWEEP = {"sweep": True}
-"""What the sweeper's schedule sends to ``jobs.resume_waits``."""
-
 
 class Kind(StrEnum):
     """What a wait looks at."""
@@ -35,7 +32,6 @@ class Wait(BaseModel):
     """Command id, instance id, image id or parameter name."""
     token: str
     bake: str
-    begun: datetime
     deadline: datetime
     instance_id: str = ""
     """COMMAND: where it runs."""

@@ -89,11 +89,6 @@ class World:
             raise FunctionFailedError(answer["errorType"], answer["errorMessage"])
         return answer
 
-    def execution(self, bake: str) -> str:
-        """The ARN that an execution of this name would have."""
-        machine = self.outputs["BakeStateMachineArn"]
-        return f"{machine.replace(':stateMachine:', ':execution:')}:{bake}"
-
     def pointer(self, recipe: str) -> str | None:
         return self.parameter(pointer(recipe))
 

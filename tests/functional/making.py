@@ -25,8 +25,7 @@ class Making:
     def begin(cls, world: "World", recipe: str = "small") -> "Making":
         bake = f"made-{uuid.uuid4().hex[:8]}"
         content = {"recipe": recipe, "force": True}
-        event = {"bake": bake, "execution": world.execution(bake), "input": content}
-        return cls(world, bake, world.invoke("plan", event))
+        return cls(world, bake, world.invoke("plan", {"bake": bake, "input": content}))
 
     # Payloads
 

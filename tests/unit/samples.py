@@ -83,7 +83,6 @@ def document(
     """A deployed document that accepts what it is told to accept."""
     return Document(
         name=name,
-        type="Command",
         version="3",
         hash=hash_,
         content={"schemaVersion": "2.2", "parameters": parameters or {}, "mainSteps": []},

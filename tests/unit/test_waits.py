@@ -94,12 +94,7 @@ def test_no_wait_looks_at_other_events(event: dict[str, Any]) -> None:
 
 def wait(kind: Kind, target: str, token: str = "t") -> Wait:
     return Wait(
-        kind=kind,
-        target=target,
-        token=token,
-        bake="b",
-        begun=datetime(2025, 12, 31, tzinfo=UTC),
-        deadline=datetime(2026, 1, 1, tzinfo=UTC),
+        kind=kind, target=target, token=token, bake="b", deadline=datetime(2026, 1, 1, tzinfo=UTC)
     )
 
 

@@ -20,14 +20,9 @@ LIVE_STATES = ("pending", "running", "stopping", "stopped")
 _NO_ROOM = {
     "InsufficientInstanceCapacity",
     "InsufficientHostCapacity",
-    "InsufficientFreeAddressesInSubnet",
     "InsufficientReservedInstanceCapacity",
     "Unsupported",
 }
-
-
-# A base image's further volumes would otherwise outlive the builder, or be unencrypted.
-_DATA_VOLUME = {"DeleteOnTermination": True, "Encrypted": True}
 
 
 class NoRoomError(Exception):
@@ -96,11 +91,6 @@ def _image(record: "ImageTypeDef") -> Image:
         virtualization=record.get("VirtualizationType", ""),
         root_device_type=record.get("RootDeviceType", ""),
         root_device_name=root,
-        data_devices=tuple(
-            mapping["DeviceName"]
-            for mapping in mappings
-            if mapping.get("Ebs") and mapping.get("DeviceName") not in (None, root)
-        ),
         root_size_gib=volumes.get(root, {}).get("VolumeSize", 0),
         boot_mode=record.get("BootMode"),
         ena=record.get("EnaSupport", False),
@@ -215,10 +205,7 @@ def _launch_request(spec: LaunchSpec) -> dict[str, Any]:
                 "DeleteOnTermination": True,
             }
         ],
-        "BlockDeviceMappings": [
-            {"DeviceName": volume.device, "Ebs": ebs},
-            *({"DeviceName": device, "Ebs": _DATA_VOLUME} for device in spec.data_devices),
-        ],
+        "BlockDeviceMappings": [{"DeviceName": volume.device, "Ebs": ebs}],
         "TagSpecifications": _tag_specifications(
             ("instance", "volume", "network-interface"), spec.tags
         ),
@@ -336,9 +323,6 @@ def delete_snapshot(snapshot_id: str) -> None:
         try:
             clients.ec2().delete_snapshot(SnapshotId=snapshot_id)
         except ClientError as error:
-            if code_of(error) == "InvalidSnapshot.InUse":
-                # For a moment after its image was deregistered.
-                raise NotYetVisibleError(f"{snapshot_id} is still held by its image") from error
             if code_of(error) != "InvalidSnapshot.NotFound":
                 raise
 

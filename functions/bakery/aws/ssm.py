@@ -32,7 +32,7 @@ def managed_instance(instance_id: str) -> ManagedInstance | None:
 
 
 def find_document(name: str) -> Document | None:
-    """The default version of a document, or None if there is none of that name."""
+    """The default version of a Command document, or None if there is none of that name."""
     with translated("ssm:DescribeDocument", name):
         try:
             record = clients.ssm().describe_document(Name=name)["Document"]
@@ -44,13 +44,7 @@ def find_document(name: str) -> Document | None:
             if code_of(error) in {"InvalidDocument", "InvalidDocumentVersion"}:
                 return None
             raise
-    return Document(
-        name=name,
-        type=record.get("DocumentType", ""),
-        version=version,
-        hash=record.get("Hash", ""),
-        content=json.loads(body["Content"]),
-    )
+    return Document(name, version, record.get("Hash", ""), json.loads(body["Content"]))
 
 
 def send_command(
@@ -199,9 +193,8 @@ def earlier_value(name: str, current: str) -> str | None:
     """The newest value that the parameter had before ``current``, or None if it had no other."""
     with translated("ssm:GetParameterHistory", name):
         pages = clients.ssm().get_paginator("get_parameter_history").paginate(Name=name)
-        records = [record for page in pages for record in page["Parameters"]]
-    newest_first = sorted(records, key=lambda record: record["Version"], reverse=True)
-    return next((r["Value"] for r in newest_first if r["Value"] != current), None)
+        values = [record["Value"] for page in pages for record in page["Parameters"]]
+    return next((value for value in reversed(values) if value != current), None)
 
 
 def delete_parameter(name: str) -> None:

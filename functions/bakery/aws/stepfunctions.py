@@ -47,15 +47,3 @@ def failure_of(execution_arn: str) -> tuple[str, str]:
     with translated("states:DescribeExecution", execution_arn):
         answer = clients.stepfunctions().describe_execution(executionArn=execution_arn)
     return answer.get("error", ""), answer.get("cause", "")
-
-
-def is_running(execution_arn: str) -> bool:
-    """Whether the execution goes on; one that Step Functions does not know does not."""
-    with translated("states:DescribeExecution", execution_arn):
-        try:
-            answer = clients.stepfunctions().describe_execution(executionArn=execution_arn)
-        except ClientError as error:
-            if code_of(error) == "ExecutionDoesNotExist":
-                return False
-            raise
-    return answer["status"] == "RUNNING"

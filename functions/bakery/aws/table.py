@@ -41,11 +41,11 @@ def find_wait(table: str, subject: str) -> Wait | None:
             .get_item(TableName=table, Key={"id": {"S": _key(subject)}}, ConsistentRead=True)
             .get("Item")
         )
-    return wait_of(item) if item else None
+    return _wait(item) if item else None
 
 
-def open_waits(table: str) -> Iterator[dict[str, Any]]:
-    """The items of all open waits, for ``wait_of``."""
+def open_waits(table: str) -> Iterator[Wait]:
+    """All open waits."""
     with translated("dynamodb:Scan", table):
         pages = (
             clients.dynamodb()
@@ -58,7 +58,7 @@ def open_waits(table: str) -> Iterator[dict[str, Any]]:
             )
         )
         for page in pages:
-            yield from page["Items"]
+            yield from (_wait(item) for item in page["Items"])
 
 
 def forget_wait(table: str, wait: Wait) -> None:
@@ -100,42 +100,6 @@ def claim(table: str, what: str, *, by: str, now: datetime, days: int) -> str:
     return by
 
 
-def take_over(table: str, what: str, *, held_by: str, by: str, now: datetime, days: int) -> bool:
-    """Take a claim from a holder that has no use for it any more; False if another was quicker."""
-    with translated("dynamodb:PutItem", what):
-        try:
-            clients.dynamodb().put_item(
-                TableName=table,
-                Item={
-                    "id": {"S": f"claim#{what}"},
-                    "holder": {"S": by},
-                    "expires": {"N": str(int((now + timedelta(days=days)).timestamp()))},
-                },
-                ConditionExpression="holder = :before",
-                ExpressionAttributeValues={":before": {"S": held_by}},
-            )
-        except ClientError as error:
-            if code_of(error) != "ConditionalCheckFailedException":
-                raise
-            return False
-    return True
-
-
-def release(table: str, what: str, *, by: str) -> None:
-    """Give a claim back; harmless when ``by`` does not hold it."""
-    with translated("dynamodb:DeleteItem", what):
-        try:
-            clients.dynamodb().delete_item(
-                TableName=table,
-                Key={"id": {"S": f"claim#{what}"}},
-                ConditionExpression="holder = :holder",
-                ExpressionAttributeValues={":holder": {"S": by}},
-            )
-        except ClientError as error:
-            if code_of(error) != "ConditionalCheckFailedException":
-                raise
-
-
 def holder_of(table: str, what: str) -> str | None:
     """Who has claimed ``what``, or None."""
     with translated("dynamodb:GetItem", what):
@@ -151,6 +115,5 @@ def _key(subject: str) -> str:
     return f"wait#{subject}"
 
 
-def wait_of(item: Any) -> Wait:
-    """The wait in an item; raises pydantic's ValidationError for one of another release."""
+def _wait(item: Any) -> Wait:
     return Wait.model_validate(json.loads(item["wait"]["S"]))

@@ -49,8 +49,6 @@ def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:
         return "Bake Failed", detail
     output = json.loads(ended.get("output") or "{}")
     detail |= {key: output.get(key) for key in ("outcome", "image", "copies", "previous", "reason")}
-    if output.get("left"):
-        detail["left"] = output["left"]
     return ("Bake Succeeded" if output.get("outcome") == "baked" else "Bake Unchanged"), detail
 
 

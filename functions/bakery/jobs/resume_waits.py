@@ -7,24 +7,23 @@ Idempotent because ``waiting.settle`` looks at AWS, not at the event, and a toke
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import ValidationError
 
 from bakery import waiting
 from bakery.aws import table
 from bakery.errors import BakeryError
 from bakery.observability import logger
 from bakery.settings import WaitSettings
-from bakery.waits import SWEEP, subject_of_event
+from bakery.waits import subject_of_event
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """An EventBridge event resumes its own wait; the schedule's own input sweeps all."""
+    """An EventBridge event resumes its own wait; anything else (the schedule) sweeps all."""
     table_name = WaitSettings.load().table
-    if event == SWEEP:
-        sweep(table_name)
-    else:
+    if "detail-type" in event:
         resume_one(table_name, event)
+    else:
+        sweep(table_name)
 
 
 def resume_one(table_name: str, event: dict[str, Any]) -> None:
@@ -40,12 +39,12 @@ def sweep(table_name: str) -> None:
 
     Raises ExceptionGroup at the end when some could not, so that the failure shows in the metrics.
     """
-    errors: list[Exception] = []
-    for item in table.open_waits(table_name):
+    errors: list[BakeryError] = []
+    for wait in table.open_waits(table_name):
         try:
-            waiting.settle(table_name, table.wait_of(item))
-        except (BakeryError, ValidationError) as error:
-            logger.exception("wait could not be looked at", item=item["id"])
+            waiting.settle(table_name, wait)
+        except BakeryError as error:
+            logger.exception("wait could not be looked at", subject=wait.subject)
             errors.append(error)
     if errors:
         raise ExceptionGroup("waits that could not be looked at", errors)

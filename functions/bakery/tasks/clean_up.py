@@ -10,13 +10,12 @@ from functools import partial
 from typing import Any
 
 from bakery import failures
-from bakery.aws import ec2, ssm, table
+from bakery.aws import ec2, ssm
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, NotYetVisibleError
-from bakery.naming import lease, pointer, previous_pointer
+from bakery.naming import pointer, previous_pointer
 from bakery.observability import logger
 from bakery.resources import Image
-from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
 
 
@@ -46,7 +45,7 @@ def run(request: Request) -> Result:
     cannot be removed for good is reported in ``left`` and, for a failed bake, in ``cause``.
     """
     failure = failures.first_failure(request.state)
-    if "plan" not in request.state:
+    if failure is not None and "plan" not in request.state:
         # Plan creates nothing. What carries the name of this execution is an earlier bake's.
         return _result((), (), failure)
     removed: list[str] = []
@@ -65,8 +64,6 @@ def run(request: Request) -> Result:
             except BakeryError as error:
                 logger.exception("could not remove", what=what)
                 errors[what] = error
-    recipe = request.state["plan"]["recipe"]
-    table.release(WaitSettings.load().table, lease(recipe), by=request.bake)
     for transient in errors.values():
         if type(transient).__name__ in RETRYABLE:
             raise transient
@@ -90,7 +87,7 @@ def _looks(bake: str, state: dict[str, Any], *, failed: bool) -> Iterator[Look]:
     yield "instances", lambda: _builders(bake)
     yield "volumes", lambda: _volumes(bake)
     if failed:
-        recipe = state["plan"]["recipe"]
+        recipe = state.get("plan", {}).get("recipe")
         yield "images", lambda: _images(bake, recipe)
         yield "snapshots", lambda: _snapshots(bake)
 
@@ -105,7 +102,7 @@ def _volumes(bake: str) -> list[Removal]:
     return [(f"volume {volume}", partial(ec2.delete_volume, volume)) for volume in found]
 
 
-def _images(bake: str, recipe: str) -> list[Removal]:
+def _images(bake: str, recipe: str | None) -> list[Removal]:
     found = ec2.images_of_bake(bake)
     return [(f"image {image.id}", partial(_unpublish, recipe, image)) for image in found]
 
@@ -120,9 +117,9 @@ def _snapshots(bake: str) -> list[Removal]:
     ]
 
 
-def _unpublish(recipe: str, image: Image) -> None:
+def _unpublish(recipe: str | None, image: Image) -> None:
     """Take back the image of a failed bake; the pointer first, if it had moved."""
-    if ssm.get_parameter(pointer(recipe)) == image.id:
+    if recipe and ssm.get_parameter(pointer(recipe)) == image.id:
         _move_back(recipe, image)
     ec2.delete_image(image)
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from bakery import clock, waiting
 from bakery.aws import ec2
 from bakery.bake import State
-from bakery.errors import BuilderLostError, ImageFailedError, NotYetVisibleError
+from bakery.errors import BuilderLostError, ImageFailedError
 from bakery.naming import TAG_BAKE
 from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
@@ -39,7 +39,6 @@ def run(request: Request) -> None:
             target=image_id,
             token=request.token,
             bake=request.bake,
-            begun=clock.now(),
             deadline=clock.now() + BUDGET,
             label="Creating the image",
         ),
@@ -73,10 +72,7 @@ def _create(request: Request) -> str:
 
 def _owner_of_name(request: Request) -> str:
     """The image that has our name if this bake made it (its answer was lost)."""
-    named = ec2.own_images_named(request.image_name)
-    if not named:
-        raise NotYetVisibleError(f"EC2 does not show the image named {request.image_name} yet")
-    for image in named:
+    for image in ec2.own_images_named(request.image_name):
         if image.tags.get(TAG_BAKE) == request.bake:
             return image.id
     raise ImageFailedError(

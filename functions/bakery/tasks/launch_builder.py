@@ -66,7 +66,6 @@ def _spec(
             throughput=launch.throughput,
             kms_key=settings.kms_key or None,
         ),
-        data_devices=request.base_image.data_devices,
         tags={"Name": f"ami-bakery {request.recipe}", **bake_tags(request.recipe, request.bake)},
         client_token=hashlib.sha256(cell.encode()).hexdigest(),
     )

@@ -7,16 +7,15 @@ repeat.
 """
 
 import os
-import re
 from typing import Any
 
 from pydantic import ValidationError
 
 from bakery import catalogue, clock, planning
-from bakery.aws import ec2, ssm, stepfunctions, table
+from bakery.aws import ec2, ssm, table
 from bakery.bake import Current, ExecutionInput, Plan, State
-from bakery.errors import InvalidInputError, InvalidRecipeError, RecipeBusyError
-from bakery.naming import TAG_BAKE, lease, pointer
+from bakery.errors import InvalidInputError, InvalidRecipeError
+from bakery.naming import TAG_BAKE, pointer
 from bakery.problems import Problem, brief_listing
 from bakery.recipe import (
     AmiBase,
@@ -37,8 +36,6 @@ _SLOT_MEMORY_DAYS = 7
 
 class Request(State):
     bake: str
-    execution: str = ""
-    """ARN of the execution; empty for a preview."""
     input: Any
     """The execution's input as it was given."""
     entered: str = ""
@@ -61,12 +58,8 @@ def run(request: Request) -> Plan:
     plan = planning.decide(world, force=wanted.force).model_copy(
         update={"entered": request.entered}
     )
-    if request.preview or not plan.bake_needed:
-        return plan
-    if wanted.slot:
-        plan = _claim_slot(plan, wanted.slot, settings.table)
-    if plan.bake_needed:
-        _lease(plan, request.execution, settings.table)
+    if plan.bake_needed and wanted.slot and not request.preview:
+        return _claim_slot(plan, wanted.slot, settings.table)
     return plan
 
 
@@ -81,12 +74,6 @@ def _input(request: Request) -> ExecutionInput:
         ) from None
     if problem := planning.bake_name_problem(request.bake):
         raise InvalidInputError(problem)
-    if used := ec2.images_of_bake(request.bake):
-        # Step Functions lets a name be used again after 90 days; the tags of the first bake stay.
-        raise InvalidInputError(
-            f"An earlier bake was named '{request.bake}' and made image {used[0].id}. "
-            "Start the execution again with another name, or without one."
-        )
     return wanted
 
 
@@ -174,11 +161,6 @@ def _by_parameter(parameter: str, path: str, problems: list[Problem]) -> Image |
         )
         problems.append(Problem(path, f"there is no SSM parameter {parameter} here; {hint}"))
         return None
-    if not re.fullmatch(r"ami-[0-9a-f]{8,17}", value):
-        problems.append(
-            Problem(path, f"SSM parameter {parameter} holds no image id; name one that does")
-        )
-        return None
     return _by_id(value, path, problems)
 
 
@@ -206,27 +188,6 @@ def _claim_slot(plan: Plan, slot: str, table_name: str) -> Plan:
             "bake_needed": False,
             "reason": f"the schedule's slot {slot} was delivered twice; bake {holder} has it",
         }
-    )
-
-
-def _lease(plan: Plan, execution: str, table_name: str) -> None:
-    """Keep other bakes of the recipe out until CleanUp gives the lease back.
-
-    A holder that no longer runs (stopped by hand, timed out) loses it to the next bake.
-    Raises RecipeBusyError while another bake of the recipe runs.
-    """
-    what, now = lease(plan.recipe), clock.now()
-    holder = table.claim(table_name, what, by=plan.bake, now=now, days=_SLOT_MEMORY_DAYS)
-    if holder == plan.bake:
-        return
-    other = f"{execution.rpartition(':')[0]}:{holder}"
-    if not stepfunctions.is_running(other) and table.take_over(
-        table_name, what, held_by=holder, by=plan.bake, now=now, days=_SLOT_MEMORY_DAYS
-    ):
-        return
-    raise RecipeBusyError(
-        f"Bake {holder} of recipe {plan.recipe} is running. Wait for its end, or stop it in the "
-        f"Step Functions console ({other}), then start again."
     )
 
 

@@ -37,7 +37,6 @@ def run(request: Request) -> None:
             target=name,
             token=request.token,
             bake=request.bake,
-            begun=clock.now(),
             deadline=clock.now() + BUDGET,
             label="Publishing the pointer",
             image_id=request.image_id,

@@ -7,7 +7,6 @@ from typing import Any
 
 from bakery import clock, estimate, stages
 from bakery.bake import Plan, State
-from bakery.naming import TAG_BAKE
 from bakery.task import lambda_handler
 
 
@@ -39,8 +38,6 @@ class Result(State):
     timeline: tuple[Stage, ...]
     estimated_cost_usd: float
     reason: str
-    left: tuple[str, ...]
-    """What CleanUp could not remove; a person must."""
 
 
 def run(request: Request) -> Result:
@@ -58,14 +55,7 @@ def run(request: Request) -> Result:
         timeline=tuple(Stage.model_validate(s) for s in stages.timeline(state, ended)),
         estimated_cost_usd=cost,
         reason=plan.reason,
-        left=_left(plan, state),
     )
-
-
-def _left(plan: Plan, state: dict[str, Any]) -> tuple[str, ...]:
-    if "clean_up_failure" in state:
-        return (f"everything tagged {TAG_BAKE}={plan.bake}: CleanUp itself failed",)
-    return tuple(state["clean_up"]["result"]["left"]) if "clean_up" in state else ()
 
 
 def _image(plan: Plan, state: dict[str, Any]) -> ImageReport | None:

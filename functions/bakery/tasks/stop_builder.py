@@ -32,7 +32,6 @@ def run(request: Request) -> None:
             target=request.instance_id,
             token=request.token,
             bake=request.bake,
-            begun=clock.now(),
             deadline=clock.now() + BUDGET,
             label="Stopping the builder",
         ),

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bakery.waits import SWEEP
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import NOBODY, Making, resumed, state
 
@@ -97,7 +96,7 @@ def test_a_sweep_ends_what_is_over_and_leaves_the_rest(making: Making) -> None:
     world.aws.ec2.durations.stopping = 600
     still = stopping(Making.begin(world), token="still")
     world.aws.ec2.durations.stopping = 20
-    world.invoke("resume_waits", SWEEP)
+    world.invoke("resume_waits", {})
     assert len(resumed(world, "over")) == 1
     assert resumed(world, "still") == []
     assert world.open_waits() == [f"wait#stop/{still}"]
@@ -118,12 +117,12 @@ def test_a_wait_that_cannot_be_looked_at_does_not_stop_the_others(making: Making
         when=lambda parameters: denied in str(parameters),
     )
     with pytest.raises(FunctionFailedError) as failed:
-        world.invoke("resume_waits", SWEEP)
+        world.invoke("resume_waits", {})
     assert failed.value.name == "ExceptionGroup"
     assert len(resumed(world, "fine")) == 1
     assert world.open_waits() == [f"wait#stop/{denied}"]
     fault.times = 0
-    world.invoke("resume_waits", SWEEP)
+    world.invoke("resume_waits", {})
     assert len(resumed(world, "denied")) == 1
 
 
@@ -137,7 +136,7 @@ def test_a_token_that_could_not_be_sent_is_sent_by_the_next_sweep(
     with pytest.raises(FunctionFailedError):
         making.world.invoke("resume_waits", instance_event(builder))
     assert making.world.open_waits() == [f"wait#stop/{builder}"]
-    making.world.invoke("resume_waits", SWEEP)
+    making.world.invoke("resume_waits", {})
     assert making.world.open_waits() == []
 
 
@@ -164,7 +163,7 @@ def test_a_retry_that_waits_with_a_newer_token_is_not_forgotten(making: Making) 
     making.world.aws.faults.after("ec2", "DescribeInstances", tried_again)
     making.world.invoke("resume_waits", instance_event(builder))
     assert making.world.waits()[f"wait#stop/{builder}"]["token"] == "newer"
-    making.world.invoke("resume_waits", SWEEP)
+    making.world.invoke("resume_waits", {})
     assert len(resumed(making.world, "newer")) == 1
 
 
@@ -173,10 +172,10 @@ def test_a_wait_beyond_its_time_is_ended_with_what_it_waited_for(making: Making)
     builder = stopping(making)
     making.world.aws.ec2.durations.stopping = 20
     making.world.aws.clock.advance(minutes=14)
-    making.world.invoke("resume_waits", SWEEP)
+    making.world.invoke("resume_waits", {})
     assert resumed(making.world) == []
     making.world.aws.clock.advance(minutes=2)
-    making.world.invoke("resume_waits", SWEEP)
+    making.world.invoke("resume_waits", {})
     (failure,) = resumed(making.world)
     assert failure["error"] == "StageTimedOutError"
     assert f"Stopping the builder did not end within its time budget (stop {builder})" in str(
@@ -217,9 +216,9 @@ def test_an_image_that_somebody_deregistered_is_waited_for_until_its_time_is_ove
     making.world.invoke("create_image", making.imaging(making.stopped()))
     (image,) = making.images()
     making.world.aws.client("ec2").deregister_image(ImageId=image)
-    making.world.invoke("resume_waits", SWEEP)
+    making.world.invoke("resume_waits", {})
     assert resumed(making.world) == []
     making.world.aws.clock.advance(hours=25)
-    making.world.invoke("resume_waits", SWEEP)
+    making.world.invoke("resume_waits", {})
     (failure,) = resumed(making.world)
     assert failure["error"] == "StageTimedOutError"

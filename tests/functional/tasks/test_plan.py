@@ -15,8 +15,7 @@ SLOT = "2026-12-01T03:00:00Z"
 
 def plan(world: World, recipe: str = "small", *, bake: str = "", **more: Any) -> dict[str, Any]:
     content = {"recipe": recipe, **more.pop("content", {})}
-    bake = bake or f"made-{uuid.uuid4().hex[:8]}"
-    event = {"bake": bake, "execution": world.execution(bake), "input": content, **more}
+    event = {"bake": bake or f"made-{uuid.uuid4().hex[:8]}", "input": content, **more}
     result: dict[str, Any] = world.invoke("plan", event)
     return result
 
