@@ -10,6 +10,9 @@ PYTHON ?= python3
 RECIPE ?= web-al2023
 UV_VERSION := 0.13.9
 
+# Two at a time, a file never split: its tests share one local AWS.
+PARALLEL ?= -n 2 --dist loadfile
+
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
@@ -40,7 +43,7 @@ bake: setup ## Bake RECIPE on the local AWS and watch it (RECIPE=web-al2023)
 
 .PHONY: test
 test: setup ## Run the tests: no account, no Docker, no root
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: check
 check: setup ## All that CI runs: format, lint, types, generated files, synthesis, cfn-lint, tests

@@ -30,12 +30,16 @@ _IMAGE = Duration.hours(25)
 _POINTER = Duration.minutes(15)
 _WHOLE_BAKE = Duration.hours(48)
 
+_AGAIN_AFTER = Duration.seconds(2)
+_VISIBLE_AFTER = Duration.seconds(10)
+
 _AGENT_POLL = Duration.seconds(10)
 _AGENT_TRIES = 60
 """Ten minutes: launch to managed takes one to two; aws-facts E12."""
 
 _ENTERED = {"entered.$": "$$.State.EnteredTime"}
 _BAKE = {"bake": sfn.JsonPath.string_at("$$.Execution.Name")}
+_EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
 
 
 class BakeMachine(Construct):
@@ -49,7 +53,7 @@ class BakeMachine(Construct):
         self._clean_up = self._task(
             "CleanUp",
             "clean_up",
-            {**_BAKE, "state": sfn.JsonPath.entire_payload},
+            {**_BAKE, **_EXECUTION, "state": sfn.JsonPath.entire_payload},
             key="clean_up",
             result={"result.$": "$"},
         )
@@ -114,6 +118,7 @@ class BakeMachine(Construct):
             "plan",
             {
                 **_BAKE,
+                **_EXECUTION,
                 "input": sfn.JsonPath.entire_payload,
                 "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
             },
@@ -223,42 +228,44 @@ class BakeMachine(Construct):
         )
 
     def _keep_previous(self) -> sfn.TaskStateBase:
-        return self._guarded(
-            self._task(
-                "KeepPrevious",
-                "keep_previous",
-                {
-                    "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
-                    "image_id": sfn.JsonPath.string_at("$.create_image.image_id"),
-                },
-                key="keep_previous",
-                result={"previous.$": "$.previous"},
-            )
+        return self._wait(
+            "KeepPrevious",
+            "keep_previous",
+            {
+                "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
+                "image_id": sfn.JsonPath.string_at("$.create_image.image_id"),
+            },
+            key="keep_previous",
+            result={"image.$": "$.image"},
+            timeout=_POINTER,
         )
 
     def _how_did_it_end(self, report: sfn.IChainable) -> sfn.Choice:
-        failed = sfn.Fail(
-            self,
-            "BakeFailed",
-            error_path="$.clean_up.result.error",
-            cause_path="$.clean_up.result.cause",
+        ending = sfn.Choice(self, "HowDidItEnd")
+        ending.when(sfn.Condition.is_present("$.failure"), self._describe_failure())
+        ending.otherwise(report)
+        return ending
+
+    def _describe_failure(self) -> sfn.IChainable:
+        describe = self._task(
+            "DescribeFailure",
+            "describe_failure",
+            {"state": sfn.JsonPath.entire_payload},
+            key=None,
+            result=None,
+            comment="The first error, readable, and what clean up has left",
         )
-        uncleaned = sfn.Fail(
+        raw = sfn.Fail(
             self,
-            "BakeFailedUncleaned",
-            comment="Clean up failed too; the first error is still the one that is told",
+            "BakeFailedUndescribed",
+            comment="The first error as it was caught",
             error_path="$.failure.Error",
             cause_path="$.failure.Cause",
         )
-        ending = sfn.Choice(self, "HowDidItEnd")
-        told = "$.clean_up.result.error"
-        ending.when(
-            sfn.Condition.and_(sfn.Condition.is_present(told), sfn.Condition.is_string(told)),
-            failed,
+        describe.add_catch(raw, errors=["States.ALL"], result_path="$.describe_failure")
+        return describe.next(
+            sfn.Fail(self, "BakeFailed", error_path="$.error", cause_path="$.cause")
         )
-        ending.when(sfn.Condition.is_present("$.failure"), uncleaned)
-        ending.otherwise(report)
-        return ending
 
     def _report(self) -> sfn.TaskStateBase:
         report = self._task(
@@ -307,7 +314,9 @@ class BakeMachine(Construct):
             task_timeout=sfn.Timeout.duration(timeout),
             retry_on_service_exceptions=False,
         )
-        self._retry(task)
+        # What a first try began must be visible before the second looks for it to adopt it:
+        # neither SendCommand nor CreateImage has a client token.
+        self._retry(task, first=_VISIBLE_AFTER, jitter=sfn.JitterType.NONE)
         return self._guarded(task) if guarded else task
 
     def _task(
@@ -336,14 +345,20 @@ class BakeMachine(Construct):
         self._retry(task)
         return task
 
-    def _retry(self, task: sfn.TaskStateBase) -> None:
+    def _retry(
+        self,
+        task: sfn.TaskStateBase,
+        *,
+        first: Duration = _AGAIN_AFTER,
+        jitter: sfn.JitterType = sfn.JitterType.FULL,
+    ) -> None:
         task.add_retry(
             errors=[*RETRYABLE, *LAMBDA_RETRYABLE],
-            interval=Duration.seconds(2),
+            interval=first,
             max_attempts=8,
             backoff_rate=2,
             max_delay=Duration.minutes(1),
-            jitter_strategy=sfn.JitterType.FULL,
+            jitter_strategy=jitter,
         )
 
     def _guarded(self, task: sfn.TaskStateBase) -> sfn.TaskStateBase:

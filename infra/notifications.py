@@ -17,33 +17,33 @@ from infra.store import Store
 
 
 class Notifications(Construct):
-    """A topic for failed bakes, for events that could not be delivered, for a failing sweeper."""
+    """A topic for failed bakes, for what clean up left, for lost events, for failing jobs."""
 
     def __init__(
         self, scope: Construct, id_: str, *, settings: Settings, store: Store, jobs: Jobs
     ) -> None:
         super().__init__(scope, id_)
-        topic = sns.Topic(self, "Topic", display_name="AMI Bakery", enforce_ssl=True)
+        self._dead_letters = store.dead_letters
+        self._topic = topic = sns.Topic(self, "Topic", display_name="AMI Bakery", enforce_ssl=True)
         if settings.notification_email:
             topic.add_subscription(subscriptions.EmailSubscription(settings.notification_email))
         # The policy that TLS-only needs takes the place of the default that lets alarms in.
         topic.grant_publish(iam.ServicePrincipal("cloudwatch.amazonaws.com"))
         field = events.EventField.from_path
-        events.Rule(
-            self,
+        self._tell(
             "BakeFailed",
-            event_pattern=events.EventPattern(source=[EVENT_SOURCE], detail_type=["Bake Failed"]),
-            targets=[
-                targets.SnsTopic(
-                    topic,
-                    message=events.RuleTargetInput.from_text(
-                        f"AMI Bakery: recipe {field('$.detail.recipe')} failed with "
-                        f"{field('$.detail.error')}: {field('$.detail.summary')} "
-                        f"Execution: {field('$.detail.execution')}"
-                    ),
-                    dead_letter_queue=store.dead_letters,
-                )
-            ],
+            events.EventPattern(source=[EVENT_SOURCE], detail_type=["Bake Failed"]),
+            f"AMI Bakery: recipe {field('$.detail.recipe')} failed with "
+            f"{field('$.detail.error')}: {field('$.detail.summary')} "
+            f"Execution: {field('$.detail.execution')}",
+        )
+        self._tell(
+            "BakeLeftSomething",
+            events.EventPattern(
+                source=[EVENT_SOURCE], detail_type=["Bake Succeeded"], detail={"clean": [False]}
+            ),
+            f"AMI Bakery: recipe {field('$.detail.recipe')} was baked, but clean up could not "
+            f"remove: {field('$.detail.left')} Execution: {field('$.detail.execution')}",
         )
         alarms = {
             "DeadLetters": store.dead_letters.metric_approximate_number_of_messages_visible(
@@ -66,3 +66,14 @@ class Notifications(Construct):
                 treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             )
             alarm.add_alarm_action(actions.SnsAction(topic))
+
+    def _tell(self, name: str, pattern: events.EventPattern, text: str) -> None:
+        message = events.RuleTargetInput.from_text(text)
+        events.Rule(
+            self,
+            name,
+            event_pattern=pattern,
+            targets=[
+                targets.SnsTopic(self._topic, message=message, dead_letter_queue=self._dead_letters)
+            ],
+        )

@@ -41,7 +41,10 @@ class Permissions:
         )
 
     def resume(self) -> list[iam.PolicyStatement]:
-        """Begin or settle a wait: look at its subject, send its token back."""
+        """Begin or settle a wait: look at its subject, send its token back.
+
+        Parameter Store checks an image parameter with the DescribeImages of who puts it.
+        """
         return [
             self.read(
                 "ec2:DescribeImages",
@@ -108,10 +111,42 @@ class Permissions:
                 ],
             ),
             self._tag_at_creation("RunInstances"),
+            *self._use_volume_keys(),
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
                 resources=[role.role_arn for role in self._host.roles],
                 conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+            ),
+        ]
+
+    def _use_volume_keys(self) -> list[iam.PolicyStatement]:
+        """EC2 uses the keys of volumes and snapshots with its caller's rights; without them a
+        builder ends seconds after its launch with Client.InternalError.
+
+        The account's default key and the key of a base image are unknown at synthesis, so it is
+        any key, but only through EC2. Source: EBS user guide, "How Amazon EBS encryption works".
+        """
+        through_ec2 = {"kms:ViaService": f"ec2.{self._stack.region}.{self._stack.url_suffix}"}
+        keys = [self._arn("kms", "key", "*", account="*")]
+        return [
+            iam.PolicyStatement(
+                actions=[
+                    "kms:Decrypt",
+                    "kms:DescribeKey",
+                    "kms:GenerateDataKeyWithoutPlaintext",
+                    "kms:ReEncryptFrom",
+                    "kms:ReEncryptTo",
+                ],
+                resources=keys,
+                conditions={"StringEquals": through_ec2},
+            ),
+            iam.PolicyStatement(
+                actions=["kms:CreateGrant"],
+                resources=keys,
+                conditions={
+                    "StringEquals": through_ec2,
+                    "Bool": {"kms:GrantIsForAWSResource": "true"},
+                },
             ),
         ]
 

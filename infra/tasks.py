@@ -52,6 +52,7 @@ class TaskFunctions(Construct):
                 may.base_parameters(recipes),
                 may.look_at_documents(),
                 may.table("PutItem"),
+                may.executions("DescribeExecution"),
             ],
             env.PlanSettings(
                 table=store.table.table_name,
@@ -84,11 +85,8 @@ class TaskFunctions(Construct):
         self._add("publish_pointer", [may.pointers("PutParameter"), *may.resume()], waits)
         self._add(
             "keep_previous",
-            [
-                may.pointers("GetParameterHistory", "PutParameter"),
-                # Parameter Store checks an image parameter with its caller's permissions.
-                may.read("ec2:DescribeImages"),
-            ],
+            [may.pointers("GetParameterHistory", "PutParameter"), *may.resume()],
+            waits,
         )
         self._add(
             "clean_up",
@@ -103,10 +101,13 @@ class TaskFunctions(Construct):
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
+                may.table("DeleteItem"),
             ],
+            env.CleanUpSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),
         )
         self._add("report", [])
+        self._add("describe_failure", [])
 
     def __getitem__(self, module: str) -> lambda_.Function:
         return self._functions[module]

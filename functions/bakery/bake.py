@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bakery import clock
 from bakery.recipe import RecipeName
-from bakery.resources import Subnet
+from bakery.resources import DataVolume, Subnet
 
 
 class State(BaseModel):
@@ -55,6 +55,7 @@ class BaseImage(State):
     architecture: str
     size_gib: int
     root_device: str
+    data_volumes: tuple[DataVolume, ...] = ()
 
 
 class LaunchPlan(State):

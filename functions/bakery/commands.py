@@ -46,6 +46,7 @@ def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> No
         delivery_seconds=DELIVERY_SECONDS,
     )
     budget = timedelta(seconds=DELIVERY_SECONDS + command.timeout_seconds) + _SLACK
+    now = clock.now()
     waiting.begin(
         settings.table,
         Wait(
@@ -53,7 +54,8 @@ def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> No
             target=command_id,
             token=request.token,
             bake=request.bake,
-            deadline=clock.now() + budget,
+            begun=now,
+            deadline=now + budget,
             instance_id=request.instance_id,
             label=command.label,
             error=error.__name__,

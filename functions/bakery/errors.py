@@ -35,6 +35,10 @@ class InvalidRecipeError(BakeryError):
         super().__init__(f"Recipe '{recipe}' cannot be baked:\n{listing(self.problems)}")
 
 
+class RecipeBusyError(BakeryError):
+    """Another execution bakes this recipe; the message names it. Wait for its end or stop it."""
+
+
 # --- AWS refused: change the account, the quota or the permission -----------------------------
 
 

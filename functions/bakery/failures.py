@@ -14,14 +14,12 @@ _OWN = {
 }
 
 
-def first_failure(state: Mapping[str, Any]) -> tuple[str, str] | None:
+def first_failure(state: Mapping[str, Any]) -> tuple[str, str]:
     """Error name (always one of the product's own) and cause of the bake's first failure.
 
-    None for a bake that went well. ``state["failure"]`` is what a Catch stored.
+    ``state["failure"]`` is what a Catch stored.
     """
-    caught = state.get("failure")
-    if caught is None:
-        return None
+    caught = state["failure"]
     error, cause = str(caught.get("Error", "")), _text(str(caught.get("Cause", "")))
     stage = stages.failed_stage(state)
     if error in _OWN:
@@ -33,6 +31,12 @@ def first_failure(state: Mapping[str, Any]) -> tuple[str, str] | None:
         f"Stage {stage} ended with {error}: {cause or 'no cause given'}. "
         "Look at the log of its function; start the bake again.",
     )
+
+
+def readable(caught: Mapping[str, Any]) -> str:
+    """Error and cause that a Catch stored, as one text."""
+    error, cause = str(caught.get("Error", "")), _text(str(caught.get("Cause", "")))
+    return f"{error}: {cause}" if cause else error
 
 
 def _text(cause: str) -> str:

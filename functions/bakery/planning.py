@@ -221,6 +221,7 @@ def _base(image: Image) -> BaseImage:
         architecture=image.architecture,
         size_gib=image.root_size_gib,
         root_device=image.root_device_name,
+        data_volumes=image.data_volumes,
     )
 
 

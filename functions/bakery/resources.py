@@ -6,6 +6,15 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class DataVolume:
+    """A volume beside the root that an image brings: from a snapshot, or empty."""
+
+    device: str
+    size_gib: int
+    snapshot: str | None = None
+
+
+@dataclass(frozen=True)
 class Image:
     """What an image record says that matters to a bake."""
 
@@ -26,6 +35,7 @@ class Image:
     state_reason: str = ""
     deprecation_time: str | None = None
     snapshots: tuple[str, ...] = ()
+    data_volumes: tuple[DataVolume, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,6 +91,7 @@ class LaunchSpec:
     security_group: str
     instance_profile: str
     root_volume: RootVolumeSpec
+    data_volumes: tuple[DataVolume, ...]
     tags: Mapping[str, str]
     client_token: str
 

@@ -82,6 +82,12 @@ class WaitSettings(Settings):
     table: str
 
 
+class CleanUpSettings(Settings):
+    """CleanUp: where the recipe's lease is."""
+
+    table: str
+
+
 class AnnounceSettings(Settings):
     """The job that tells others how a bake ended."""
 

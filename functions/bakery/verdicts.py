@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bakery.errors import (
     BuilderLostError,
@@ -19,6 +19,8 @@ from bakery.waits import Wait
 _IMAGE_FAILED = {"failed", "error", "invalid", "deregistered", "disabled"}
 _GONE = {"shutting-down", "terminated"}
 _STDERR_LINES = 20
+_SHOWN_WITHIN = timedelta(minutes=10)
+"""EC2 asks to allow a few minutes until everybody sees what was just created."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,10 @@ def stop_verdict(wait: Wait, builder: Instance | None) -> Verdict:
     return Done({"instance_id": builder.id})
 
 
-def image_verdict(wait: Wait, image: Image | None) -> Verdict:
+def image_verdict(wait: Wait, image: Image | None, now: datetime) -> Verdict:
     """The image is available, or will never be."""
     if image is None:
-        return None  # eventual consistency; the deadline ends a wait for one that never shows up
+        return _missing_image(wait, now)
     if image.state == "available":
         return Done({"image_id": image.id})
     if image.state in _IMAGE_FAILED:
@@ -121,10 +123,21 @@ def image_verdict(wait: Wait, image: Image | None) -> Verdict:
     return None
 
 
+def _missing_image(wait: Wait, now: datetime) -> Failed | None:
+    """One that EC2 does not show yet, or, after a while, one that somebody deregistered."""
+    if now - wait.begun < _SHOWN_WITHIN:
+        return None
+    return Failed(
+        ImageFailedError.__name__,
+        f"Image {wait.target} is not there (any more): somebody deregistered it while it was made. "
+        "Start the bake again.",
+    )
+
+
 def pointer_verdict(wait: Wait, value: str | None, exception: str | None) -> Verdict:
     """The parameter has the new value, or Parameter Store has refused it."""
     if value == wait.image_id:
-        return Done({"parameter": wait.target})
+        return Done({"parameter": wait.target, "image": wait.image_id})
     if exception:
         return Failed(
             PointerRejectedError.__name__,

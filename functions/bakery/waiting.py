@@ -1,5 +1,7 @@
 """Beginning a wait, and settling it when AWS says that it is over."""
 
+from datetime import datetime
+
 from bakery import clock, verdicts
 from bakery.aws import ec2, ssm, stepfunctions, table
 from bakery.observability import logger
@@ -22,7 +24,8 @@ def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool
     ``exception`` is what a Parameter Store event said went wrong. Safe to run twice and at the
     same time as another: the second finds that nobody waits for the token any more.
     """
-    verdict = _observe(wait, exception) or verdicts.overdue(wait, clock.now())
+    now = clock.now()
+    verdict = _observe(wait, exception, now) or verdicts.overdue(wait, now)
     if verdict is None:
         return False
     if isinstance(verdict, Done):
@@ -36,7 +39,7 @@ def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool
     return True
 
 
-def _observe(wait: Wait, exception: str | None) -> Verdict:
+def _observe(wait: Wait, exception: str | None, now: datetime) -> Verdict:
     match wait.kind:
         case Kind.COMMAND:
             seen = ssm.invocation(wait.target, wait.instance_id)
@@ -45,6 +48,6 @@ def _observe(wait: Wait, exception: str | None) -> Verdict:
             return verdicts.stop_verdict(wait, ec2.find_instance(wait.target))
         case Kind.IMAGE:
             found = ec2.find_images([wait.target])
-            return verdicts.image_verdict(wait, found[0] if found else None)
+            return verdicts.image_verdict(wait, found[0] if found else None, now)
         case Kind.POINTER:
             return verdicts.pointer_verdict(wait, ssm.get_parameter(wait.target), exception)

@@ -32,6 +32,7 @@ class Wait(BaseModel):
     """Command id, instance id, image id or parameter name."""
     token: str
     bake: str
+    begun: datetime
     deadline: datetime
     instance_id: str = ""
     """COMMAND: where it runs."""

@@ -103,7 +103,7 @@ def _publish(state: State) -> str:
 
 
 def _keep_previous(state: State) -> str:
-    return f"{state['keep_previous']['previous'] or 'there was none'}"
+    return f"{state['keep_previous']['image'] or 'there was none'}"
 
 
 def _clean_up(state: State) -> str:

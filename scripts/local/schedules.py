@@ -113,7 +113,17 @@ class Schedules:
 def fill(schedule: Schedule, slot: str, attempt: int) -> str:
     """The target's input with Scheduler's context attributes in place."""
     default = json.dumps(
-        {"version": "0", "id": str(uuid.uuid4()), "time": slot, "source": "aws.scheduler"}
+        {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "detail-type": "Scheduled Event",
+            "source": "aws.scheduler",
+            "account": ACCOUNT,
+            "time": slot,
+            "region": schedule.region,
+            "resources": [schedule.arn],
+            "detail": "{}",
+        }
     )
     text = str(schedule.target.get("Input") or default)
     values = {

@@ -58,6 +58,11 @@ class World:
         )
         return str(answer["executionArn"])
 
+    def execution(self, name: str) -> str:
+        """ARN of the execution of that name, whether there is one or not."""
+        machine = self.outputs["BakeStateMachineArn"]
+        return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
     def ended(self, arn: str, *, seconds: float = 60) -> Ended:
         """Wait for the end of an execution."""
         found = self.aws.finished(arn, seconds=seconds)
@@ -147,17 +152,29 @@ class World:
             c.parameters for c in self.aws.calls.of(operation=operation) if c.error in _HAPPENED
         ]
 
+    def leases(self) -> dict[str, str]:
+        """Recipe to the execution that holds it."""
+        prefix = "claim#lease#"
+        return {
+            key.removeprefix(prefix): item["holder"]["S"]
+            for key, item in self.items().items()
+            if key.startswith(prefix)
+        }
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """What the table holds, by key."""
+        dynamodb = self.aws.client("dynamodb")
+        (table,) = dynamodb.list_tables()["TableNames"]
+        return {item["id"]["S"]: item for item in dynamodb.scan(TableName=table)["Items"]}
+
     def open_waits(self) -> list[str]:
         return list(self.waits())
 
     def waits(self) -> dict[str, dict[str, Any]]:
         """The open waits by their keys in the table."""
-        dynamodb = self.aws.client("dynamodb")
-        (table,) = dynamodb.list_tables()["TableNames"]
-        items = {i["id"]["S"]: i for i in dynamodb.scan(TableName=table)["Items"]}
         return {
             key: json.loads(item["wait"]["S"])
-            for key, item in items.items()
+            for key, item in self.items().items()
             if key.startswith("wait#")
         }
 
@@ -195,9 +212,13 @@ def world(deployed: World) -> Iterator[World]:
     aws.ec2.state.shortages.clear()
     states = aws.client("stepfunctions")
     executions = states.list_executions(stateMachineArn=deployed.outputs["BakeStateMachineArn"])
-    for execution in executions["executions"]:
-        if execution["status"] != "RUNNING":
-            assert deployed.left_behind(execution["name"]) == [], execution["name"]
+    ended = [e for e in executions["executions"] if e["status"] != "RUNNING"]
+    for execution in ended:
+        assert deployed.left_behind(execution["name"]) == [], execution["name"]
+    # No state of an aborted one runs any more: its lease is taken over by the next bake.
+    cleaned = {e["executionArn"] for e in ended if e["status"] in ("SUCCEEDED", "FAILED")}
+    held = set(deployed.leases().values()) & cleaned
+    assert not held, "leases of executions that have ended"
 
 
 @pytest.fixture

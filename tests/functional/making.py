@@ -25,7 +25,8 @@ class Making:
     def begin(cls, world: "World", recipe: str = "small") -> "Making":
         bake = f"made-{uuid.uuid4().hex[:8]}"
         content = {"recipe": recipe, "force": True}
-        return cls(world, bake, world.invoke("plan", {"bake": bake, "input": content}))
+        event = {"bake": bake, "execution": world.execution(bake), "input": content}
+        return cls(world, bake, world.invoke("plan", event))
 
     # Payloads
 

@@ -37,6 +37,7 @@ def test_the_output_is_the_contract(first: Ended) -> None:
         "timeline",
         "estimated_cost_usd",
         "reason",
+        "left",
     }
     assert output["recipe"] == "web"
     assert output["outcome"] == "baked"
@@ -45,6 +46,7 @@ def test_the_output_is_the_contract(first: Ended) -> None:
     assert output["image"]["region"] == "eu-west-1"
     assert output["copies"] == {}
     assert output["previous"] is None
+    assert output["left"] == []
     assert 0 < output["estimated_cost_usd"] < 0.1
 
 
@@ -176,6 +178,34 @@ def test_a_slot_delivered_twice_bakes_once(world: World) -> None:
     (second,) = [output for output in outputs if output["outcome"] == "unchanged"]
     assert "delivered twice" in second["reason"]
     assert len(world.calls("RunInstances")) == 1
+
+
+def test_two_bakes_of_a_recipe_at_once_end_as_one_image_and_one_clear_refusal(
+    world: World,
+) -> None:
+    arns = [world.start({"recipe": "small", "force": True}) for _ in range(2)]
+    first, second = sorted((world.ended(arn) for arn in arns), key=lambda it: it.status)
+    assert (first.status, first.error) == ("FAILED", "RecipeBusyError")
+    assert second.name in first.cause
+    assert second.status == "SUCCEEDED"
+    assert world.pointer("small") == second.output["image"]["id"]
+    assert world.leases() == {}
+
+
+def test_a_good_bake_whose_clean_up_leaves_something_says_so(world: World) -> None:
+    fault = world.aws.faults.error(
+        "ec2", "TerminateInstances", code="OperationNotPermitted", message="protected", times=99
+    )
+    ended = world.bake("small", force=True)
+    assert ended.status == "SUCCEEDED"
+    (builder,) = world.tagged("instance", ended.name)
+    (left,) = ended.output["left"]
+    assert builder["InstanceId"] in left
+    assert "protected" in left
+    (event,) = world.aws.until(lambda: world.aws.events.of("Bake Succeeded"), what="the event")
+    assert (event["detail"]["clean"], event["detail"]["left"]) == (False, [left])
+    fault.times = 0
+    world.aws.client("ec2").terminate_instances(InstanceIds=[builder["InstanceId"]])
 
 
 def test_a_recipe_starts_from_the_image_of_another(world: World) -> None:

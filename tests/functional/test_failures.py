@@ -223,6 +223,11 @@ def test_clean_up_that_itself_fails_does_not_hide_the_first_error(world: World) 
     ended = fail(world)
     assert ended.error == "CustomizationFailedError"
     assert "exit code 7" in ended.cause
+    assert "anything that carries this execution's name as tag ami-bakery:bake" in ended.cause
     fault.times = 0
     for builder in world.tagged("instance", ended.name):
         world.aws.client("ec2").terminate_instances(InstanceIds=[builder["InstanceId"]])
+    assert world.leases()["small"] == ended.arn
+    world.aws.agent.script("AmiBakery.small.packages", exit_code=8)
+    assert "exit code 8" in fail(world).cause  # the lease was no obstacle, and is given back
+    assert world.leases() == {}

@@ -16,6 +16,8 @@ from tests.infra.conftest import Synthesized, flat
 
 State = dict[str, Any]
 
+AFTER_THE_BAKE = {"CleanUp", "DescribeFailure", "Report"}
+
 _FUNCTION_ARN = "arn:aws:lambda:eu-west-1:111122223333:function:task"
 
 
@@ -99,7 +101,16 @@ def test_the_machine_ends_at_some_time(stack: Synthesized) -> None:
 def test_every_task_retries_what_the_products_list_says(stack: Synthesized) -> None:
     for name, state in tasks(stack):
         assert state["Retry"][0]["ErrorEquals"] == [*RETRYABLE, *LAMBDA_RETRYABLE], name
-        assert state["Retry"][0]["JitterStrategy"] == "FULL", name
+
+
+def test_a_task_without_client_token_waits_until_its_first_try_is_visible(
+    stack: Synthesized,
+) -> None:
+    for name, state in tasks(stack):
+        retry = state["Retry"][0]
+        waits = state["Resource"].endswith("waitForTaskToken")
+        expected = (10, "NONE") if waits else (2, "FULL")
+        assert (retry["IntervalSeconds"], retry["JitterStrategy"]) == expected, name
 
 
 def test_every_error_name_in_the_machine_exists(stack: Synthesized) -> None:
@@ -121,7 +132,7 @@ def test_every_error_name_in_the_machine_exists(stack: Synthesized) -> None:
 def test_every_failure_between_plan_and_clean_up_reaches_clean_up(stack: Synthesized) -> None:
     machine = stack.machine
     for name, state in machine["States"].items():
-        if state["Type"] not in {"Task", "Map"} or name in {"CleanUp", "Report"}:
+        if state["Type"] not in {"Task", "Map"} or name in AFTER_THE_BAKE:
             continue
         (catch,) = state["Catch"]
         assert catch["ErrorEquals"] == ["States.ALL"], name
@@ -133,8 +144,11 @@ def test_a_caught_failure_keeps_the_state_that_clean_up_and_timeline_need(
 ) -> None:
     for name, state in stack.machine["States"].items():
         for catch in state.get("Catch", []):
-            if name not in {"Plan", "Report"}:
-                assert catch["ResultPath"] in {"$.failure", "$.clean_up_failure"}, name
+            if name not in {"Plan", *AFTER_THE_BAKE}:
+                assert catch["ResultPath"] == "$.failure", name
+    assert [c["ResultPath"] for c in stack.machine["States"]["CleanUp"]["Catch"]] == [
+        "$.clean_up_failure"
+    ]
 
 
 def test_clean_up_cannot_be_passed_by_on_the_way_to_an_end(stack: Synthesized) -> None:
@@ -151,7 +165,7 @@ def test_clean_up_cannot_be_passed_by_on_the_way_to_an_end(stack: Synthesized) -
 
 def test_every_wait_passes_its_token(stack: Synthesized) -> None:
     waits = [s for _, s in tasks(stack) if s["Resource"].endswith("waitForTaskToken")]
-    assert len(waits) == 8
+    assert len(waits) == 9
     for state in waits:
         assert state["Parameters"]["Payload"]["token.$"] == "$$.Task.Token"
 
@@ -167,10 +181,10 @@ def test_each_stage_leaves_its_key_and_when_it_was_entered(stack: Synthesized) -
     assert all(selector["entered.$"] == "$$.State.EnteredTime" for selector in left.values())
 
 
-@pytest.mark.parametrize("index", range(16))
+@pytest.mark.parametrize("index", range(17))
 def test_each_function_names_a_handler_that_exists(stack: Synthesized, index: int) -> None:
     functions = [f["Properties"] for f in stack.of_type("AWS::Lambda::Function").values()]
-    assert len(functions) == 16
+    assert len(functions) == 17
     module, _, attribute = functions[index]["Handler"].rpartition(".")
     assert callable(getattr(import_module(module), attribute))
 

@@ -117,6 +117,22 @@ def test_commands_are_sent_by_known_documents_only(stack: Synthesized) -> None:
     }
 
 
+def test_keys_of_volumes_are_used_through_ec2_only(stack: Synthesized) -> None:
+    """Without them a builder under a customer's key ends seconds after its launch."""
+    using = [
+        (id_, statement)
+        for id_, statement in statements(stack)
+        if any(action.startswith("kms:") for action in listed(statement["Action"]))
+    ]
+    assert len(using) == 2
+    for id_, statement in using:
+        assert "LaunchBuilder" in id_
+        service = flat(statement["Condition"]["StringEquals"]["kms:ViaService"])
+        assert service == "ec2.<AWS::Region>.<AWS::URLSuffix>"
+        if "kms:CreateGrant" in listed(statement["Action"]):
+            assert statement["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+
+
 def test_only_builder_roles_are_passed_and_only_to_ec2(stack: Synthesized) -> None:
     (statement,) = [s for _, s in statements(stack) if "iam:PassRole" in listed(s["Action"])]
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
@@ -201,6 +217,20 @@ def test_every_rule_has_a_dead_letter_queue(stack: Synthesized) -> None:
     for id_, rule in stack.of_type("AWS::Events::Rule").items():
         for target in rule["Properties"]["Targets"]:
             assert "DeadLetterConfig" in target, id_
+
+
+def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left(
+    stack: Synthesized,
+) -> None:
+    patterns = [
+        rule["Properties"]["EventPattern"]
+        for rule in stack.of_type("AWS::Events::Rule").values()
+        if rule["Properties"]["EventPattern"]["source"] == ["ami-bakery"]
+    ]
+    assert [(p["detail-type"], p.get("detail")) for p in patterns] == [
+        (["Bake Failed"], None),
+        (["Bake Succeeded"], {"clean": [False]}),
+    ]
 
 
 def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthesize) -> None:

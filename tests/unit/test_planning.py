@@ -101,7 +101,7 @@ def everything(**changes: Any) -> World:
             {"customize[0]", "customize[1].document"},
         ),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value)) or "recipe",
 )
 def test_what_cannot_work_is_refused_at_its_path(changes: dict[str, Any], paths: set[str]) -> None:
     assert set(problems(world(**changes))) == paths

@@ -16,6 +16,7 @@ COMMAND = Wait(
     target="command-1",
     token="t",
     bake="bake-1",
+    begun=NOW - timedelta(hours=1),
     deadline=NOW,
     instance_id="i-1",
     label="Step 'packages'",
@@ -204,28 +205,34 @@ def test_a_builder_that_ec2_does_not_know_any_more_is_lost() -> None:
 
 @pytest.mark.parametrize("state", ["pending", "transient"])
 def test_an_image_in_the_making_is_waited_for(state: str) -> None:
-    assert verdicts.image_verdict(CREATE, replace(IMAGE, state=state)) is None
+    assert verdicts.image_verdict(CREATE, replace(IMAGE, state=state), NOW) is None
 
 
 def test_an_image_that_ec2_does_not_show_yet_is_waited_for() -> None:
-    assert verdicts.image_verdict(CREATE, None) is None
+    assert verdicts.image_verdict(CREATE, None, CREATE.begun) is None
 
 
 def test_an_available_image_is_done() -> None:
-    assert verdicts.image_verdict(CREATE, IMAGE) == Done({"image_id": IMAGE.id})
+    assert verdicts.image_verdict(CREATE, IMAGE, NOW) == Done({"image_id": IMAGE.id})
 
 
 @pytest.mark.parametrize("state", ["failed", "error", "invalid", "deregistered", "disabled"])
 def test_an_image_that_will_never_be_fails_with_ec2s_reason(state: str) -> None:
     image = replace(IMAGE, state=state, state_reason="Client.X: no key")
-    verdict = failed(verdicts.image_verdict(CREATE, image))
+    verdict = failed(verdicts.image_verdict(CREATE, image, NOW))
     assert verdict.error == "ImageFailedError"
     assert f"Image {IMAGE.id} ({IMAGE.name}) is {state}: Client.X: no key." in verdict.cause
 
 
 def test_an_image_that_failed_without_a_reason_says_so() -> None:
-    verdict = failed(verdicts.image_verdict(CREATE, replace(IMAGE, state="failed")))
+    verdict = failed(verdicts.image_verdict(CREATE, replace(IMAGE, state="failed"), NOW))
     assert "EC2 gives no reason" in verdict.cause
+
+
+def test_an_image_that_is_still_not_there_after_ten_minutes_will_never_be() -> None:
+    verdict = failed(verdicts.image_verdict(CREATE, None, CREATE.begun + timedelta(minutes=10)))
+    assert verdict.error == "ImageFailedError"
+    assert IMAGE.id in verdict.cause
 
 
 # --- pointer ------------------------------------------------------------------------------------
@@ -239,7 +246,7 @@ def test_a_pointer_that_still_has_its_old_value_is_waited_for(value: str | None)
 @pytest.mark.parametrize("exception", [None, "of an earlier try"])
 def test_a_pointer_with_the_new_value_is_done(exception: str | None) -> None:
     assert verdicts.pointer_verdict(POINTER, "ami-new", exception) == Done(
-        {"parameter": "/ami-bakery/web/image"}
+        {"parameter": "/ami-bakery/web/image", "image": "ami-new"}
     )
 
 
@@ -257,6 +264,6 @@ def test_every_error_of_a_verdict_is_one_that_the_product_declares() -> None:
     declared = {n for n, k in vars(errors).items() if isinstance(k, type)}
     lost = verdicts.stop_verdict(STOP, None)
     late = verdicts.overdue(COMMAND, NOW)
-    bad = verdicts.image_verdict(CREATE, replace(IMAGE, state="failed"))
+    bad = verdicts.image_verdict(CREATE, replace(IMAGE, state="failed"), NOW)
     refused = verdicts.pointer_verdict(POINTER, None, "x")
     assert {failed(verdict).error for verdict in (lost, late, bad, refused)} <= declared

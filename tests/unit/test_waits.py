@@ -7,6 +7,7 @@ import pytest
 
 from bakery.waits import Kind, Wait, subject, subject_of_event
 
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 INSTANCE = "i-0123456789abcdef0"
 IMAGE = "ami-0123456789abcdef0"
 COMMAND = "11111111-2222-3333-4444-555555555555"
@@ -93,9 +94,7 @@ def test_no_wait_looks_at_other_events(event: dict[str, Any]) -> None:
 
 
 def wait(kind: Kind, target: str, token: str = "t") -> Wait:
-    return Wait(
-        kind=kind, target=target, token=token, bake="b", deadline=datetime(2026, 1, 1, tzinfo=UTC)
-    )
+    return Wait(kind=kind, target=target, token=token, bake="b", begun=MOMENT, deadline=MOMENT)
 
 
 @pytest.mark.parametrize(

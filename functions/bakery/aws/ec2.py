@@ -9,7 +9,7 @@ from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.errors import BuilderLostError, NotYetVisibleError
 from bakery.naming import TAG_BAKE
-from bakery.resources import Image, Instance, InstanceTypeInfo, LaunchSpec, Subnet
+from bakery.resources import DataVolume, Image, Instance, InstanceTypeInfo, LaunchSpec, Subnet
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef, TagSpecificationTypeDef
@@ -21,6 +21,7 @@ _NO_ROOM = {
     "InsufficientInstanceCapacity",
     "InsufficientHostCapacity",
     "InsufficientReservedInstanceCapacity",
+    "InsufficientFreeAddressesInSubnet",
     "Unsupported",
 }
 
@@ -99,6 +100,11 @@ def _image(record: "ImageTypeDef") -> Image:
         created=record.get("CreationDate", ""),
         state_reason=": ".join(filter(None, [reason.get("Code"), reason.get("Message")])),
         deprecation_time=record.get("DeprecationTime"),
+        data_volumes=tuple(
+            DataVolume(device, ebs.get("VolumeSize", 0), ebs.get("SnapshotId"))
+            for device, ebs in volumes.items()
+            if ebs and device != root
+        ),
         snapshots=tuple(v["SnapshotId"] for v in volumes.values() if v.get("SnapshotId")),
         tags={tag.get("Key", ""): tag.get("Value", "") for tag in record.get("Tags", [])},
     )
@@ -171,17 +177,6 @@ def launch_builder(spec: LaunchSpec) -> str:
 
 
 def _launch_request(spec: LaunchSpec) -> dict[str, Any]:
-    volume = spec.root_volume
-    ebs: dict[str, Any] = {
-        "VolumeType": "gp3",
-        "VolumeSize": volume.size_gib,
-        "Iops": volume.iops,
-        "Throughput": volume.throughput,
-        "Encrypted": True,
-        "DeleteOnTermination": True,
-    }
-    if volume.kms_key:
-        ebs["KmsKeyId"] = volume.kms_key
     return {
         "ImageId": spec.image_id,
         "InstanceType": spec.instance_type,
@@ -205,11 +200,26 @@ def _launch_request(spec: LaunchSpec) -> dict[str, Any]:
                 "DeleteOnTermination": True,
             }
         ],
-        "BlockDeviceMappings": [{"DeviceName": volume.device, "Ebs": ebs}],
+        "BlockDeviceMappings": _mappings(spec),
         "TagSpecifications": _tag_specifications(
             ("instance", "volume", "network-interface"), spec.tags
         ),
     }
+
+
+def _mappings(spec: LaunchSpec) -> list[dict[str, Any]]:
+    """Every volume of the base image, encrypted and gone with the builder, whatever it says."""
+    root = spec.root_volume
+    ours: dict[str, Any] = {"Encrypted": True, "DeleteOnTermination": True}
+    if root.kms_key:
+        ours["KmsKeyId"] = root.kms_key
+    speed = {"VolumeType": "gp3", "Iops": root.iops, "Throughput": root.throughput}
+    mappings = [{"DeviceName": root.device, "Ebs": {"VolumeSize": root.size_gib, **speed, **ours}}]
+    for volume in spec.data_volumes:
+        content = {"SnapshotId": volume.snapshot} if volume.snapshot else {}
+        ebs = {"VolumeSize": volume.size_gib, "VolumeType": "gp3", **content, **ours}
+        mappings.append({"DeviceName": volume.device, "Ebs": ebs})
+    return mappings
 
 
 def _tag_specifications(
@@ -318,11 +328,17 @@ def delete_image(image: Image) -> None:
 
 
 def delete_snapshot(snapshot_id: str) -> None:
-    """Delete the snapshot; harmless when it is gone."""
+    """Delete the snapshot; harmless when it is gone.
+
+    Raises NotYetVisibleError while EC2 still sees it in use, e.g. by an image that was just
+    deregistered.
+    """
     with translated("ec2:DeleteSnapshot", snapshot_id):
         try:
             clients.ec2().delete_snapshot(SnapshotId=snapshot_id)
         except ClientError as error:
+            if code_of(error) == "InvalidSnapshot.InUse":
+                raise NotYetVisibleError(f"{snapshot_id} still counts as in use") from error
             if code_of(error) != "InvalidSnapshot.NotFound":
                 raise
 

@@ -193,8 +193,9 @@ def earlier_value(name: str, current: str) -> str | None:
     """The newest value that the parameter had before ``current``, or None if it had no other."""
     with translated("ssm:GetParameterHistory", name):
         pages = clients.ssm().get_paginator("get_parameter_history").paginate(Name=name)
-        values = [record["Value"] for page in pages for record in page["Parameters"]]
-    return next((value for value in reversed(values) if value != current), None)
+        versions = [record for page in pages for record in page["Parameters"]]
+    newest_first = sorted(versions, key=lambda record: record["Version"], reverse=True)
+    return next((it["Value"] for it in newest_first if it["Value"] != current), None)
 
 
 def delete_parameter(name: str) -> None:

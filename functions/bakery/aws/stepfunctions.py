@@ -42,6 +42,18 @@ def fail(token: str, error_name: str, cause: str) -> bool:
     return True
 
 
+def is_running(execution_arn: str) -> bool:
+    """Whether the execution may still do something; False for one that AWS does not know."""
+    with translated("states:DescribeExecution", execution_arn):
+        try:
+            answer = clients.stepfunctions().describe_execution(executionArn=execution_arn)
+        except ClientError as error:
+            if code_of(error) == "ExecutionDoesNotExist":
+                return False
+            raise
+    return answer["status"] in {"RUNNING", "PENDING_REDRIVE"}
+
+
 def failure_of(execution_arn: str) -> tuple[str, str]:
     """Error name and cause of an ended execution; empty texts where it has none."""
     with translated("states:DescribeExecution", execution_arn):

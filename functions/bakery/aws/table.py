@@ -3,7 +3,6 @@
 One item per wait or claim, key ``id``; ``expires`` (epoch seconds) lets DynamoDB forget it.
 """
 
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,11 +40,11 @@ def find_wait(table: str, subject: str) -> Wait | None:
             .get_item(TableName=table, Key={"id": {"S": _key(subject)}}, ConsistentRead=True)
             .get("Item")
         )
-    return _wait(item) if item else None
+    return Wait.model_validate_json(item["wait"]["S"]) if item else None
 
 
-def open_waits(table: str) -> Iterator[Wait]:
-    """All open waits."""
+def open_waits(table: str) -> Iterator[tuple[str, str]]:
+    """Key and JSON of all open waits: one that another release wrote may not fit the model."""
     with translated("dynamodb:Scan", table):
         pages = (
             clients.dynamodb()
@@ -58,7 +57,7 @@ def open_waits(table: str) -> Iterator[Wait]:
             )
         )
         for page in pages:
-            yield from (_wait(item) for item in page["Items"])
+            yield from ((item["id"]["S"], item["wait"]["S"]) for item in page["Items"])
 
 
 def forget_wait(table: str, wait: Wait) -> None:
@@ -83,11 +82,7 @@ def claim(table: str, what: str, *, by: str, now: datetime, days: int) -> str:
         try:
             clients.dynamodb().put_item(
                 TableName=table,
-                Item={
-                    "id": {"S": f"claim#{what}"},
-                    "holder": {"S": by},
-                    "expires": {"N": str(int((now + timedelta(days=days)).timestamp()))},
-                },
+                Item=_claim(what, by, now + timedelta(days=days)),
                 ConditionExpression="attribute_not_exists(id) OR holder = :holder",
                 ExpressionAttributeValues={":holder": {"S": by}},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -98,6 +93,38 @@ def claim(table: str, what: str, *, by: str, now: datetime, days: int) -> str:
             item: dict[str, Any] = error.response.get("Item", {})  # type: ignore[assignment]
             return str(item.get("holder", {}).get("S", "another bake"))
     return by
+
+
+def take_over(table: str, what: str, *, holder: str, by: str, expires: datetime) -> bool:
+    """Move the claim of ``what`` from ``holder`` to ``by``; False if it changed meanwhile."""
+    with translated("dynamodb:PutItem", what):
+        try:
+            clients.dynamodb().put_item(
+                TableName=table,
+                Item=_claim(what, by, expires),
+                ConditionExpression="attribute_not_exists(id) OR holder = :holder",
+                ExpressionAttributeValues={":holder": {"S": holder}},
+            )
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+            return False
+    return True
+
+
+def release(table: str, what: str, *, by: str) -> None:
+    """End the claim of ``what`` if ``by`` holds it."""
+    with translated("dynamodb:DeleteItem", what):
+        try:
+            clients.dynamodb().delete_item(
+                TableName=table,
+                Key={"id": {"S": f"claim#{what}"}},
+                ConditionExpression="attribute_not_exists(id) OR holder = :holder",
+                ExpressionAttributeValues={":holder": {"S": by}},
+            )
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
 
 
 def holder_of(table: str, what: str) -> str | None:
@@ -111,9 +138,13 @@ def holder_of(table: str, what: str) -> str | None:
     return item["holder"]["S"] if item else None
 
 
+def _claim(what: str, by: str, expires: datetime) -> dict[str, Any]:
+    return {
+        "id": {"S": f"claim#{what}"},
+        "holder": {"S": by},
+        "expires": {"N": str(int(expires.timestamp()))},
+    }
+
+
 def _key(subject: str) -> str:
     return f"wait#{subject}"
-
-
-def _wait(item: Any) -> Wait:
-    return Wait.model_validate(json.loads(item["wait"]["S"]))

@@ -7,13 +7,14 @@ Idempotent because ``waiting.settle`` looks at AWS, not at the event, and a toke
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import ValidationError
 
 from bakery import waiting
 from bakery.aws import table
 from bakery.errors import BakeryError
 from bakery.observability import logger
 from bakery.settings import WaitSettings
-from bakery.waits import subject_of_event
+from bakery.waits import Wait, subject_of_event
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -39,12 +40,12 @@ def sweep(table_name: str) -> None:
 
     Raises ExceptionGroup at the end when some could not, so that the failure shows in the metrics.
     """
-    errors: list[BakeryError] = []
-    for wait in table.open_waits(table_name):
+    errors: list[Exception] = []
+    for key, stored in table.open_waits(table_name):
         try:
-            waiting.settle(table_name, wait)
-        except BakeryError as error:
-            logger.exception("wait could not be looked at", subject=wait.subject)
+            waiting.settle(table_name, Wait.model_validate_json(stored))
+        except (BakeryError, ValidationError) as error:
+            logger.exception("wait could not be looked at", key=key)
             errors.append(error)
     if errors:
         raise ExceptionGroup("waits that could not be looked at", errors)

@@ -9,29 +9,29 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from bakery import failures
+from bakery import leases
 from bakery.aws import ec2, ssm
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, NotYetVisibleError
 from bakery.naming import pointer, previous_pointer
 from bakery.observability import logger
 from bakery.resources import Image
+from bakery.settings import CleanUpSettings
 from bakery.task import lambda_handler
 
 
 class Request(State):
     bake: str
+    execution: str
+    """ARN; what the recipe's lease is held by."""
     state: dict[str, Any]
     """The whole state of the execution."""
 
 
 class Result(State):
-    """``error`` and ``cause`` are there when the bake failed: the first failure, made readable."""
-
     removed: tuple[str, ...]
     left: tuple[str, ...]
-    error: str | None = None
-    cause: str | None = None
+    """What could not be removed, each with AWS's reason."""
 
 
 Removal = tuple[str, Callable[[], None]]
@@ -42,15 +42,14 @@ def run(request: Request) -> Result:
     """Remove everything of the bake; an error is collected, never in the way of the next removal.
 
     Raises a retryable error after all removals were tried, so that the machine tries again; what
-    cannot be removed for good is reported in ``left`` and, for a failed bake, in ``cause``.
+    cannot be removed for good is reported in ``left``. Either way the recipe is free afterwards.
     """
-    failure = failures.first_failure(request.state)
-    if failure is not None and "plan" not in request.state:
+    if "plan" not in request.state:
         # Plan creates nothing. What carries the name of this execution is an earlier bake's.
-        return _result((), (), failure)
+        return Result(removed=(), left=())
     removed: list[str] = []
     errors: dict[str, BakeryError] = {}
-    for kind, look in _looks(request.bake, request.state, failed=failure is not None):
+    for kind, look in _looks(request.bake, request.state):
         try:
             found = look()
         except BakeryError as error:
@@ -68,27 +67,20 @@ def run(request: Request) -> Result:
         if type(transient).__name__ in RETRYABLE:
             raise transient
     left = tuple(f"{what}: {why}" for what, why in errors.items())
-    return _result(tuple(removed), left, failure)
+    leases.give_back(CleanUpSettings.load().table, _recipe(request.state), request.execution)
+    return Result(removed=tuple(removed), left=left)
 
 
-def _result(
-    removed: tuple[str, ...], left: tuple[str, ...], failure: tuple[str, str] | None
-) -> Result:
-    if failure is None:
-        return Result(removed=removed, left=left)
-    error, cause = failure
-    if left:
-        cause += "\nClean up could not remove, and you must:\n" + "\n".join(left)
-    return Result(removed=removed, left=left, error=error, cause=cause)
+def _recipe(state: dict[str, Any]) -> str:
+    return str(state["plan"]["recipe"])
 
 
-def _looks(bake: str, state: dict[str, Any], *, failed: bool) -> Iterator[Look]:
+def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
     """What to look for, in order; each look comes after the removals of the one before."""
     yield "instances", lambda: _builders(bake)
     yield "volumes", lambda: _volumes(bake)
-    if failed:
-        recipe = state.get("plan", {}).get("recipe")
-        yield "images", lambda: _images(bake, recipe)
+    if "failure" in state:
+        yield "images", lambda: _images(bake, _recipe(state))
         yield "snapshots", lambda: _snapshots(bake)
 
 
@@ -102,7 +94,7 @@ def _volumes(bake: str) -> list[Removal]:
     return [(f"volume {volume}", partial(ec2.delete_volume, volume)) for volume in found]
 
 
-def _images(bake: str, recipe: str | None) -> list[Removal]:
+def _images(bake: str, recipe: str) -> list[Removal]:
     found = ec2.images_of_bake(bake)
     return [(f"image {image.id}", partial(_unpublish, recipe, image)) for image in found]
 
@@ -117,9 +109,9 @@ def _snapshots(bake: str) -> list[Removal]:
     ]
 
 
-def _unpublish(recipe: str | None, image: Image) -> None:
+def _unpublish(recipe: str, image: Image) -> None:
     """Take back the image of a failed bake; the pointer first, if it had moved."""
-    if recipe and ssm.get_parameter(pointer(recipe)) == image.id:
+    if ssm.get_parameter(pointer(recipe)) == image.id:
         _move_back(recipe, image)
     ec2.delete_image(image)
 

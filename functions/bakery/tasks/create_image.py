@@ -10,7 +10,7 @@ from datetime import timedelta
 from bakery import clock, waiting
 from bakery.aws import ec2
 from bakery.bake import State
-from bakery.errors import BuilderLostError, ImageFailedError
+from bakery.errors import BuilderLostError, ImageFailedError, NotYetVisibleError
 from bakery.naming import TAG_BAKE
 from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
@@ -32,6 +32,7 @@ class Request(State):
 def run(request: Request) -> None:
     """Create or adopt the image; the task stays open until it is available or has failed."""
     image_id = _adopt(request) or _create(request)
+    now = clock.now()
     waiting.begin(
         WaitSettings.load().table,
         Wait(
@@ -39,7 +40,8 @@ def run(request: Request) -> None:
             target=image_id,
             token=request.token,
             bake=request.bake,
-            deadline=clock.now() + BUDGET,
+            begun=now,
+            deadline=now + BUDGET,
             label="Creating the image",
         ),
     )
@@ -72,7 +74,12 @@ def _create(request: Request) -> str:
 
 def _owner_of_name(request: Request) -> str:
     """The image that has our name if this bake made it (its answer was lost)."""
-    for image in ec2.own_images_named(request.image_name):
+    named = ec2.own_images_named(request.image_name)
+    if not named:
+        raise NotYetVisibleError(
+            f"The name '{request.image_name}' is taken, and EC2 does not show by which image yet"
+        )
+    for image in named:
         if image.tags.get(TAG_BAKE) == request.bake:
             return image.id
     raise ImageFailedError(

@@ -66,6 +66,7 @@ def _spec(
             throughput=launch.throughput,
             kms_key=settings.kms_key or None,
         ),
+        data_volumes=request.base_image.data_volumes,
         tags={"Name": f"ami-bakery {request.recipe}", **bake_tags(request.recipe, request.bake)},
         client_token=hashlib.sha256(cell.encode()).hexdigest(),
     )

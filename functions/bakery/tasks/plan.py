@@ -2,8 +2,8 @@
 
 Loads the recipe, resolves its base image, checks all that can be checked without spending money,
 pins the documents, and finds out whether anything has changed since the current image.
-Idempotent because it only reads, but for the claim of a schedule's slot, which the same bake may
-repeat.
+Idempotent because it only reads, but for the claims of a schedule's slot and of the recipe, which
+the same execution may repeat.
 """
 
 import os
@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bakery import catalogue, clock, planning
+from bakery import catalogue, clock, leases, planning
 from bakery.aws import ec2, ssm, table
 from bakery.bake import Current, ExecutionInput, Plan, State
 from bakery.errors import InvalidInputError, InvalidRecipeError
-from bakery.naming import TAG_BAKE, pointer
+from bakery.naming import pointer
 from bakery.problems import Problem, brief_listing
 from bakery.recipe import (
     AmiBase,
@@ -36,6 +36,8 @@ _SLOT_MEMORY_DAYS = 7
 
 class Request(State):
     bake: str
+    execution: str = ""
+    """ARN; empty for a preview."""
     input: Any
     """The execution's input as it was given."""
     entered: str = ""
@@ -47,7 +49,8 @@ class Request(State):
 def run(request: Request) -> Plan:
     """The plan of the bake.
 
-    Raises InvalidInputError, UnknownRecipeError or InvalidRecipeError, each with all problems.
+    Raises InvalidInputError, UnknownRecipeError or InvalidRecipeError, each with all problems, and
+    RecipeBusyError while another execution bakes the recipe.
     """
     wanted = _input(request)
     recipe = catalogue.load(wanted.recipe)
@@ -58,9 +61,9 @@ def run(request: Request) -> Plan:
     plan = planning.decide(world, force=wanted.force).model_copy(
         update={"entered": request.entered}
     )
-    if plan.bake_needed and wanted.slot and not request.preview:
-        return _claim_slot(plan, wanted.slot, settings.table)
-    return plan
+    if request.preview:
+        return plan
+    return _claim(plan, wanted.slot, request.execution, settings.table)
 
 
 def _input(request: Request) -> ExecutionInput:
@@ -74,7 +77,18 @@ def _input(request: Request) -> ExecutionInput:
         ) from None
     if problem := planning.bake_name_problem(request.bake):
         raise InvalidInputError(problem)
+    if not request.preview:
+        _refuse_used_name(request.bake)
     return wanted
+
+
+def _refuse_used_name(bake: str) -> None:
+    """Step Functions allows a name again after 90 days; what carries it would be taken for ours."""
+    if made := ec2.images_of_bake(bake):
+        raise InvalidInputError(
+            f"The execution name '{bake}' was used before: image {made[0].id} carries it. "
+            "Start the execution again with another name, or without one."
+        )
 
 
 def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> planning.World:
@@ -105,9 +119,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
 
 def _with_taken_name(world: planning.World) -> planning.World:
     name = planning.image_name_of(world)
-    taken = [
-        image for image in ec2.own_images_named(name) if image.tags.get(TAG_BAKE) != world.bake
-    ]
+    taken = ec2.own_images_named(name)
     if not taken:
         return world
     return world.plus(
@@ -175,6 +187,15 @@ def _by_id(image_id: str, path: str, problems: list[Problem]) -> Image | None:
             )
         )
     return found[0] if found else None
+
+
+def _claim(plan: Plan, slot: str | None, execution: str, table_name: str) -> Plan:
+    """Take what only one bake may have: the schedule's slot, and the recipe."""
+    if plan.bake_needed and slot:
+        plan = _claim_slot(plan, slot, table_name)
+    if plan.bake_needed:
+        leases.take(table_name, plan.recipe, execution)
+    return plan
 
 
 def _claim_slot(plan: Plan, slot: str, table_name: str) -> Plan:

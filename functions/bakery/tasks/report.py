@@ -5,7 +5,7 @@ Idempotent because it only computes.
 
 from typing import Any
 
-from bakery import clock, estimate, stages
+from bakery import clock, estimate, leftovers, stages
 from bakery.bake import Plan, State
 from bakery.task import lambda_handler
 
@@ -38,6 +38,8 @@ class Result(State):
     timeline: tuple[Stage, ...]
     estimated_cost_usd: float
     reason: str
+    left: tuple[str, ...]
+    """What clean up could not remove, each with AWS's reason."""
 
 
 def run(request: Request) -> Result:
@@ -51,10 +53,11 @@ def run(request: Request) -> Result:
         outcome="baked" if plan.bake_needed else "unchanged",
         image=_image(plan, state),
         copies={},
-        previous=state["keep_previous"]["previous"] if plan.bake_needed else None,
+        previous=state["keep_previous"]["image"] if plan.bake_needed else None,
         timeline=tuple(Stage.model_validate(s) for s in stages.timeline(state, ended)),
         estimated_cost_usd=cost,
         reason=plan.reason,
+        left=leftovers.of(state),
     )
 
 

@@ -25,6 +25,7 @@ class Request(State):
 def run(request: Request) -> None:
     """Ask for the stop; the task ends when EC2 reports it, or with BuilderLostError."""
     ec2.stop(request.instance_id)
+    now = clock.now()
     waiting.begin(
         WaitSettings.load().table,
         Wait(
@@ -32,7 +33,8 @@ def run(request: Request) -> None:
             target=request.instance_id,
             token=request.token,
             bake=request.bake,
-            deadline=clock.now() + BUDGET,
+            begun=now,
+            deadline=now + BUDGET,
             label="Stopping the builder",
         ),
     )

@@ -18,6 +18,7 @@ OUTPUT: dict[str, object] = {
     "reason": "first image of this recipe",
     "timeline": [],
     "estimated_cost_usd": 0.01,
+    "left": [],
 }
 
 
@@ -78,8 +79,18 @@ def test_a_baked_image_is_told(quiet: World) -> None:
             "copies": {},
             "previous": None,
             "reason": "first image of this recipe",
+            "left": [],
+            "clean": True,
         }
     ]
+
+
+def test_what_clean_up_has_left_is_told(quiet: World) -> None:
+    left = ["instance i-0123456789abcdef0: protected"]
+    event = ended(quiet, output=json.dumps({**OUTPUT, "left": left}))
+    quiet.invoke("announce_bake", event)
+    (seen,) = told(quiet, event)
+    assert (seen["type"], seen["left"], seen["clean"]) == ("Bake Succeeded", left, False)
 
 
 def test_called_twice_it_tells_once(quiet: World) -> None:

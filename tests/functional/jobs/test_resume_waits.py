@@ -209,7 +209,7 @@ def test_an_image_is_ended_by_its_event(making: Making) -> None:
     assert resumed(making.world) == [{"output": json.dumps({"image_id": image})}]
 
 
-def test_an_image_that_somebody_deregistered_is_waited_for_until_its_time_is_over(
+def test_an_image_that_somebody_deregistered_ends_its_wait_after_a_while(
     making: Making,
 ) -> None:
     """EC2 does not show it any more, as it does not show a new one yet."""
@@ -218,7 +218,21 @@ def test_an_image_that_somebody_deregistered_is_waited_for_until_its_time_is_ove
     making.world.aws.client("ec2").deregister_image(ImageId=image)
     making.world.invoke("resume_waits", {})
     assert resumed(making.world) == []
-    making.world.aws.clock.advance(hours=25)
+    making.world.aws.clock.advance(minutes=11)
     making.world.invoke("resume_waits", {})
     (failure,) = resumed(making.world)
-    assert failure["error"] == "StageTimedOutError"
+    assert failure["error"] == "ImageFailedError"
+    assert f"Image {image} is not there" in failure["cause"]
+
+
+def test_a_wait_of_another_release_does_not_stop_the_others(making: Making) -> None:
+    builder = stopping(making)
+    has(making, builder, "stopped")
+    dynamodb = making.world.aws.client("dynamodb")
+    (table,) = dynamodb.list_tables()["TableNames"]
+    strange = {"id": "wait#stop/i-1", "token": "t", "wait": '{"kind": "later"}'}
+    dynamodb.put_item(TableName=table, Item={k: {"S": v} for k, v in strange.items()})
+    with pytest.raises(FunctionFailedError) as failed:
+        making.world.invoke("resume_waits", {})
+    assert failed.value.name == "ExceptionGroup"
+    assert len(resumed(making.world)) == 1

@@ -102,6 +102,7 @@ class CommandTask:
         assert sent["InstanceIds"] == [turn.builder]
         (command,) = turn.commands(self.stage)
         wait = turn.world.waits()[f"wait#command/{command['CommandId']}"]
+        assert before <= datetime.fromisoformat(wait.pop("begun"))
         deadline = datetime.fromisoformat(wait.pop("deadline")) - before
         budget = timedelta(seconds=600 + planned["timeout_seconds"] + 120)
         assert budget <= deadline < budget + timedelta(minutes=2)

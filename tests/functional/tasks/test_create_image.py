@@ -99,6 +99,17 @@ def test_an_image_that_ec2_lists_late_is_adopted_by_its_name_and_tag(making: Mak
     ]
 
 
+def test_a_taken_name_whose_image_ec2_does_not_show_yet_is_asked_again(making: Making) -> None:
+    """The answer of the first try is lost, and neither look finds the image."""
+    builder = making.stopped()
+    making.world.aws.faults.error("ec2", "CreateImage", code="InvalidAMIName.Duplicate")
+    error = refused(making, builder)
+    assert error.name == "NotYetVisibleError"
+    assert making.plan["image_name"] in error.message
+    image(making, builder)
+    assert len(making.images()) == 1
+
+
 @pytest.mark.parametrize("tags", [{}, {TAG_BAKE: "another-bake"}])
 def test_an_image_of_that_name_that_this_bake_did_not_make_is_never_adopted(
     making: Making, tags: dict[str, str]

@@ -1,14 +1,18 @@
 """KeepPrevious: the way back, read from the pointer's own history."""
 
+import json
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from bakery.naming import pointer, previous_pointer
 from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.making import NOBODY, resumed
 
 A, B, C = "ami-0c0de201803000011", "ami-0c0de180400000012", "ami-0a120230000000064"
+DISABLED, MISSING = "ami-0bad00000000000f5", "ami-0123456789abcdef0"
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,30 @@ class Keeping:
         for image in images:
             self._put(pointer(self.recipe), image)
 
-    def keep(self, image: str) -> str | None:
-        """Run the task, and wait until the value that it returned is in force."""
-        event = {"recipe": self.recipe, "image_id": image}
-        found: str | None = self.world.invoke("keep_previous", event)["previous"]
+    def remembered(self, image: str) -> None:
+        """Give the pointer a value that was fine when it was put, and is not any more."""
+        self.world.aws.parameters.publish(pointer(self.recipe), image, "eu-west-1")
+
+    def keep(self, image: str, *, token: str = NOBODY) -> None:
+        """Run the task."""
+        parts = {"recipe": self.recipe, "image_id": image}
+        assert self.world.invoke("keep_previous", {"token": token, "bake": "made", **parts}) is None
+
+    def kept(self, image: str) -> str | None:
+        """Run the task to its end: the image that it told, which is in force then."""
+        token = uuid.uuid4().hex
+        self.keep(image, token=token)
+
+        def told() -> list[dict[str, Any]]:
+            self.world.invoke("resume_waits", {})
+            return resumed(self.world, token)
+
+        (told_once,) = self.world.aws.until(told, what="the answer")
+        answer = json.loads(told_once["output"])
+        assert answer["parameter"] == previous_pointer(self.recipe)
+        found: str | None = answer["image"]
         if found:
-            self.world.aws.until(lambda: self.world.previous(self.recipe) == found)
+            assert self.world.previous(self.recipe) == found
         return found
 
     def _put(self, name: str, image: str) -> None:
@@ -46,7 +68,7 @@ def keeping(quiet: World) -> Keeping:
 
 def test_the_first_image_has_no_previous_one(keeping: Keeping) -> None:
     keeping.pointed(A)
-    assert keeping.keep(A) is None
+    assert keeping.kept(A) is None
     assert keeping.world.previous(keeping.recipe) is None
     assert keeping.world.calls("PutParameter") == [
         call for call in keeping.world.calls("PutParameter") if call["Name"].endswith("/image")
@@ -55,7 +77,7 @@ def test_the_first_image_has_no_previous_one(keeping: Keeping) -> None:
 
 def test_it_keeps_what_the_pointer_held_before(keeping: Keeping) -> None:
     keeping.pointed(A, B, C)
-    assert keeping.keep(C) == B
+    assert keeping.kept(C) == B
     name = previous_pointer(keeping.recipe)
     parameter = keeping.world.aws.client("ssm").get_parameter(Name=name)["Parameter"]
     assert parameter["DataType"] == "aws:ec2:image"
@@ -63,7 +85,7 @@ def test_it_keeps_what_the_pointer_held_before(keeping: Keeping) -> None:
 
 def test_called_twice_it_keeps_the_same(keeping: Keeping) -> None:
     keeping.pointed(A, B)
-    assert keeping.keep(B) == keeping.keep(B) == A
+    assert keeping.kept(B) == keeping.kept(B) == A
     name = previous_pointer(keeping.recipe)
     history = keeping.world.aws.client("ssm").get_parameter_history(Name=name)["Parameters"]
     assert {version["Value"] for version in history} == {A}
@@ -71,19 +93,19 @@ def test_called_twice_it_keeps_the_same(keeping: Keeping) -> None:
 
 def test_a_pointer_that_was_put_twice_has_the_same_previous_image(keeping: Keeping) -> None:
     keeping.pointed(A, B, B)
-    assert keeping.keep(B) == A
+    assert keeping.kept(B) == A
 
 
 def test_after_a_rollback_the_image_that_was_rolled_back_is_not_lost(keeping: Keeping) -> None:
     keeping.pointed(A, B, A, C)
-    assert keeping.keep(C) == A
+    assert keeping.kept(C) == A
 
 
 def test_a_lost_answer_is_ridden_out(keeping: Keeping) -> None:
     keeping.pointed(A, B)
     keeping.world.aws.faults.lost_answer("ssm", "PutParameter")
     keeping.world.aws.faults.lost_answer("ssm", "GetParameterHistory")
-    assert keeping.keep(B) == A
+    assert keeping.kept(B) == A
 
 
 @pytest.mark.parametrize(
@@ -101,7 +123,7 @@ def test_a_refused_call_is_told_by_its_class_and_may_be_tried_again(
     assert failed.value.name == name
     assert f"ssm:{operation} /ami-bakery/{keeping.recipe}/" in failed.value.message
     assert keeping.world.previous(keeping.recipe) is None
-    assert keeping.keep(B) == A
+    assert keeping.kept(B) == A
 
 
 def test_a_pointer_that_is_gone_is_told(keeping: Keeping) -> None:
@@ -109,3 +131,23 @@ def test_a_pointer_that_is_gone_is_told(keeping: Keeping) -> None:
         keeping.keep(A)
     assert failed.value.name == "AwsCallFailedError"
     assert "ParameterNotFound" in failed.value.message
+
+
+def test_it_waits_until_the_value_is_in_force(keeping: Keeping) -> None:
+    keeping.pointed(A, B)
+    keeping.keep(B)
+    name = previous_pointer(keeping.recipe)
+    wait = keeping.world.waits()[f"wait#pointer/{name}"]
+    assert (wait["kind"], wait["image_id"], wait["token"]) == ("pointer", A, NOBODY)
+    assert resumed(keeping.world) == []
+    keeping.world.aws.until(lambda: keeping.world.previous(keeping.recipe) == A)
+
+
+@pytest.mark.parametrize("image", [MISSING, DISABLED])
+def test_an_image_that_cannot_be_launched_is_no_way_back(keeping: Keeping, image: str) -> None:
+    """Parameter Store would refuse it; the parameter keeps what it had."""
+    keeping.pointed(A, B)
+    keeping.kept(B)
+    keeping.remembered(image)
+    assert keeping.kept(C) is None
+    assert keeping.world.previous(keeping.recipe) == A

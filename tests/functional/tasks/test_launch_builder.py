@@ -189,3 +189,42 @@ def test_a_builder_that_ended_is_not_replaced_in_secret(making: Making) -> None:
     assert error.name == "BuilderLostError"
     assert making.instances() == [builder]
     assert state(making.world, builder) in ("shutting-down", "terminated")
+
+
+def test_every_volume_of_the_base_image_is_encrypted_and_goes_with_the_builder(
+    making: Making,
+) -> None:
+    """A publisher's second volume may be plain, and may stay when its instance ends."""
+    ec2 = making.world.aws.client("ec2")
+    snapshot = making.world.aws.client("ec2").describe_images(
+        ImageIds=[making.plan["base_image"]["id"]]
+    )["Images"][0]["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    volumes = [
+        {"device": "/dev/sdf", "size_gib": 9, "snapshot": snapshot},
+        {"device": "/dev/sdg", "size_gib": 4, "snapshot": None},
+    ]
+    event = making.launching()
+    event["base_image"] = {**event["base_image"], "data_volumes": volumes}
+    builder = making.world.invoke("launch_builder", event)["instance_id"]
+    found = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [builder]}])[
+        "Volumes"
+    ]
+    assert sorted((v["Size"], v["Encrypted"], v["SnapshotId"] == snapshot) for v in found) == [
+        (4, True, False),
+        (8, True, True),
+        (9, True, True),
+    ]
+    assert all(v["Attachments"][0]["DeleteOnTermination"] for v in found)
+
+
+def test_a_subnet_without_a_free_address_is_left_for_the_next(making: Making) -> None:
+    first = making.plan["launch"]["subnets"][0]["id"]
+    making.world.aws.faults.error(
+        "ec2",
+        "RunInstances",
+        code="InsufficientFreeAddressesInSubnet",
+        when=lambda parameters: parameters["NetworkInterfaces"][0]["SubnetId"] == first,
+    )
+    launch(making)
+    assert [subnet for _, subnet in cells(making)][0] == first
+    assert len(cells(making)) == 2

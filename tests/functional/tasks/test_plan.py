@@ -1,4 +1,4 @@
-"""Plan: looks at everything, claims one slot, makes nothing."""
+"""Plan: looks at everything, claims slot and recipe, makes nothing."""
 
 import uuid
 from typing import Any
@@ -15,7 +15,8 @@ SLOT = "2026-12-01T03:00:00Z"
 
 def plan(world: World, recipe: str = "small", *, bake: str = "", **more: Any) -> dict[str, Any]:
     content = {"recipe": recipe, **more.pop("content", {})}
-    event = {"bake": bake or f"made-{uuid.uuid4().hex[:8]}", "input": content, **more}
+    bake = bake or f"made-{uuid.uuid4().hex[:8]}"
+    event = {"bake": bake, "execution": world.execution(bake), "input": content, **more}
     result: dict[str, Any] = world.invoke("plan", event)
     return result
 
@@ -29,7 +30,12 @@ def refused(world: World, recipe: str = "small", **more: Any) -> FunctionFailedE
 def claims(world: World) -> list[dict[str, Any]]:
     dynamodb = world.aws.client("dynamodb")
     (table,) = dynamodb.list_tables()["TableNames"]
-    return [i for i in dynamodb.scan(TableName=table)["Items"] if i["id"]["S"].startswith("claim#")]
+    found = dynamodb.scan(TableName=table)["Items"]
+    return [item for item in found if item["id"]["S"].startswith("claim#")]
+
+
+def slots(world: World) -> list[dict[str, Any]]:
+    return [item for item in claims(world) if item["id"]["S"].startswith("claim#slot#")]
 
 
 @pytest.fixture
@@ -81,6 +87,7 @@ def test_called_twice_it_plans_the_same_and_makes_nothing(quiet: World) -> None:
         del planned["image_name"], planned["image_tags"]["Name"]
     assert first == second
     operations = {call.operation for call in quiet.aws.calls.of(role="Plan")}
+    operations -= {"PutItem"}  # the lease
     assert all(operation.startswith(("Describe", "Get")) for operation in operations), operations
 
 
@@ -96,7 +103,7 @@ def test_a_slot_is_claimed_by_the_first_bake_and_kept_at_its_second_try(
     assert (
         late["reason"] == f"the schedule's slot {SLOT} was delivered twice; bake made-first has it"
     )
-    (claim,) = claims(quiet)
+    (claim,) = slots(quiet)
     assert claim["id"]["S"] == f"claim#slot#small#{SLOT}"
     assert claim["holder"]["S"] == "made-first"
 
@@ -110,7 +117,7 @@ def test_the_same_slot_of_another_recipe_is_another(quiet: World, forgotten: Wor
 def test_after_a_lost_answer_the_claim_is_still_this_bakes(quiet: World, forgotten: World) -> None:
     quiet.aws.faults.lost_answer("dynamodb", "PutItem")
     assert plan(quiet, content={"slot": SLOT})["bake_needed"] is True
-    assert len(claims(quiet)) == 1
+    assert len(slots(quiet)) == 1
 
 
 def test_a_preview_claims_nothing(quiet: World, forgotten: World) -> None:
@@ -162,10 +169,49 @@ def test_what_changed_since_the_current_image_is_the_reason(
     assert plan(world)["reason"] == f"the current image {image} is no longer available"
 
 
-def test_a_name_that_this_very_bake_has_taken_is_no_problem(making: Making) -> None:
-    """CreateImage's answer was lost and the execution redriven: the image is adopted."""
-    making.imaged()
-    assert plan(making.world, bake=making.bake)["bake_needed"] is True
+def test_an_execution_name_that_an_image_carries_is_refused(making: Making) -> None:
+    """Step Functions gives a name away again after 90 days; the image would be adopted."""
+    image = making.imaged()
+    error = refused(making.world, bake=making.bake)
+    assert error.name == "InvalidInputError"
+    assert f"'{making.bake}' was used before: image {image} carries it" in error.message
+
+
+def test_a_recipe_that_is_being_baked_is_refused_until_that_bake_has_ended(
+    quiet: World, forgotten: World
+) -> None:
+    quiet.aws.ec2.no_capacity()
+    quiet.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
+    running = quiet.start({"recipe": "small", "force": True}, name=f"made-{uuid.uuid4().hex[:8]}")
+    quiet.aws.until(lambda: quiet.leases().get("small") == running, what="the lease")
+    error = refused(quiet)
+    assert error.name == "RecipeBusyError"
+    assert running.rpartition(":")[2] in error.message
+    assert plan(quiet, "web")["bake_needed"] is True
+
+    quiet.aws.client("stepfunctions").stop_execution(executionArn=running)
+    quiet.ended(running)
+    assert quiet.leases()["small"] == running  # no state has given it back
+    assert plan(quiet, bake="made-next")["bake_needed"] is True
+    assert quiet.leases()["small"] == quiet.execution("made-next")
+
+
+def test_of_two_that_take_over_an_old_lease_one_has_it(quiet: World, forgotten: World) -> None:
+    old = quiet.ended(quiet.start({"recipe": "none"}, name=f"made-{uuid.uuid4().hex[:8]}"))
+    plan(quiet, bake="made-old", execution=old.arn)
+
+    def other() -> None:
+        plan(quiet, bake="made-other")
+
+    quiet.aws.faults.after("stepfunctions", "DescribeExecution", other)
+    assert refused(quiet, bake="made-late").name == "RecipeBusyError"
+    assert quiet.leases()["small"] == quiet.execution("made-other")
+
+
+def test_a_bake_that_is_not_needed_takes_no_lease(making: Making, forgotten: World) -> None:
+    point(making, making.imaged())
+    assert plan(making.world)["bake_needed"] is False
+    assert making.world.leases() == {}
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_called_twice_it_leaves_one_version(publishing: Publishing) -> None:
     publishing.publish(NEW)
     assert publishing.versions() == [NEW]
     assert publishing.world.aws.calls.of("ssm", "PutParameter") == []
-    parameter = {"parameter": pointer(publishing.recipe)}
+    parameter = {"parameter": pointer(publishing.recipe), "image": NEW}
     assert resumed(publishing.world) == [{"output": json.dumps(parameter)}]
     assert publishing.key not in publishing.world.open_waits()
 

@@ -21,7 +21,7 @@ def state_of(making: Making) -> dict[str, Any]:
     state["plan"] = {**making.plan, **entered(0)}
     state["launch"] |= {"instance_id": "i-0123456789abcdef0", "instance_type": "t3.small"}
     state["create_image"] |= {"image_id": IMAGE}
-    state["keep_previous"] |= {"previous": None}
+    state["keep_previous"] |= {"image": None}
     return state
 
 
@@ -41,6 +41,7 @@ def test_a_bake_is_told_by_the_contract(making: Making) -> None:
         "previous": None,
         "estimated_cost_usd": result["estimated_cost_usd"],
         "reason": "first image of this recipe",
+        "left": [],
     }
     assert [stage["stage"] for stage in timeline] == list(STAGES)
     assert [stage["seconds"] for stage in timeline[:-1]] == [60.0] * (len(STAGES) - 1)
@@ -86,6 +87,21 @@ def test_a_slot_that_another_bake_has_may_have_no_image_yet(making: Making) -> N
     plan = {**making.plan, **entered(0), "bake_needed": False, "reason": "delivered twice"}
     result = report(making, {"plan": plan})
     assert (result["outcome"], result["image"]) == ("unchanged", None)
+
+
+def test_what_clean_up_has_left_is_told(making: Making) -> None:
+    state = state_of(making)
+    state["clean_up"] |= {"result": {"removed": [], "left": ["instance i-1: protected"]}}
+    assert report(making, state)["left"] == ["instance i-1: protected"]
+
+
+def test_a_clean_up_that_failed_as_a_whole_is_told(making: Making) -> None:
+    state = state_of(making)
+    del state["clean_up"]
+    state["clean_up_failure"] = {"Error": "ThrottledError", "Cause": "too many calls"}
+    (left,) = report(making, state)["left"]
+    assert "anything that carries this execution's name" in left
+    assert "ThrottledError: too many calls" in left
 
 
 def test_keys_that_a_later_release_added_are_ignored(making: Making) -> None:

@@ -73,7 +73,7 @@ STATE: dict[str, Any] = {
     },
     "create_image": {"image_id": IMAGE},
     "publish": {"parameter": "/ami-bakery/web/image"},
-    "keep_previous": {"previous": None},
+    "keep_previous": {"image": None},
     "clean_up": {"result": {"removed": [f"instance {BUILDER}"], "left": []}},
 }
 
@@ -89,6 +89,7 @@ OUTPUT: dict[str, Any] = {
     ],
     "estimated_cost_usd": 0.0057,
     "reason": "first image of this recipe",
+    "left": [],
 }
 
 
@@ -157,7 +158,7 @@ def good_bake() -> list[Event]:
     script.add("MapStateSucceeded").exit("Customize", STATE, "Map")
     for name in ("RemoveIdentity", "Generalize", "VerifyIdentity", "StopBuilder", "CreateImage"):
         script.wait(name, STATE)
-    script.wait("PublishPointer", STATE).function("KeepPrevious", STATE)
+    script.wait("PublishPointer", STATE).wait("KeepPrevious", STATE)
     script.function("CleanUp", STATE).enter("HowDidItEnd", "Choice")
     script.exit("HowDidItEnd", STATE, "Choice").function("Report", OUTPUT)
     script.add("ExecutionSucceeded", executionSucceededEventDetails={"output": json.dumps(OUTPUT)})
@@ -182,6 +183,7 @@ def failed_step() -> list[Event]:
     script.exit("Customize", {k: v for k, v in failed.items() if k != "clean_up"}, "Map")
     script.function("CleanUp", failed)
     failure = {"error": "CustomizationFailedError", "cause": STEP_CAUSE}
+    script.function("DescribeFailure", failure)
     return script.add("ExecutionFailed", executionFailedEventDetails=failure).events
 
 

@@ -1,0 +1,43 @@
+"""One bake of a recipe at a time: two would move its pointer over each other's head.
+
+The lease is an item of the bakery's table, held by an execution. One whose execution has ended
+without giving it back (it was stopped, or it timed out) is taken over, so no lease blocks for ever.
+"""
+
+from datetime import timedelta
+
+from bakery import clock
+from bakery.aws import stepfunctions, table
+from bakery.errors import RecipeBusyError
+
+_DAYS = 3
+"""Longer than any execution; after that DynamoDB forgets what nobody gave back."""
+
+
+def take(table_name: str, recipe: str, execution: str) -> None:
+    """Lease the recipe to the execution; safe to repeat.
+
+    Raises RecipeBusyError, naming the execution that holds it, while that one runs.
+    """
+    now, what = clock.now(), _key(recipe)
+    holder = table.claim(table_name, what, by=execution, now=now, days=_DAYS)
+    if holder == execution:
+        return
+    expires = now + timedelta(days=_DAYS)
+    if not stepfunctions.is_running(holder) and table.take_over(
+        table_name, what, holder=holder, by=execution, expires=expires
+    ):
+        return
+    raise RecipeBusyError(
+        f"Recipe '{recipe}' is being baked by another execution: {holder.rpartition(':')[2]}. "
+        "Wait for its end, or stop it, then start again."
+    )
+
+
+def give_back(table_name: str, recipe: str, execution: str) -> None:
+    """End the execution's lease; harmless when it has none (any more)."""
+    table.release(table_name, _key(recipe), by=execution)
+
+
+def _key(recipe: str) -> str:
+    return f"lease#{recipe}"
