@@ -18,13 +18,14 @@ from infra.documents import Documents
 from infra.functions import FunctionFactory
 from infra.machine import BakeMachine
 from infra.permissions import Permissions
+from infra.settings import Settings
 from infra.store import Store
 
 _ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
 class Jobs(Construct):
-    """Resumes waits by events and by the sweeper; announces how bakes ended."""
+    """Resumes waits by events and by the sweeper; announces how bakes ended; the janitor."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Jobs(Construct):
         machine: BakeMachine,
         documents: Documents,
         may: Permissions,
+        settings: Settings,
     ) -> None:
         super().__init__(scope, id_)
         self._dead_letters = store.dead_letters
@@ -46,7 +48,13 @@ class Jobs(Construct):
             environment=env.WaitSettings(table=store.table.table_name),
             timeout=Duration.seconds(55),
         )
-        self._sweep_every_minute(resume)
+        self._every(
+            Duration.minutes(1),
+            resume,
+            "Sweeper",
+            description="AMI Bakery: resume waits whose event was lost",
+            content={"sweep": True},
+        )
         for name, pattern in _wait_events(documents).items():
             self._on(name, resume, pattern)
         announce = factory.make(
@@ -68,21 +76,70 @@ class Jobs(Construct):
                 "detail": {"stateMachineArn": [machine.arn], "status": list(_ENDED)},
             },
         )
-        self.functions = (resume, announce)
+        janitor = factory.make(
+            self,
+            "jobs.remove_orphans",
+            statements=[
+                may.read(
+                    "ec2:DescribeImages",
+                    "ec2:DescribeInstances",
+                    "ec2:DescribeSnapshots",
+                    "ec2:DescribeVolumes",
+                ),
+                *may.remove(),
+                may.executions("DescribeExecution"),
+                may.list_pointers(),
+                may.table("Scan", "DeleteItem"),
+                may.announce(),
+            ],
+            environment=env.JanitorSettings(
+                table=store.table.table_name,
+                machine=may.machine_arn,
+                report_only=settings.janitor == "report",
+                most=settings.janitor_removes_at_most,
+            ),
+            timeout=Duration.minutes(5),
+        )
+        self._every(
+            Duration.minutes(15),
+            janitor,
+            "Janitor",
+            description="AMI Bakery: remove what bakes left behind",
+            content={},
+        )
+        self._on(
+            "BakeCutShort",
+            janitor,
+            {
+                "source": ["aws.states"],
+                "detail_type": ["Step Functions Execution Status Change"],
+                # Both pass every Catch of the machine by.
+                "detail": {"stateMachineArn": [machine.arn], "status": ["ABORTED", "TIMED_OUT"]},
+            },
+        )
+        self.functions = (resume, announce, janitor)
 
-    def _sweep_every_minute(self, resume: lambda_.Function) -> None:
+    def _every(
+        self,
+        period: Duration,
+        function: lambda_.Function,
+        name: str,
+        *,
+        description: str,
+        content: Mapping[str, object],
+    ) -> None:
         scheduler.Schedule(
             self,
-            "Sweeper",
-            description="AMI Bakery: resume waits whose event was lost",
-            schedule=scheduler.ScheduleExpression.rate(Duration.minutes(1)),
-            # The next sweep is the retry of this one.
+            name,
+            description=description,
+            schedule=scheduler.ScheduleExpression.rate(period),
             target=scheduler_targets.LambdaInvoke(
-                resume,
+                function,
                 # Without an input, Scheduler sends an event that looks like one of EventBridge's.
-                input=scheduler.ScheduleTargetInput.from_object({"sweep": True}),
+                input=scheduler.ScheduleTargetInput.from_object(dict(content)),
                 dead_letter_queue=self._dead_letters,
-                max_event_age=Duration.minutes(1),
+                max_event_age=period,
+                # The next run is the retry of this one.
                 retry_attempts=0,
             ),
         )

@@ -45,6 +45,12 @@ class Notifications(Construct):
             f"AMI Bakery: recipe {field('$.detail.recipe')} was baked, but clean up could not "
             f"remove: {field('$.detail.left')} Execution: {field('$.detail.execution')}",
         )
+        self._tell(
+            "OrphansRemoved",
+            events.EventPattern(source=[EVENT_SOURCE], detail_type=["Orphans Removed"]),
+            f"AMI Bakery: bakes were cut short; the janitor has removed "
+            f"{field('$.detail.removed')} and left {field('$.detail.left')}",
+        )
         alarms = {
             "DeadLetters": store.dead_letters.metric_approximate_number_of_messages_visible(
                 period=Duration.minutes(5)

@@ -6,7 +6,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from bakery.naming import TAG_BAKE
+from bakery.naming import POINTERS, TAG_BAKE
 from bakery.recipe import ParameterBase, Recipe
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
@@ -74,6 +74,16 @@ class Permissions:
         return iam.PolicyStatement(
             actions=[f"ssm:{action}" for action in actions],
             resources=[self._arn("ssm", "parameter", "ami-bakery/*")],
+        )
+
+    def list_pointers(self) -> iam.PolicyStatement:
+        """The path itself is a resource of GetParametersByPath."""
+        return iam.PolicyStatement(
+            actions=["ssm:GetParametersByPath", "ssm:GetParameterHistory"],
+            resources=[
+                self._arn("ssm", "parameter", POINTERS[1:]),
+                self._arn("ssm", "parameter", f"{POINTERS[1:]}/*"),
+            ],
         )
 
     def base_parameters(self, recipes: Mapping[str, Recipe]) -> iam.PolicyStatement:

@@ -1,7 +1,7 @@
 """The deployment's choices, from ``cdk.json`` or ``cdk -c key=value``: the only reader of them."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from constructs import Node
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -76,6 +76,12 @@ class Settings(BaseModel):
     )
     kms_key: str = Field(
         default="", description="Key of the builders' volumes; default: the account's EBS key."
+    )
+    janitor: Literal["remove", "report"] = Field(
+        default="remove", description="What is done about what bakes left behind."
+    )
+    janitor_removes_at_most: int = Field(
+        default=50, ge=1, le=1000, description="How much one run of the janitor may remove."
     )
     log_retention_days: LogDays = Field(default=90, description="How long logs are kept.")
     notification_email: str | None = Field(

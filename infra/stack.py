@@ -68,6 +68,7 @@ class AmiBakery(Stack):
             machine=machine,
             documents=documents,
             may=may,
+            settings=settings,
         )
         Schedules(
             self, "Schedules", recipes=recipes, machine=machine, dead_letters=store.dead_letters

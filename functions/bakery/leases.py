@@ -10,6 +10,9 @@ from bakery import clock
 from bakery.aws import stepfunctions, table
 from bakery.errors import RecipeBusyError
 
+PREFIX = "lease#"
+"""Of a lease's claim; the recipe follows."""
+
 _DAYS = 3
 """Longer than any execution; after that DynamoDB forgets what nobody gave back."""
 
@@ -40,4 +43,4 @@ def give_back(table_name: str, recipe: str, execution: str) -> None:
 
 
 def _key(recipe: str) -> str:
-    return f"lease#{recipe}"
+    return f"{PREFIX}{recipe}"

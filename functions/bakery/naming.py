@@ -18,14 +18,18 @@ _PLACEHOLDERS = ("recipe", "time", "date", "bake", "base")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
+POINTERS = "/ami-bakery"
+"""Path below which all pointers are."""
+
+
 def pointer(recipe: str) -> str:
     """SSM parameter that holds the current image of ``recipe``."""
-    return f"/ami-bakery/{recipe}/image"
+    return f"{POINTERS}/{recipe}/image"
 
 
 def previous_pointer(recipe: str) -> str:
     """SSM parameter that holds the image that was current before."""
-    return f"/ami-bakery/{recipe}/previous-image"
+    return f"{POINTERS}/{recipe}/previous-image"
 
 
 def slug(text: str) -> str:

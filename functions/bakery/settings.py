@@ -88,6 +88,17 @@ class CleanUpSettings(Settings):
     table: str
 
 
+class JanitorSettings(Settings):
+    """The job that removes what bakes left behind."""
+
+    table: str
+    machine: str
+    """ARN of the bake's state machine."""
+    report_only: bool
+    most: int
+    """How much one run may remove."""
+
+
 class AnnounceSettings(Settings):
     """The job that tells others how a bake ended."""
 

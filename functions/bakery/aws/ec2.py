@@ -315,15 +315,15 @@ def create_image(instance_id: str, *, name: str, description: str, tags: Mapping
             raise
 
 
-def delete_image(image: Image) -> None:
+def delete_image(image_id: str, snapshots: Iterable[str]) -> None:
     """Deregister the image and delete its snapshots; harmless when they are gone."""
-    with translated("ec2:DeregisterImage", image.id):
+    with translated("ec2:DeregisterImage", image_id):
         try:
-            clients.ec2().deregister_image(ImageId=image.id)
+            clients.ec2().deregister_image(ImageId=image_id)
         except ClientError as error:
             if code_of(error) not in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
                 raise
-    for snapshot in image.snapshots:
+    for snapshot in snapshots:
         delete_snapshot(snapshot)
 
 

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.errors import NotYetVisibleError
+from bakery.naming import POINTERS
 from bakery.resources import Document, Invocation, ManagedInstance
 
 if TYPE_CHECKING:
@@ -196,6 +197,24 @@ def earlier_value(name: str, current: str) -> str | None:
         versions = [record for page in pages for record in page["Parameters"]]
     newest_first = sorted(versions, key=lambda record: record["Version"], reverse=True)
     return next((it["Value"] for it in newest_first if it["Value"] != current), None)
+
+
+def published_images() -> set[str]:
+    """Every image that a pointer or a previous image of any recipe holds, or has held."""
+    with translated("ssm:GetParametersByPath", POINTERS):
+        pages = (
+            clients.ssm()
+            .get_paginator("get_parameters_by_path")
+            .paginate(Path=POINTERS, Recursive=True)
+        )
+        names = [record["Name"] for page in pages for record in page["Parameters"]]
+    return {value for name in names for value in _history(name)}
+
+
+def _history(name: str) -> list[str]:
+    with translated("ssm:GetParameterHistory", name):
+        pages = clients.ssm().get_paginator("get_parameter_history").paginate(Name=name)
+        return [record["Value"] for page in pages for record in page["Parameters"]]
 
 
 def delete_parameter(name: str) -> None:

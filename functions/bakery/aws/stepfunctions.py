@@ -7,9 +7,14 @@ from botocore.exceptions import ClientError
 
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
+from bakery.orphans import Execution
 
 # Nobody waits any more: the task timed out, was resumed before, or its execution ended.
 _NOBODY_WAITS = {"TaskDoesNotExist", "TaskTimedOut", "InvalidToken"}
+
+_RUNNING = {"RUNNING", "PENDING_REDRIVE"}
+# A name that no execution can have comes from a tag that is not ours.
+_UNKNOWN = {"ExecutionDoesNotExist", "InvalidArn"}
 
 # Source: Step Functions API reference, SendTaskFailure.
 _MAX_ERROR = 256
@@ -44,14 +49,34 @@ def fail(token: str, error_name: str, cause: str) -> bool:
 
 def is_running(execution_arn: str) -> bool:
     """Whether the execution may still do something; False for one that AWS does not know."""
+    found = find_execution(execution_arn)
+    return found is not None and found.ended is None
+
+
+def find_execution(execution_arn: str) -> Execution | None:
+    """The execution, or None when Step Functions does not know it (any more)."""
     with translated("states:DescribeExecution", execution_arn):
         try:
             answer = clients.stepfunctions().describe_execution(executionArn=execution_arn)
         except ClientError as error:
-            if code_of(error) == "ExecutionDoesNotExist":
-                return False
+            if code_of(error) in _UNKNOWN:
+                return None
             raise
-    return answer["status"] in {"RUNNING", "PENDING_REDRIVE"}
+    running = answer["status"] in _RUNNING
+    return Execution(
+        recipe=_recipe(answer.get("input", "")),
+        started=answer["startDate"],
+        ended=None if running else answer["stopDate"],
+        succeeded=answer["status"] == "SUCCEEDED",
+    )
+
+
+def _recipe(content: str) -> str:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return ""
+    return str(found.get("recipe", "")) if isinstance(found, dict) else ""
 
 
 def failure_of(execution_arn: str) -> tuple[str, str]:

@@ -45,6 +45,11 @@ def find_wait(table: str, subject: str) -> Wait | None:
 
 def open_waits(table: str) -> Iterator[tuple[str, str]]:
     """Key and JSON of all open waits: one that another release wrote may not fit the model."""
+    for item in _items(table, _key("")):
+        yield item["id"]["S"], item["wait"]["S"]
+
+
+def _items(table: str, prefix: str) -> Iterator[Any]:
     with translated("dynamodb:Scan", table):
         pages = (
             clients.dynamodb()
@@ -52,12 +57,12 @@ def open_waits(table: str) -> Iterator[tuple[str, str]]:
             .paginate(
                 TableName=table,
                 FilterExpression="begins_with(id, :prefix)",
-                ExpressionAttributeValues={":prefix": {"S": _key("")}},
+                ExpressionAttributeValues={":prefix": {"S": prefix}},
                 ConsistentRead=True,
             )
         )
         for page in pages:
-            yield from ((item["id"]["S"], item["wait"]["S"]) for item in page["Items"])
+            yield from page["Items"]
 
 
 def forget_wait(table: str, wait: Wait) -> None:
@@ -125,6 +130,14 @@ def release(table: str, what: str, *, by: str) -> None:
         except ClientError as error:
             if code_of(error) != "ConditionalCheckFailedException":
                 raise
+
+
+def holders(table: str, prefix: str) -> dict[str, str]:
+    """Who holds the claims that begin with ``prefix``, by the rest of their names."""
+    start = f"claim#{prefix}"
+    return {
+        item["id"]["S"].removeprefix(start): item["holder"]["S"] for item in _items(table, start)
+    }
 
 
 def holder_of(table: str, what: str) -> str | None:

@@ -113,7 +113,7 @@ def _unpublish(recipe: str, image: Image) -> None:
     """Take back the image of a failed bake; the pointer first, if it had moved."""
     if ssm.get_parameter(pointer(recipe)) == image.id:
         _move_back(recipe, image)
-    ec2.delete_image(image)
+    ec2.delete_image(image.id, image.snapshots)
 
 
 def _move_back(recipe: str, image: Image) -> None:

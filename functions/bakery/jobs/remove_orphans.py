@@ -1,0 +1,148 @@
+"""The janitor: remove what bakes left behind that no state of theirs cleans up any more.
+
+Runs on a schedule, and at once for an execution that was stopped or timed out: both pass every
+Catch by. It reads everything first, and a read that fails stops it before it has removed anything;
+then it removes the orphans one by one, each failure told and none in the way of the next.
+Idempotent because it starts from what exists.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import BaseModel, ConfigDict, Field
+
+from bakery import clock, leases, orphans
+from bakery.aws import ec2, events, inventory, ssm, stepfunctions, table
+from bakery.errors import BakeryError
+from bakery.observability import logger
+from bakery.orphans import Execution, Findings, Kind, Tagged
+from bakery.settings import JanitorSettings
+from bakery.waits import Wait
+
+
+class Request(BaseModel):
+    """What a person or the schedule may ask for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dry_run: bool = Field(default=False, description="Only tell what would be removed.")
+    bake: str | None = Field(default=None, description="Look at this bake only.")
+
+
+class Result(BaseModel):
+    """What was done; ``strange`` was not touched because it cannot be attributed to a bake."""
+
+    dry_run: bool
+    removed: tuple[str, ...]
+    """With ``dry_run``: what would be."""
+    left: tuple[str, ...]
+    strange: tuple[str, ...]
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Clean the account, or what the status event's execution left; returns what was done."""
+    return run(_request(event), JanitorSettings.load()).model_dump(mode="json")
+
+
+def _request(event: dict[str, Any]) -> Request:
+    if "detail-type" in event:
+        return Request(bake=event["detail"]["name"])
+    return Request.model_validate(event)
+
+
+def run(request: Request, settings: JanitorSettings) -> Result:
+    """Find the orphans and remove as many as one run may; tell when there were any."""
+    dry_run = request.dry_run or settings.report_only
+    found, ended = _look(request, settings)
+    removed: list[str] = []
+    left: list[str] = []
+    for orphan in found.orphans[: settings.most]:
+        what = f"{orphan.kind} {orphan.id} of bake {orphan.bake}"
+        if dry_run or _removed(orphan, what, left):
+            removed.append(what)
+    if rest := found.orphans[settings.most :]:
+        left.append(f"{len(rest)} more: one run removes {settings.most} at most")
+    if not dry_run:
+        _forget(settings, ended)
+    result = Result(
+        dry_run=dry_run, removed=tuple(removed), left=tuple(left), strange=found.strange
+    )
+    _tell(result)
+    return result
+
+
+def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[str]]:
+    """The orphans, and the executions (ARNs) of leases and waits that have ended."""
+    tagged = inventory.everything()
+    published = ssm.published_images()
+    waiting = [wait for _, stored in table.open_waits(settings.table) if (wait := _read(stored))]
+    holders = set(table.holders(settings.table, leases.PREFIX).values())
+    if request.bake is not None:
+        tagged = [it for it in tagged if it.bake == request.bake]
+        waiting = [it for it in waiting if it.bake == request.bake]
+    names = {it.bake for it in tagged if it.id not in published}
+    executions = _executions(settings, names)
+    arns = holders | {_arn(settings, wait.bake) for wait in waiting}
+    ended = {arn for arn in arns if not stepfunctions.is_running(arn)}
+    found = orphans.find(tagged, executions, published=published, now=clock.now())
+    return found, ended
+
+
+def _read(stored: str) -> Wait | None:
+    """None for a wait of another release; its own deadline ends it."""
+    try:
+        return Wait.model_validate_json(stored)
+    except ValueError:
+        return None
+
+
+def _executions(settings: JanitorSettings, names: Iterable[str]) -> dict[str, Execution]:
+    found = {name: stepfunctions.find_execution(_arn(settings, name)) for name in names}
+    return {name: execution for name, execution in found.items() if execution is not None}
+
+
+def _arn(settings: JanitorSettings, bake: str) -> str:
+    return f"{settings.machine.replace(':stateMachine:', ':execution:')}:{bake}"
+
+
+def _removed(orphan: Tagged, what: str, left: list[str]) -> bool:
+    try:
+        _remove(orphan)
+    except BakeryError as error:
+        logger.exception("could not remove", what=what)
+        left.append(f"{what}: {error}")
+        return False
+    return True
+
+
+def _remove(orphan: Tagged) -> None:
+    match orphan.kind:
+        case Kind.INSTANCE:
+            ec2.terminate(orphan.id)
+        case Kind.VOLUME:
+            ec2.delete_volume(orphan.id)
+        case Kind.IMAGE:
+            ec2.delete_image(orphan.id, orphan.snapshots)
+        case Kind.SNAPSHOT:
+            ec2.delete_snapshot(orphan.id)
+
+
+def _forget(settings: JanitorSettings, ended: set[str]) -> None:
+    """Give back the leases of ended executions, and forget the waits that nobody waits for."""
+    for recipe, holder in table.holders(settings.table, leases.PREFIX).items():
+        if holder in ended:
+            leases.give_back(settings.table, recipe, holder)
+    for _, stored in table.open_waits(settings.table):
+        wait = _read(stored)
+        if wait and _arn(settings, wait.bake) in ended:
+            table.forget_wait(settings.table, wait)
+
+
+def _tell(result: Result) -> None:
+    logger.info("janitor", **result.model_dump(mode="json"))
+    if (result.removed or result.left) and not result.dry_run:
+        events.announce(
+            "Orphans Removed", {"removed": list(result.removed), "left": list(result.left)}
+        )

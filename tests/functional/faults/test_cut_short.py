@@ -1,0 +1,83 @@
+"""Bakes that are stopped by hand, or time out, in each state: no Catch runs, the janitor does."""
+
+from typing import Any
+
+import pytest
+
+from scripts.bakery_cli.stages import STAGES
+from tests.functional.conftest import World
+
+STATES = [*(stage.state for stage in STAGES), "RunStep", "Report"]
+
+
+def entered(world: World, arn: str, state: str) -> bool:
+    """Whether the execution has entered the state."""
+    states = world.aws.client("stepfunctions")
+    pages = states.get_paginator("get_execution_history").paginate(executionArn=arn)
+    details = (
+        event.get("stateEnteredEventDetails", {}) for page in pages for event in page["events"]
+    )
+    return any(detail.get("name") == state for detail in details)
+
+
+def begun(world: World, state: str) -> str:
+    """An execution that is in the state, or just behind it."""
+    arn = world.start({"recipe": "small", "force": True})
+    world.aws.until(lambda: entered(world, arn, state), what=state, seconds=60)
+    return arn
+
+
+def swept(world: World, name: str) -> None:
+    """One period of the janitor later nothing of the bake is left, and its recipe is free."""
+    world.aws.clock.advance(minutes=16)
+    world.invoke("remove_orphans", {})
+    assert world.left_behind(name) == []
+    assert world.leases() == {}
+    assert world.open_waits() == []
+    pointed = world.pointer("small")
+    images = world.aws.client("ec2").describe_images(ImageIds=[pointed] if pointed else [])
+    assert pointed is None or images["Images"][0]["State"] == "available"
+
+
+def announced(world: World, name: str) -> list[str]:
+    return [
+        event["detail-type"]
+        for event in world.aws.events.recorded
+        if event["source"] == "ami-bakery" and event["detail"].get("bake") == name
+    ]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_bake_that_is_stopped_by_hand_leaves_nothing(world: World, state: str) -> None:
+    arn = begun(world, state)
+    world.aws.client("stepfunctions").stop_execution(executionArn=arn, cause="by hand")
+    ended = world.ended(arn)
+    swept(world, ended.name)
+    if ended.status == "ABORTED":
+        world.aws.until(lambda: announced(world, ended.name), what="the announcement")
+        assert announced(world, ended.name) == ["Bake Failed"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_bake_that_times_out_leaves_nothing(world: World, state: str) -> None:
+    arn = begun(world, state)
+    world.aws.clock.advance(hours=49)
+    ended = world.ended(arn)
+    swept(world, ended.name)
+
+
+def test_a_builder_of_a_launch_that_was_under_way_is_found_later(world: World) -> None:
+    """RunInstances takes its effect after the janitor has looked."""
+    stopped: list[dict[str, Any]] = []
+
+    def stop() -> None:
+        world.aws.client("stepfunctions").stop_execution(executionArn=arn)
+        stopped.append(world.invoke("remove_orphans", {}))
+
+    world.aws.faults.error(
+        "ec2", "RunInstances", code="InternalError", status=500, when=lambda _: not stopped
+    )
+    arn = world.start({"recipe": "small", "force": True})
+    world.aws.until(lambda: entered(world, arn, "LaunchBuilder"), what="the launch")
+    stop()
+    swept(world, world.ended(arn).name)

@@ -1,0 +1,332 @@
+"""The janitor: takes all that an ended bake has left, and nothing that is anybody else's."""
+
+import contextlib
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from bakery.naming import TAG_BAKE, TAG_RECIPE, pointer
+from tests.functional.conftest import FunctionFailedError, World
+
+BASE = "ami-0a120230000000064"
+PERIOD = {"minutes": 16}
+"""One period of the janitor's schedule, and a little."""
+
+
+def tags(bake: str, recipe: str = "small") -> dict[str, str]:
+    return {TAG_BAKE: bake, TAG_RECIPE: recipe}
+
+
+@dataclass(frozen=True)
+class Account:
+    """Makes what bakes and others leave behind, past the bakery's functions."""
+
+    world: World
+
+    @property
+    def ec2(self) -> Any:
+        return self.world.aws.client("ec2")
+
+    def cut_short(self, recipe: str = "small") -> str:
+        """Name of an execution that was stopped by hand."""
+        name = f"made-{uuid.uuid4().hex[:8]}"
+        arn = self.world.start({"recipe": recipe, "force": True}, name=name)
+        self.world.aws.client("stepfunctions").stop_execution(executionArn=arn)
+        return self.world.ended(arn).name
+
+    def instance(self, given: Mapping[str, str]) -> str:
+        answer = self.ec2.run_instances(
+            ImageId=BASE,
+            InstanceType="t3.small",
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=_specifications(("instance", "volume"), given),
+        )
+        return str(answer["Instances"][0]["InstanceId"])
+
+    def volume(self, given: Mapping[str, str]) -> str:
+        answer = self.ec2.create_volume(
+            AvailabilityZone="eu-west-1a",
+            Size=1,
+            TagSpecifications=_specifications(("volume",), given),
+        )
+        return str(answer["VolumeId"])
+
+    def snapshot(self, given: Mapping[str, str]) -> str:
+        volume = self.volume({})
+        answer = self.ec2.create_snapshot(
+            VolumeId=volume, TagSpecifications=_specifications(("snapshot",), given)
+        )
+        self.ec2.delete_volume(VolumeId=volume)
+        return str(answer["SnapshotId"])
+
+    def image(self, builder: str, given: Mapping[str, str]) -> str:
+        self.world.aws.until(lambda: self._state(builder) == "running", what="the builder")
+        self.ec2.stop_instances(InstanceIds=[builder])
+        self.world.aws.until(lambda: self._state(builder) == "stopped", what="the stop")
+        answer = self.ec2.create_image(
+            InstanceId=builder,
+            Name=f"made-{uuid.uuid4().hex}",
+            TagSpecifications=_specifications(("image", "snapshot"), given),
+        )
+        image = str(answer["ImageId"])
+        self.world.aws.until(lambda: self._is_available(image), what="the image")
+        return image
+
+    def _is_available(self, image: str) -> bool:
+        (found,) = self.ec2.describe_images(ImageIds=[image])["Images"]
+        return bool(found["State"] == "available")
+
+    def alive(self) -> set[str]:
+        """Ids of everything in the account that could be removed."""
+        reservations = self.ec2.describe_instances()["Reservations"]
+        instances = [i for reservation in reservations for i in reservation["Instances"]]
+        live = {
+            i["InstanceId"]
+            for i in instances
+            if i["State"]["Name"] not in ("shutting-down", "terminated")
+        }
+        loose = self.ec2.describe_volumes(Filters=[{"Name": "status", "Values": ["available"]}])[
+            "Volumes"
+        ]
+        images = self.ec2.describe_images(Owners=["self"])["Images"]
+        snapshots = self.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        return (
+            live
+            | {v["VolumeId"] for v in loose}
+            | {i["ImageId"] for i in images}
+            | {s["SnapshotId"] for s in snapshots}
+        )
+
+    def clear(self, ids: set[str]) -> None:
+        """Take away what no janitor may."""
+        for id_ in sorted(ids):  # images before their snapshots
+            match id_.split("-")[0]:
+                case "i":
+                    self.ec2.terminate_instances(InstanceIds=[id_])
+                case "vol":
+                    self.ec2.delete_volume(VolumeId=id_)
+                case "ami":
+                    self.ec2.deregister_image(ImageId=id_, DeleteAssociatedSnapshots=True)
+                case _:
+                    with contextlib.suppress(self.ec2.exceptions.ClientError):
+                        self.ec2.delete_snapshot(SnapshotId=id_)
+
+    def _state(self, instance_id: str) -> str:
+        found = self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+        return str(found[0]["Instances"][0]["State"]["Name"])
+
+
+def _specifications(kinds: tuple[str, ...], given: Mapping[str, str]) -> list[dict[str, Any]]:
+    pairs = [{"Key": key, "Value": value} for key, value in given.items()]
+    return [{"ResourceType": kind, "Tags": pairs} for kind in kinds] if pairs else []
+
+
+def janitor(world: World, **request: object) -> dict[str, Any]:
+    result: dict[str, Any] = world.invoke("remove_orphans", request)
+    return result
+
+
+def told(world: World) -> list[dict[str, Any]]:
+    return [event["detail"] for event in world.aws.events.of("Orphans Removed")]
+
+
+@pytest.fixture
+def account(quiet: World) -> Iterator[Account]:
+    account = Account(quiet)
+    before = account.alive()
+    yield account
+    quiet.aws.faults.clear()
+    account.clear(account.alive() - before)
+    quiet.aws.clock.advance(**PERIOD)
+    janitor(quiet)
+
+
+def test_all_that_a_stopped_bake_left_is_removed_and_told(account: Account) -> None:
+    before = account.alive()
+    bake = account.cut_short()
+    builder, volume = account.instance(tags(bake)), account.volume(tags(bake))
+    image, snapshot = account.image(builder, tags(bake)), account.snapshot(tags(bake))
+    account.world.aws.clock.advance(**PERIOD)
+
+    result = janitor(account.world)
+    assert result["left"] == result["strange"] == []
+    assert result["removed"] == [
+        f"instance {builder} of bake {bake}",
+        f"volume {volume} of bake {bake}",
+        f"image {image} of bake {bake}",
+        f"snapshot {snapshot} of bake {bake}",
+    ]
+    assert account.alive() == before
+    assert told(account.world) == [{"removed": result["removed"], "left": []}]
+
+
+def test_called_twice_it_finds_nothing_more_and_tells_nobody(account: Account) -> None:
+    account.instance(tags(account.cut_short()))
+    janitor(account.world)
+    account.world.aws.events.recorded.clear()
+    assert janitor(account.world)["removed"] == []
+    assert told(account.world) == []
+
+
+def test_the_event_of_a_stopped_bake_cleans_that_bake_only(account: Account) -> None:
+    first, second = account.cut_short(), account.cut_short()
+    mine, other = account.instance(tags(first)), account.instance(tags(second))
+    event = {
+        "detail-type": "Step Functions Execution Status Change",
+        "detail": {"name": first, "status": "ABORTED"},
+    }
+    assert janitor(account.world, **event)["removed"] == [f"instance {mine} of bake {first}"]
+    assert other in account.alive()
+
+
+def test_an_image_stays_as_long_as_it_could_still_become_a_pointers_value(
+    account: Account,
+) -> None:
+    bake = account.cut_short()
+    builder = account.instance(tags(bake))
+    image = account.image(builder, tags(bake))
+    assert janitor(account.world)["removed"] == [f"instance {builder} of bake {bake}"]
+    assert image in account.alive()
+    account.world.aws.client("ssm").put_parameter(
+        Name=pointer("stopped"), Value=image, Type="String", DataType="aws:ec2:image"
+    )
+    account.world.aws.until(lambda: account.world.pointer("stopped") == image)
+    account.world.aws.clock.advance(**PERIOD)
+    assert janitor(account.world)["removed"] == []
+    assert image in account.alive()
+
+
+def test_leases_and_waits_of_ended_bakes_are_forgotten(account: Account) -> None:
+    world = account.world
+    bake = account.cut_short()
+    execution = world.execution(bake)
+    event = {"bake": bake, "execution": execution, "input": {"recipe": "small", "force": True}}
+    world.invoke("plan", event)
+    builder = account.instance(tags(bake))
+    world.aws.ec2.durations.stopping = 600
+    world.invoke("stop_builder", {"token": "nobody", "bake": bake, "instance_id": builder})
+    world.aws.ec2.durations.stopping = 20
+    assert world.leases()["small"] == execution
+    assert world.open_waits() != []
+    janitor(world)
+    assert world.leases() == {}
+    assert world.open_waits() == []
+
+
+def test_a_dry_run_and_a_deployment_that_only_reports_remove_nothing(account: Account) -> None:
+    bake = account.cut_short()
+    builder = account.instance(tags(bake))
+    before = account.alive()
+    result = janitor(account.world, dry_run=True)
+    assert result["dry_run"] is True
+    assert result["removed"] == [f"instance {builder} of bake {bake}"]
+    assert account.alive() == before
+    assert told(account.world) == []
+
+
+LOOK_ALIKES: tuple[dict[str, str], ...] = (
+    {},
+    {"Name": "ami-bakery small"},
+    {"ami-bakery:bakes": "{bake}"},
+    {"AMI-Bakery:Bake": "{bake}", "AMI-Bakery:Recipe": "small"},
+    {TAG_BAKE: "{bake}"},
+    {TAG_BAKE: "{bake}", TAG_RECIPE: "web"},
+    {TAG_BAKE: "{bake}-2", TAG_RECIPE: "small"},
+    {TAG_BAKE: "*", TAG_RECIPE: "*"},
+    {TAG_BAKE: "no such: execution", TAG_RECIPE: "small"},
+    {TAG_RECIPE: "small"},
+)
+
+
+def test_in_a_polluted_account_exactly_the_orphans_go(account: Account) -> None:
+    """Orphans of 20 bakes among 200 foreign instances, volumes and snapshots."""
+    orphans: set[str] = set()
+    for _ in range(20):
+        bake = account.cut_short()
+        orphans |= {
+            account.instance(tags(bake)),
+            account.volume(tags(bake)),
+            account.snapshot(tags(bake)),
+        }
+        for look_alike in LOOK_ALIKES:
+            given = {key: value.replace("{bake}", bake) for key, value in look_alike.items()}
+            make = (account.instance, account.volume, account.snapshot)[_ % 3]
+            make(given)
+    foreign = account.alive() - orphans
+    assert len(foreign) >= 200
+    account.world.aws.clock.advance(**PERIOD)
+
+    first = janitor(account.world)
+    assert len(first["removed"]) == 50
+    assert first["left"] == ["10 more: one run removes 50 at most"]
+    second = janitor(account.world)
+    assert len(second["removed"]) == 10
+    assert account.alive() == foreign
+    assert len(second["strange"]) == 20 * 5
+
+
+READS = (
+    ("ec2", "DescribeInstances"),
+    ("ec2", "DescribeVolumes"),
+    ("ec2", "DescribeImages"),
+    ("ec2", "DescribeSnapshots"),
+    ("ssm", "GetParametersByPath"),
+    ("ssm", "GetParameterHistory"),
+    ("stepfunctions", "DescribeExecution"),
+    ("dynamodb", "Scan"),
+)
+
+
+@pytest.mark.parametrize(("service", "operation"), READS)
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InternalError"])
+def test_a_read_that_fails_means_that_nothing_is_removed(
+    account: Account, service: str, operation: str, code: str
+) -> None:
+    """An empty answer to `who uses it` must never be taken for `nobody`."""
+    world = account.world
+    if world.pointer("small") is None:  # so that there is a history to read
+        world.aws.parameters.publish(pointer("small"), BASE, "eu-west-1")
+    account.instance(tags(account.cut_short()))
+    before = account.alive()
+    status = 500 if code == "InternalError" else 400
+    fault = world.aws.faults.error(service, operation, code=code, status=status, times=99)
+    with pytest.raises(FunctionFailedError):
+        janitor(world)
+    assert fault.matched >= 1
+    fault.times = 0
+    assert account.alive() == before
+    assert told(world) == []
+
+
+def test_what_cannot_be_removed_is_told_and_not_in_the_way(account: Account) -> None:
+    bake = account.cut_short()
+    first, second = account.instance(tags(bake)), account.instance(tags(bake))
+    account.world.aws.faults.error(
+        "ec2",
+        "TerminateInstances",
+        code="OperationNotPermitted",
+        message="protected",
+        when=lambda parameters: first in str(parameters),
+    )
+    result = janitor(account.world)
+    assert result["removed"] == [f"instance {second} of bake {bake}"]
+    (left,) = result["left"]
+    assert left.startswith(f"instance {first} of bake {bake}: ec2:TerminateInstances")
+    assert "protected" in left
+    assert first in account.alive()
+
+
+def test_a_request_that_it_does_not_know_is_refused(quiet: World) -> None:
+    with pytest.raises(FunctionFailedError) as failed:
+        janitor(quiet, dryrun=True)
+    assert failed.value.name == "ValidationError"
+    assert "dryrun" in failed.value.message
+
+
+def test_its_result_is_plain_data(quiet: World) -> None:
+    assert json.loads(json.dumps(janitor(quiet, dry_run=True)))["dry_run"] is True

@@ -1,0 +1,89 @@
+"""What the janitor may take: decided from tags, executions and pointers alone."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bakery.orphans import QUIET, Execution, Findings, Kind, Tagged, find
+
+START = datetime(2026, 1, 1, 3, tzinfo=UTC)
+END = START + timedelta(minutes=20)
+LATER = END + timedelta(hours=1)
+ABORTED = Execution("web", START, END, succeeded=False)
+BUILDER = Tagged(Kind.INSTANCE, "i-1", "bake-1", "web", START + timedelta(minutes=1))
+VOLUME = replace(BUILDER, kind=Kind.VOLUME, id="vol-1")
+IMAGE = replace(BUILDER, kind=Kind.IMAGE, id="ami-1", snapshots=("snap-1",))
+SNAPSHOT = replace(BUILDER, kind=Kind.SNAPSHOT, id="snap-1")
+LOOSE = replace(SNAPSHOT, id="snap-2")
+ALL = (SNAPSHOT, LOOSE, IMAGE, VOLUME, BUILDER)
+
+
+def found(
+    *tagged: Tagged,
+    execution: Execution | None = ABORTED,
+    published: tuple[str, ...] = (),
+    now: datetime = LATER,
+) -> Findings:
+    executions = {"bake-1": execution} if execution else {}
+    return find(tagged, executions, published=set(published), now=now)
+
+
+def ids(findings: Findings) -> list[str]:
+    return [it.id for it in findings.orphans]
+
+
+def test_all_of_an_aborted_bake_goes_instances_first_and_a_snapshot_with_its_image() -> None:
+    assert ids(found(*ALL)) == ["i-1", "vol-1", "ami-1", "snap-2"]
+
+
+@pytest.mark.parametrize("item", ALL, ids=lambda item: item.kind)
+def test_nothing_of_a_running_bake_goes(item: Tagged) -> None:
+    running = replace(ABORTED, ended=None)
+    assert found(item, execution=running) == Findings((), ())
+
+
+@pytest.mark.parametrize("item", [LOOSE, IMAGE, VOLUME, BUILDER], ids=lambda item: item.kind)
+def test_what_names_an_execution_that_nobody_knows_is_only_told(item: Tagged) -> None:
+    result = found(item, execution=None)
+    assert result.orphans == ()
+    (told,) = result.strange
+    assert told.startswith(f"{item.kind} {item.id}: ")
+    assert "no execution 'bake-1'" in told
+
+
+@pytest.mark.parametrize("item", [LOOSE, IMAGE, VOLUME, BUILDER], ids=lambda item: item.kind)
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"recipe": "other"}, "bakes recipe 'web', not 'other'"),
+        ({"recipe": ""}, "bakes recipe 'web', not ''"),
+        ({"created": START - timedelta(days=1)}, "not made while"),
+        ({"created": END + timedelta(hours=2)}, "not made while"),
+    ],
+)
+def test_what_a_bake_cannot_have_made_is_only_told(
+    item: Tagged, changes: dict[str, object], why: str
+) -> None:
+    result = found(replace(item, **changes))  # type: ignore[arg-type]
+    assert result.orphans == ()
+    assert why in result.strange[0]
+
+
+def test_a_call_that_took_effect_after_the_end_is_still_the_bakes() -> None:
+    assert ids(found(replace(BUILDER, created=END + timedelta(minutes=3)))) == ["i-1"]
+
+
+def test_an_image_that_a_pointer_holds_or_held_stays_with_its_snapshots() -> None:
+    assert found(IMAGE, SNAPSHOT, published=("ami-1",)) == Findings((), ())
+
+
+def test_the_image_of_a_good_bake_stays_also_without_a_pointer() -> None:
+    good = replace(ABORTED, succeeded=True)
+    assert ids(found(*ALL, execution=good)) == ["i-1", "vol-1"]
+
+
+def test_an_image_stays_while_parameter_store_may_still_accept_it() -> None:
+    early = END + QUIET - timedelta(seconds=1)
+    assert ids(found(*ALL, now=early)) == ["i-1", "vol-1"]
+    assert ids(found(*ALL, now=END + QUIET)) == ["i-1", "vol-1", "ami-1", "snap-2"]
