@@ -141,7 +141,8 @@ def _problems(world: World) -> Iterator[Problem]:
     if not world.subnets:
         yield Problem(
             "",
-            "there is no subnet to build in: the account has no default VPC here; set subnet_ids",
+            "there is no subnet to build in: the account has no default VPC here; deploy with the "
+            "context vpc_id and subnet_ids",
         )
     if not naming.valid_image_name(image_name_of(world)):
         yield Problem(

@@ -11,6 +11,8 @@ from bakery.naming import TAG_BAKE
 from infra.settings import ContextError
 from tests.infra.conftest import RECIPES, Synthesize, Synthesized, flat
 
+VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
+
 # Calls that take no resource. Source: service authorization reference.
 _LOOK_ONLY = ("Describe", "List", "Get")
 _NO_RESOURCE = {
@@ -233,6 +235,11 @@ def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthe
     ("context", "named"),
     [
         ({"vpc_id": "my-vpc"}, "vpc_id"),
+        ({"vpc_id": VPC, "subnet_ids": ["subnet-1", SUBNET]}, r"subnet_ids\[0\]: .*'subnet-1'"),
+        ({"subnet_ids": "[subnet-1"}, "subnet_ids: is no JSON list .*; write a,b or"),
+        ({"vpc_id": VPC}, f"vpc_id is {VPC}, but subnet_ids is empty: .* name the subnets"),
+        ({"vpc_id": VPC, "subnet_ids": "[]"}, "but subnet_ids is empty"),
+        ({"subnet_ids": SUBNET}, "subnet_ids is given without vpc_id: .* name the VPC"),
         ({"log_retention_days": 10}, "log_retention_days"),
         ({"instance_types": "big one"}, "instance_types"),
         ({"notification_email": "nobody"}, "notification_email"),
