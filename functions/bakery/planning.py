@@ -13,7 +13,7 @@ from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import changes, fingerprint, to_tag
 from bakery.naming import fixed_document
 from bakery.problems import Problem
-from bakery.recipe import CustomizeStep, DocumentStep, Recipe
+from bakery.recipe import CustomizeStep, DocumentStep, Recipe, RootVolume, iops_problem
 from bakery.resources import Document, Image, InstanceTypeInfo, Subnet
 
 PREPARE = "prepare-linux"
@@ -155,12 +155,20 @@ def _problems(world: World) -> Iterator[Problem]:
     yield from type_problems(
         "builder.instance_types", world.base, world.instance_types, dict(world.known_types)
     )
-    wanted = world.recipe.builder.root_volume.size_gib
-    if wanted is not None and wanted < world.base.root_size_gib:
+    yield from _volume_problems(world.recipe.builder.root_volume, world.base)
+
+
+def _volume_problems(volume: RootVolume, base: Image) -> Iterator[Problem]:
+    path, smallest = "builder.root_volume", base.root_size_gib
+    if volume.size_gib is not None and volume.size_gib < smallest:
         yield Problem(
-            "builder.root_volume.size_gib",
-            f"{wanted} GiB is smaller than the base image's {world.base.root_size_gib} GiB",
+            f"{path}.size_gib",
+            f"{volume.size_gib} GiB is smaller than the base image's {smallest} GiB; raise it, or "
+            "leave it out to take the base image's",
         )
+    # Of a size of its own, the recipe's model has judged.
+    elif volume.size_gib is None and (problem := iops_problem(volume.iops, smallest)):
+        yield Problem(f"{path}.iops", problem)
 
 
 def _document_problems(world: World) -> Iterator[Problem]:

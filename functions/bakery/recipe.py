@@ -19,6 +19,7 @@ from pydantic import (
     StringConstraints,
     Tag,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -34,6 +35,11 @@ MAX_RECIPE_BYTES = 200 * 1024
 
 MAX_SCRIPT_BYTES = MAX_BYTES - 1024
 """What the lines of a step's script may take as JSON: the rest of its document is small."""
+
+# Limits of gp3 since September 2025. Source: EC2 API reference, EbsBlockDevice and CreateVolume;
+# the ratio: EBS user guide, "General Purpose SSD volumes".
+GP3_IOPS = (3000, 80_000)
+GP3_IOPS_PER_GIB = 500
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,46}[a-z0-9]$"
 
@@ -146,23 +152,55 @@ Base = Annotated[
 # --- builder ----------------------------------------------------------------------------------
 
 
+def iops_problem(iops: int, size_gib: int) -> str | None:
+    """Why a gp3 volume of this size cannot have so many IOPS; its 3000 come with any size."""
+    if iops <= max(GP3_IOPS[0], size_gib * GP3_IOPS_PER_GIB):
+        return None
+    needed = -(-iops // GP3_IOPS_PER_GIB)
+    return (
+        f"{iops} IOPS need a volume of at least {needed} GiB (gp3 allows {GP3_IOPS_PER_GIB} for "
+        f"each), and this one has {size_gib}; lower iops or raise size_gib"
+    )
+
+
 class RootVolume(Model):
     """The builder's root volume, always encrypted gp3; the image inherits its size."""
 
     size_gib: int | None = Field(
-        default=None, ge=1, le=16384, description="Size in GiB; default: the base image's."
+        default=None, ge=1, le=65536, description="Size in GiB; default: the base image's."
     )
-    iops: int = Field(default=3000, ge=3000, le=16000, description="Provisioned IOPS.")
-    throughput: int = Field(default=125, ge=125, le=1000, description="Throughput in MiB/s.")
+    iops: int = Field(
+        default=GP3_IOPS[0],
+        ge=GP3_IOPS[0],
+        le=GP3_IOPS[1],
+        description=f"Provisioned IOPS; above {GP3_IOPS[0]} at most {GP3_IOPS_PER_GIB} for each "
+        "GiB.",
+    )
+    throughput: int = Field(
+        default=125,
+        ge=125,
+        le=2000,
+        description="Throughput in MiB/s; at most a quarter of the IOPS.",
+    )
 
-    @model_validator(mode="after")
-    def _ratio(self) -> "RootVolume":
-        if self.throughput > self.iops * 0.25:
+    @field_validator("iops")
+    @classmethod
+    def _fit_the_size(cls, iops: int, info: ValidationInfo) -> int:
+        size = info.data.get("size_gib")
+        if size and (problem := iops_problem(iops, size)):
+            raise ValueError(problem)
+        return iops
+
+    @field_validator("throughput")
+    @classmethod
+    def _fits_the_iops(cls, throughput: int, info: ValidationInfo) -> int:
+        iops = info.data.get("iops")
+        if iops and throughput * 4 > iops:
             raise ValueError(
-                f"throughput {self.throughput} MiB/s needs at least {self.throughput * 4} iops "
-                "(gp3 allows 0.25 MiB/s for each)"
+                f"{throughput} MiB/s need at least {throughput * 4} iops "
+                f"(gp3 allows 0.25 MiB/s for each), and there are {iops}"
             )
-        return self
+        return throughput
 
 
 class Builder(Model):

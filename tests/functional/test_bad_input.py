@@ -95,6 +95,9 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     "small-volume": {
         "builder.root_volume.size_gib": ("4 GiB is smaller than the base image's 8 GiB",)
     },
+    "greedy-volume": {
+        "builder.root_volume.iops": ("16000 IOPS need a volume of at least 32 GiB", "raise size")
+    },
     "missing-document": {
         "customize[1].document": (
             "there is no document 'No-SuchDocument' in this account and Region",

@@ -178,6 +178,16 @@ def test_a_parameter_that_the_document_does_not_accept_is_refused(
     assert found["customize[0].parameters"].startswith(says)
 
 
+def test_iops_are_held_against_the_base_images_size_if_the_recipe_gives_none() -> None:
+    greedy = world(recipe=recipe(builder={"root_volume": {"iops": 4001}}))
+    assert problems(greedy) == {
+        "builder.root_volume.iops": "4001 IOPS need a volume of at least 9 GiB (gp3 allows 500 for "
+        "each), and this one has 8; lower iops or raise size_gib"
+    }
+    decide(world(recipe=recipe(builder={"root_volume": {"iops": 4000}})), force=False)
+    decide(world(base=base(root_size_gib=1)), force=False)  # 3000 come with any size
+
+
 def test_a_root_volume_as_large_as_the_base_is_enough() -> None:
     same = recipe(builder={"root_volume": {"size_gib": IMAGE.root_size_gib}})
     decide(world(recipe=same), force=False)

@@ -350,9 +350,11 @@ def test_the_owner_of_a_search_is_an_account_or_a_known_word(owner: str) -> None
         {"builder": {"instance_types": ["m6i.large"] * 10}},
         {"builder": {"instance_types": ["u-6tb1.56xlarge", "mac2-m2pro.metal"]}},
         volume(size_gib=1),
-        volume(size_gib=16384),
+        volume(size_gib=65536),
         volume(iops=3000, throughput=125),
-        volume(iops=16000, throughput=1000),
+        volume(iops=80000, throughput=2000),
+        volume(iops=3000, size_gib=1),
+        volume(iops=8000, size_gib=16),
         step(timeout_seconds=30),
         step(timeout_seconds=43200),
         step(name="x" * 60),
@@ -395,12 +397,14 @@ def test_a_value_at_its_bound_is_accepted(fields: dict[str, Any]) -> None:
         ("builder.instance_types[0]", {"builder": {"instance_types": ["M6I.large"]}}),
         ("builder.instance_types[0]", {"builder": {"instance_types": ["m6i"]}}),
         ("builder.root_volume.size_gib", volume(size_gib=0)),
-        ("builder.root_volume.size_gib", volume(size_gib=16385)),
         ("builder.root_volume.size_gib", volume(size_gib=8.5)),
         ("builder.root_volume.iops", volume(iops=2999)),
-        ("builder.root_volume.iops", volume(iops=16001)),
+        ("builder.root_volume.iops", volume(iops=80001)),
+        ("builder.root_volume.iops", volume(iops=8001, size_gib=16)),
+        ("builder.root_volume.size_gib", volume(size_gib=65537)),
+        ("builder.root_volume.throughput", volume(iops=3000, throughput=751)),
         ("builder.root_volume.throughput", volume(iops=16000, throughput=124)),
-        ("builder.root_volume.throughput", volume(iops=16000, throughput=1001)),
+        ("builder.root_volume.throughput", volume(iops=16000, throughput=2001)),
         ("customize", {"customize": {"name": "x"}}),
         ("customize", {"customize": [{**SHELL, "name": f"n{n}"} for n in range(101)]}),
         ("customize[0].timeout_seconds", step(timeout_seconds=29)),
@@ -461,10 +465,17 @@ def test_a_problem_shows_the_value_that_was_given() -> None:
     )
 
 
+def test_iops_beyond_what_gp3_gives_for_the_size_are_refused_with_the_size_needed() -> None:
+    path, message = one_problem(**volume(size_gib=16, iops=8001))
+    assert path == "builder.root_volume.iops"
+    assert message.startswith("8001 IOPS need a volume of at least 17 GiB")
+    assert "lower iops or raise size_gib" in message
+
+
 def test_throughput_beyond_what_gp3_gives_for_its_iops_is_refused_with_the_iops_needed() -> None:
     path, message = one_problem(**volume(iops=3000, throughput=751))
-    assert path == "builder.root_volume"
-    assert "needs at least 3004 iops" in message
+    assert path == "builder.root_volume.throughput"
+    assert message.startswith("751 MiB/s need at least 3004 iops")
     RootVolume(iops=3000, throughput=750)
 
 
