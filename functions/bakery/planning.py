@@ -172,23 +172,44 @@ def _volume_problems(volume: RootVolume, base: Image) -> Iterator[Problem]:
 
 
 def _document_problems(world: World) -> Iterator[Problem]:
-    for stem in _FIXED:
-        if fixed_document(stem) not in world.documents:
-            yield Problem("", f"document {fixed_document(stem)} is not deployed; deploy the stack")
+    for name in map(fixed_document, _FIXED):
+        found = world.documents.get(name)
+        if found is None:
+            yield Problem("", f"document {name} is not deployed; deploy the stack")
+        elif fault := _document_fault(found):
+            yield Problem("", f"document {name} {fault}")
     for index, step in enumerate(world.recipe.customize):
         name = steps.document_of(world.name, step)
         path = f"customize[{index}]"
-        if name not in world.documents:
+        where = f"{path}.document" if isinstance(step, DocumentStep) else path
+        document = world.documents.get(name)
+        if document is None:
             yield Problem(
-                f"{path}.document" if isinstance(step, DocumentStep) else path,
+                where,
                 f"there is no document '{name}' in this account and Region; "
                 "correct its name, or deploy the stack",
             )
-            continue
-        parameters = steps.parameters_of(step, bake=world.bake, region=world.region)
-        content = world.documents[name].content
-        for text in parameter_problems(content, {k: list(v) for k, v in parameters.items()}):
-            yield Problem(f"{path}.parameters", text)
+        elif fault := _document_fault(document):
+            yield Problem(where, f"document '{name}' {fault}")
+        else:
+            given = steps.parameters_of(step, bake=world.bake, region=world.region)
+            values = {key: list(value) for key, value in given.items()}
+            for text in parameter_problems(document.content, values):
+                yield Problem(f"{path}.parameters", text)
+
+
+def _document_fault(document: Document) -> str | None:
+    """Why Run Command cannot run the document on a builder."""
+    if document.type != "Command":
+        return (
+            f"is of type {document.type}, and only those of type Command run on a builder; "
+            "name another"
+        )
+    if document.status != "Active":
+        return f"is {document.status}, not Active; wait until it is, or mend it"
+    if document.platforms and "Linux" not in document.platforms:
+        return f"is for {' and '.join(document.platforms)}, not for Linux; name another"
+    return None
 
 
 def _fingerprint(world: World) -> dict[str, str]:

@@ -103,6 +103,11 @@ class Document:
     version: str
     hash: str
     content: Mapping[str, Any]
+    """Empty of a document that Run Command cannot run."""
+    type: str = "Command"
+    status: str = "Active"
+    platforms: tuple[str, ...] = ()
+    """Empty: not given."""
 
 
 # StatusDetails of a command that is not over. Source: SSM user guide, "Monitoring commands".

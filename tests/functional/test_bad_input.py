@@ -104,6 +104,13 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
             "correct its name, or deploy the stack",
         )
     },
+    "wrong-documents": {
+        "customize[0].document": (
+            "'AWS-RestartEC2Instance' is of type Automation, and only those of type Command run",
+            "name another",
+        ),
+        "customize[1].document": ("'AWS-ConfigureWindowsUpdate' is for Windows, not for Linux",),
+    },
     "wrong-parameters": {
         "customize[0].parameters": ("Operation: 'Repair' is not one of Scan, Install",),
         "customize[1].parameters": (

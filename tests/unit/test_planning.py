@@ -150,6 +150,42 @@ def test_a_missing_document_is_named_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"type": "Automation"}, "is of type Automation, and only those of type Command run"),
+        ({"type": "Package", "status": "Failed"}, "is of type Package"),
+        ({"status": "Failed"}, "is Failed, not Active; wait until it is, or mend it"),
+        ({"status": "Creating"}, "is Creating, not Active"),
+        ({"platforms": ("MacOS", "Windows")}, "is for MacOS and Windows, not for Linux; name"),
+    ],
+    ids=str,
+)
+def test_a_document_that_run_command_cannot_run_on_a_builder_is_refused(
+    changes: Mapping[str, Any], says: str
+) -> None:
+    """Its parameters are another document's: nothing is said about them."""
+    step = {**DOCUMENT, "parameters": {"Unknown": "x"}}
+    unfit = replace(PATCH, **changes)
+    found = problems(world(recipe=recipe(customize=[step]), documents=documents(unfit)))
+    assert list(found) == ["customize[0].document"]
+    assert found["customize[0].document"].startswith(f"document 'AWS-RunPatchBaseline' {says}")
+
+
+@pytest.mark.parametrize("platforms", [(), ("Linux",), ("Linux", "MacOS", "Windows")])
+def test_a_document_for_linux_or_for_an_unstated_platform_is_taken(
+    platforms: tuple[str, ...],
+) -> None:
+    fit = replace(PATCH, platforms=platforms)
+    decide(world(recipe=recipe(customize=[DOCUMENT]), documents=documents(fit)), force=False)
+
+
+def test_a_document_of_ours_that_is_not_active_is_told_without_a_path() -> None:
+    failed = replace(document(fixed_document(planning.PREPARE)), status="Failed")
+    found = problems(world(documents=documents(failed)))
+    assert found[""].startswith("document AmiBakery-prepare-linux is Failed, not Active")
+
+
+@pytest.mark.parametrize(
     "stem",
     [planning.PREPARE, planning.REMOVE_IDENTITY, planning.GENERALIZE, planning.VERIFY_IDENTITY],
 )

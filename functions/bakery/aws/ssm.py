@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -32,19 +33,32 @@ def managed_instance(instance_id: str) -> ManagedInstance | None:
 
 
 def find_document(name: str) -> Document | None:
-    """The default version of a Command document, or None if there is none of that name."""
+    """The default version of a document, or None if there is none of that name.
+
+    Only of an active Command document the content is read: others need not be JSON.
+    """
     with translated("ssm:DescribeDocument", name):
         try:
             record = clients.ssm().describe_document(Name=name)["Document"]
-            version = record["DefaultVersion"]
+            found = Document(
+                name=name,
+                version=record["DefaultVersion"],
+                hash=record.get("Hash", ""),
+                content={},
+                type=record.get("DocumentType", "Command"),
+                status=record.get("Status", "Active"),
+                platforms=tuple(record.get("PlatformTypes", [])),
+            )
+            if (found.type, found.status) != ("Command", "Active"):
+                return found
             body = clients.ssm().get_document(
-                Name=name, DocumentVersion=version, DocumentFormat="JSON"
+                Name=name, DocumentVersion=found.version, DocumentFormat="JSON"
             )
         except ClientError as error:
             if code_of(error) in {"InvalidDocument", "InvalidDocumentVersion"}:
                 return None
             raise
-    return Document(name, version, record.get("Hash", ""), json.loads(body["Content"]))
+    return replace(found, content=json.loads(body["Content"]))
 
 
 def send_command(
