@@ -349,7 +349,13 @@ ParameterValue = Annotated[str | tuple[str, ...], BeforeValidator(_text_or_texts
 class DocumentStep(_Step):
     """A Command document of Systems Manager: AWS's, or one of your own."""
 
-    document: str = Field(description="Name of the document.", pattern=r"^[A-Za-z0-9_.:/-]{3,200}$")
+    # Lengths and characters: SSM API reference, DescribeDocument, Name.
+    document: str = Field(
+        description="Name of the document; the whole ARN of one that another account shares.",
+        max_length=128,
+        pattern=r"^([A-Za-z0-9_.-]{3,128}"
+        r"|arn:aws[a-z-]*:ssm:[a-z0-9-]+:(\d{12})?:document/[A-Za-z0-9_.-]{3,128})$",
+    )
     parameters: dict[str, ParameterValue] = Field(
         default_factory=dict, description="Values of the document's parameters. Never secrets."
     )

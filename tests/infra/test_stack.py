@@ -119,6 +119,50 @@ def test_commands_are_sent_by_known_documents_only(stack: Synthesized) -> None:
     }
 
 
+SHARED = "arn:aws:ssm:eu-west-1:444455556666:document/Hardening"
+NAMED = (
+    "AWS-RunPatchBaseline",
+    "AWSEC2-Configure",
+    "AmazonCloudWatch-ManageAgent",
+    "awsome",
+    "Own",
+)
+
+
+@pytest.fixture(scope="module")
+def naming(synthesize: Synthesize) -> Synthesized:
+    """The stack of a recipe that names documents of AWS, of the account and of another one."""
+    steps = [f"{{name: s{number}, document: '{name}'}}" for number, name in enumerate(NAMED)]
+    text = f"description: d\nbase: {{ami: ami-0123456789abcdef0}}\ncustomize: [{', '.join(steps)}"
+    return synthesize({"naming": f"{text}, {{name: shared, document: '{SHARED}'}}]"})
+
+
+@pytest.mark.parametrize("action", ["ssm:SendCommand", "ssm:GetDocument"])
+def test_documents_of_aws_have_no_account_and_shared_ones_their_owners(
+    naming: Synthesized, action: str
+) -> None:
+    arns = {
+        flat(resource).replace("<AWS::Partition>", "aws").replace("<AWS::Region>", "eu-west-1")
+        for _, statement in statements(naming)
+        if action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+    of_aws = {f"arn:aws:ssm:eu-west-1::document/{name}" for name in NAMED[:-1]}
+    assert {*of_aws, "arn:aws:ssm:eu-west-1:<AWS::AccountId>:document/Own", SHARED} <= arns
+
+
+def test_the_end_of_a_command_is_heard_by_the_name_that_it_was_sent_with(
+    naming: Synthesized,
+) -> None:
+    patterns = [
+        r["Properties"]["EventPattern"] for r in naming.of_type("AWS::Events::Rule").values()
+    ]
+    details = [pattern.get("detail", {}) for pattern in patterns]
+    (names,) = [detail["document-name"] for detail in details if "document-name" in detail]
+    assert {*NAMED, SHARED, "Hardening"} <= {name for name in names if isinstance(name, str)}
+    assert {"prefix": "AmiBakery"} in names
+
+
 def test_only_builder_roles_are_passed_and_only_to_ec2(stack: Synthesized) -> None:
     (statement,) = [s for _, s in statements(stack) if "iam:PassRole" in listed(s["Action"])]
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}

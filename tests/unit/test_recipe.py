@@ -50,6 +50,10 @@ def step(**changes: object) -> dict[str, Any]:
     return {"customize": [{**SHELL, **changes}]}
 
 
+def named(document: str) -> dict[str, Any]:
+    return {"customize": [{"name": "d", "document": document}]}
+
+
 def volume(**fields: object) -> dict[str, Any]:
     return {"builder": {"root_volume": fields}}
 
@@ -351,6 +355,9 @@ def test_the_owner_of_a_search_is_an_account_or_a_known_word(owner: str) -> None
         {"builder": {"instance_types": ["u-6tb1.56xlarge", "mac2-m2pro.metal"]}},
         volume(size_gib=1),
         volume(size_gib=65536),
+        named("AWS-RunPatchBaseline"),
+        named("arn:aws:ssm:eu-west-1::document/AWS-RunPatchBaseline"),
+        named("arn:aws-us-gov:ssm:us-gov-west-1:444455556666:document/Shared"),
         volume(iops=3000, throughput=125),
         volume(iops=80000, throughput=2000),
         volume(iops=3000, size_gib=1),
@@ -417,7 +424,11 @@ def test_a_value_at_its_bound_is_accepted(fields: dict[str, Any]) -> None:
         ("customize[0].shell", step(shell="x" * 48_001)),
         ("customize[0].shell", step(shell=["a", "b"])),
         ("customize[0].document", {"customize": [{"name": "d", "document": "a b"}]}),
-        ("customize[0].document", {"customize": [{"name": "d", "document": "ab"}]}),
+        ("customize[0].document", named("ab")),
+        ("customize[0].document", named("a" * 129)),
+        ("customize[0].document", named("folder/document")),
+        ("customize[0].document", named("arn:aws:ssm:eu-west-1:12:document/Shared")),
+        ("customize[0].document", named("arn:aws:s3:::bucket/Shared")),
         ("customize[0].reboot", {"customize": [{"name": "r", "reboot": False}]}),
         ("customize[0].application.source", application(source="http://plain.example/a.tgz")),
         ("customize[0].application.source", application(source="s3://UPPER/a.tgz")),
