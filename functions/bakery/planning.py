@@ -12,9 +12,9 @@ from bakery.documents import parameter_problems
 from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import changes, fingerprint, to_tag
 from bakery.naming import fixed_document
-from bakery.problems import Problem
+from bakery.problems import Problem, shortened
 from bakery.recipe import CustomizeStep, DocumentStep, Recipe, RootVolume, iops_problem
-from bakery.resources import Document, Image, InstanceTypeInfo, Subnet
+from bakery.resources import Document, Image, InstanceTypeInfo, Parameter, Subnet
 
 PREPARE = "prepare-linux"
 REMOVE_IDENTITY = "remove-opsworks-identity"
@@ -39,6 +39,7 @@ _FIXED = {
 _SOME_IMAGE = "ami-00000000000000000"
 """Stands for a base image that was not found, so that the name is not called wrong as well."""
 
+_IMAGE_ID = re.compile(r"ami-[0-9a-f]{8,17}")
 _BAKE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
@@ -73,6 +74,22 @@ def bake_name_problem(bake: str) -> str | None:
     return (
         f"The execution name '{bake}' cannot be used. Start the execution again with a name of "
         "letters, digits, '-', '_' and '.' only, or without one."
+    )
+
+
+def no_image_id(parameter: Parameter) -> str | None:
+    """Why the parameter names no image; None if its value is the id of one."""
+    if parameter.type == "SecureString":
+        return (
+            f"parameter {parameter.name} is a SecureString, which a bake does not decrypt; an "
+            "image id is no secret, store it as a String"
+        )
+    if _IMAGE_ID.fullmatch(parameter.value):
+        return None
+    value = shortened(repr(parameter.value), most=60)
+    return (
+        f"parameter {parameter.name} ({parameter.type}) holds {value} instead of one image id; "
+        "put one such as ami-0123456789abcdef0 into it, or name another parameter"
     )
 
 

@@ -110,6 +110,15 @@ class Document:
     """Empty: not given."""
 
 
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of Parameter Store; the value of a SecureString is not decrypted."""
+
+    name: str
+    type: str
+    value: str
+
+
 # StatusDetails of a command that is not over. Source: SSM user guide, "Monitoring commands".
 _UNDER_WAY = {"Pending", "InProgress", "Delayed", "Cancelling"}
 

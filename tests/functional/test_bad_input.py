@@ -39,6 +39,28 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
             "correct the name",
         )
     },
+    "text-parameter": {
+        "base.parameter": (
+            'parameter /images/text (String) holds \'{"image_id": "ami-0a12',
+            "... instead of one image id",
+            "name another parameter",
+        )
+    },
+    "list-parameter": {
+        "base.parameter": (
+            "/images/list (StringList) holds 'ami-0a120230000000064,ami-0a1202300000000a4' instead",
+            "put one such as ami-0123456789abcdef0 into it",
+        )
+    },
+    "secret-parameter": {
+        "base.parameter": ("/images/secret is a SecureString", "store it as a String")
+    },
+    "spoilt-pointer": {
+        "": ("the recipe's pointer is spoilt: parameter /ami-bakery/spoilt-pointer/image (String)",)
+    },
+    "spoilt-base": {
+        "base.recipe": ("/ami-bakery/spoilt-pointer/image (String) holds 'none yet' instead of",)
+    },
     "missing-image": {
         "base.ami": ("no image ami-0123456789abcdef0", "image ids belong to one Region")
     },
@@ -139,6 +161,14 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
+# What somebody put into Parameter Store: name to type and value
+PARAMETERS = {
+    "/images/text": ("String", json.dumps({"image_id": "ami-0a120230000000064", "os": "x" * 99})),
+    "/images/list": ("StringList", "ami-0a120230000000064,ami-0a1202300000000a4"),
+    "/images/secret": ("SecureString", "ami-0a120230000000064"),
+    "/ami-bakery/spoilt-pointer/image": ("String", "none yet"),
+}
+
 _A_BASE_NAME = 'Write {"recipe": NAME}. Deployed recipes: arm64-on-x86, '
 
 # what is given: path of each problem and what the cause says about it
@@ -192,7 +222,10 @@ def bad_assembly() -> Path:
 @pytest.fixture(scope="module")
 def bad_world(bad_assembly: Path) -> Iterator[World]:
     with LocalAws.start(bad_assembly, region="eu-west-1", scale=120.0) as aws:
-        yield World(aws, aws.deploy())
+        world = World(aws, aws.deploy())
+        for name, (type_, value) in PARAMETERS.items():
+            aws.client("ssm").put_parameter(Name=name, Type=type_, Value=value)
+        yield world
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from bakery.errors import InvalidRecipeError
 from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, fixed_document
 from bakery.planning import World, decide
 from bakery.problems import Problem
-from bakery.resources import Image, Subnet
+from bakery.resources import Image, Parameter, Subnet
 from infra.loading import load_document
 from tests.unit.samples import (
     APPLICATION,
@@ -177,6 +177,34 @@ def test_a_document_for_linux_or_for_an_unstated_platform_is_taken(
 ) -> None:
     fit = replace(PATCH, platforms=platforms)
     decide(world(recipe=recipe(customize=[DOCUMENT]), documents=documents(fit)), force=False)
+
+
+@pytest.mark.parametrize("value", ["ami-01234567", "ami-0123456789abcdef0"])
+def test_a_parameter_that_holds_an_image_id_names_an_image(value: str) -> None:
+    assert planning.no_image_id(Parameter("/p", "String", value)) is None
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "says"),
+    [
+        ("StringList", "ami-01234567,ami-89abcdef", "(StringList) holds 'ami-01234567,ami-89abc"),
+        ("String", "latest", "(String) holds 'latest' instead of one image id; put one such as"),
+        ("String", " ami-01234567", "holds ' ami-01234567'"),
+        ("String", "ami-01234567\n", "holds 'ami-01234567\\n'"),
+        ("String", "AMI-01234567", "holds 'AMI-01234567'"),
+        ("String", "x" * 4096, "xxx... instead of one image id"),
+    ],
+)
+def test_a_parameter_that_holds_something_else_is_refused_with_what_it_holds(
+    type_: str, value: str, says: str
+) -> None:
+    reason = planning.no_image_id(Parameter("/p", type_, value))
+    assert reason and says in reason and len(reason) < 250
+
+
+def test_of_a_secret_parameter_nothing_is_told() -> None:
+    reason = planning.no_image_id(Parameter("/p", "SecureString", "AQICAHg"))
+    assert reason and "AQICAHg" not in reason and "store it as a String" in reason
 
 
 def test_a_document_of_ours_that_is_not_active_is_told_without_a_path() -> None:

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.errors import NotYetVisibleError
-from bakery.resources import Document, Invocation, ManagedInstance
+from bakery.resources import Document, Invocation, ManagedInstance, Parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.type_defs import CommandInvocationTypeDef
@@ -174,15 +174,22 @@ def _invocation(command_id: str, instance_id: str, step: str | None = None) -> I
     )
 
 
-def get_parameter(name: str) -> str | None:
-    """The value of a parameter, or None if there is none of that name."""
+def find_parameter(name: str) -> Parameter | None:
+    """The parameter, or None if there is none of that name."""
     with translated("ssm:GetParameter", name):
         try:
-            return clients.ssm().get_parameter(Name=name)["Parameter"]["Value"]
+            record = clients.ssm().get_parameter(Name=name)["Parameter"]
         except ClientError as error:
             if code_of(error) in {"ParameterNotFound", "ParameterVersionNotFound"}:
                 return None
             raise
+    return Parameter(name, record.get("Type", "String"), record["Value"])
+
+
+def get_parameter(name: str) -> str | None:
+    """The value of a parameter, or None if there is none of that name."""
+    found = find_parameter(name)
+    return found.value if found else None
 
 
 def put_image_parameter(name: str, image_id: str, description: str) -> None:

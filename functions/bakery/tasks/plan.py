@@ -82,8 +82,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
     problems: list[Problem] = []
     base = _base_image(recipe, problems)
     types = recipe.builder.instance_types or settings.default_instance_types
-    current = ssm.get_parameter(pointer(name))
-    found = ec2.find_images([current]) if current else []
+    current, current_image = _current(name, problems)
     world = planning.World(
         bake=bake,
         name=name,
@@ -96,8 +95,8 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         subnets=tuple(ec2.subnets(settings.subnet_ids)),
         instance_profile=settings.instance_profiles.get(name, settings.default_instance_profile),
         documents=_documents(name, recipe),
-        current=Current(image=current, name=found[0].name if found else ""),
-        current_image=found[0] if found else None,
+        current=current,
+        current_image=current_image,
         problems=tuple(problems),
     )
     return _with_taken_name(world)
@@ -152,8 +151,8 @@ def _base_image(recipe: Recipe, problems: list[Problem]) -> Image | None:
 
 
 def _by_parameter(parameter: str, path: str, problems: list[Problem]) -> Image | None:
-    value = ssm.get_parameter(parameter)
-    if value is None:
+    found = ssm.find_parameter(parameter)
+    if found is None:
         hint = (
             "bake that recipe first"
             if path == "base.recipe"
@@ -161,7 +160,23 @@ def _by_parameter(parameter: str, path: str, problems: list[Problem]) -> Image |
         )
         problems.append(Problem(path, f"there is no SSM parameter {parameter} here; {hint}"))
         return None
-    return _by_id(value, path, problems)
+    if reason := planning.no_image_id(found):
+        problems.append(Problem(path, reason))
+        return None
+    return _by_id(found.value, path, problems)
+
+
+def _current(name: str, problems: list[Problem]) -> tuple[Current, Image | None]:
+    """What the recipe's pointer holds, as a name that may be of no image any more."""
+    held = ssm.find_parameter(pointer(name))
+    if held is None:
+        return Current(), None
+    if reason := planning.no_image_id(held):
+        problems.append(Problem("", f"the recipe's pointer is spoilt: {reason}"))
+        return Current(), None
+    found = ec2.find_images([held.value])
+    image = found[0] if found else None
+    return Current(image=held.value, name=image.name if image else ""), image
 
 
 def _by_id(image_id: str, path: str, problems: list[Problem]) -> Image | None:
