@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from bakery import VERSION, estimate, naming, steps
+from bakery import VERSION, budgets, estimate, naming, steps
 from bakery.bake import BaseImage, Command, Current, LaunchPlan, Plan
 from bakery.compatibility import image_problems, type_problems
 from bakery.documents import parameter_problems
@@ -22,18 +22,12 @@ GENERALIZE = "generalize-linux"
 VERIFY_IDENTITY = "verify-identity"
 
 
-@dataclass(frozen=True)
-class _Fixed:
-    label: str
-    timeout_seconds: int
-    """For the whole document; the steps inside have shorter limits of their own."""
-
-
+# Our own documents, which every bake runs, and how waits and failures call them.
 _FIXED = {
-    PREPARE: _Fixed("Preparing the builder", 2400),
-    REMOVE_IDENTITY: _Fixed("Removing the OpsWorks identity", 2400),
-    GENERALIZE: _Fixed("Generalizing the builder", 2400),
-    VERIFY_IDENTITY: _Fixed("Verifying the identity", 2400),
+    PREPARE: "Preparing the builder",
+    REMOVE_IDENTITY: "Removing the OpsWorks identity",
+    GENERALIZE: "Generalizing the builder",
+    VERIFY_IDENTITY: "Verifying the identity",
 }
 
 _SOME_IMAGE = "ami-00000000000000000"
@@ -317,14 +311,13 @@ def _step_command(world: World, step: CustomizeStep) -> Command:
 
 def _fixed_command(world: World, stem: str) -> Command:
     """One of our own documents; each prints the sentinel as its last line."""
-    fixed = _FIXED[stem]
     parameters = {"Bake": world.bake, **_choices(world.recipe)[stem]}
     return _command(
         world,
         fixed_document(stem),
-        label=fixed.label,
+        label=_FIXED[stem],
         parameters={name: (value,) for name, value in parameters.items()},
-        timeout=fixed.timeout_seconds,
+        timeout=budgets.DOCUMENT_SECONDS,
         sentinel=True,
     )
 

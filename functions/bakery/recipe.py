@@ -8,6 +8,7 @@ generated from it. It does no I/O.
 import re
 import zoneinfo
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -24,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from bakery import budgets
 from bakery.cron import cron_problem
 from bakery.documents import MAX_BYTES, size_of
 from bakery.errors import InvalidRecipeError
@@ -301,7 +303,10 @@ class _Step(Model):
         description="What the step does; unique in the recipe, shown as it runs."
     )
     timeout_seconds: int = Field(
-        default=3600, ge=30, le=43200, description="Time budget of the step on the builder."
+        default=3600,
+        ge=30,
+        le=budgets.MAX_STEP_SECONDS,
+        description="Time budget of the step on the builder.",
     )
 
 
@@ -550,6 +555,18 @@ class Recipe(Model):
             raise ValueError(problem)
         return template
 
+    @field_validator("customize")
+    @classmethod
+    def _fit_into_a_bake(cls, steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
+        needed = budgets.of_steps(step.timeout_seconds for step in steps)
+        if needed > budgets.STEPS:
+            raise ValueError(
+                f"the time budgets of the steps, with {budgets.of_command(0).seconds} seconds for "
+                f"the delivery of each, come to {_hours(needed)} hours; a bake has "
+                f"{_hours(budgets.STEPS)} for them: lower timeout_seconds"
+            )
+        return steps
+
     @field_validator("customize", "test")
     @classmethod
     def _unique_names(cls, steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
@@ -560,6 +577,10 @@ class Recipe(Model):
                 raise ValueError(f"two steps are named alike: '{earlier}' and '{step.name}'")
             seen[slug(step.name)] = step.name
         return steps
+
+
+def _hours(duration: timedelta) -> str:
+    return f"{duration / timedelta(hours=1):.1f}".removesuffix(".0")
 
 
 def parse_recipe(name: str, content: object) -> Recipe:

@@ -476,6 +476,24 @@ def test_a_problem_shows_the_value_that_was_given() -> None:
     )
 
 
+def steps(count: int, seconds: int) -> dict[str, Any]:
+    each = [{"name": f"s{n}", "reboot": True, "timeout_seconds": seconds} for n in range(count)]
+    return {"customize": each}
+
+
+def test_as_many_steps_as_a_recipe_may_have_fit_with_their_default_time_outs() -> None:
+    recipe(**steps(100, 3600))
+
+
+def test_steps_that_may_take_longer_than_a_bake_has_are_refused_with_both_times() -> None:
+    recipe(**steps(9, 43_200))
+    assert one_problem(**steps(10, 43_200)) == (
+        "customize",
+        "the time budgets of the steps, with 720 seconds for the delivery of each, come to 122 "
+        "hours; a bake has 120 for them: lower timeout_seconds",
+    )
+
+
 def test_iops_beyond_what_gp3_gives_for_the_size_are_refused_with_the_size_needed() -> None:
     path, message = one_problem(**volume(size_gib=16, iops=8001))
     assert path == "builder.root_volume.iops"
