@@ -6,10 +6,12 @@ from aws_cdk import CfnTag, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from bakery.recipe import ApplicationStep, Recipe
-from bakery.steps import artefact
+from bakery.naming import instance_profile_parameter
+from bakery.recipe import Recipe
+from bakery.steps import artefacts
 from infra.settings import Settings
 
 
@@ -33,11 +35,9 @@ class BuilderHost(Construct):
         self._log_group = log_group
         self.roles: list[iam.Role] = []
         self.default_profile = self._profile("Builder", ())
-        self.profiles = {
-            name: self._profile(f"Builder-{name}", objects)
-            for name, recipe in recipes.items()
-            if (objects := _objects_of(recipe))
-        }
+        for name, recipe in recipes.items():
+            if objects := artefacts(recipe):
+                self._announce(name, self._profile(f"Builder-{name}", objects))
         self.security_group_id = self._security_group(settings.vpc_id)
 
     def _profile(self, id_: str, objects: tuple[tuple[str, str], ...]) -> str:
@@ -71,6 +71,20 @@ class BuilderHost(Construct):
         profile = iam.CfnInstanceProfile(self, f"{id_}Profile", roles=[role.role_name])
         return profile.attr_arn
 
+    def _announce(self, recipe: str, profile: str) -> None:
+        """Tell Plan by a parameter: a function's environment has room for about twenty ARNs.
+
+        Source: Lambda quotas, "Environment variables", 4 KB.
+        """
+        ssm.CfnParameter(
+            self,
+            f"Profile-{recipe}",
+            name=instance_profile_parameter(recipe),
+            type="String",
+            value=profile,
+            description=f"Instance profile of the builders of recipe {recipe}",
+        )
+
     def _security_group(self, vpc_id: str | None) -> str:
         group = ec2.CfnSecurityGroup(
             self,
@@ -82,10 +96,3 @@ class BuilderHost(Construct):
             tags=[CfnTag(key="Name", value="ami-bakery builders")],
         )
         return group.attr_group_id
-
-
-def _objects_of(recipe: Recipe) -> tuple[tuple[str, str], ...]:
-    found = [
-        artefact(step.application) for step in recipe.customize if isinstance(step, ApplicationStep)
-    ]
-    return tuple(item for item in found if item is not None)

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from bakery.naming import fixed_document, step_document
-from bakery.recipe import Application, ApplicationStep, CustomizeStep, DocumentStep, ShellStep
+from bakery.recipe import (
+    Application,
+    ApplicationStep,
+    CustomizeStep,
+    DocumentStep,
+    Recipe,
+    ShellStep,
+)
 
 REBOOT_DOCUMENT = "reboot-linux"
 APPLICATION_DOCUMENT = "install-application"
@@ -69,6 +76,14 @@ def parameters_of(step: CustomizeStep, *, bake: str, region: str) -> Parameters:
 def has_sentinel(step: CustomizeStep) -> bool:
     """Whether the step runs one of our fixed documents, which print a last line."""
     return not isinstance(step, ShellStep | DocumentStep)
+
+
+def artefacts(recipe: Recipe) -> tuple[tuple[str, str], ...]:
+    """Bucket and key of each archive that the recipe's builder reads from S3."""
+    found = [
+        artefact(step.application) for step in recipe.customize if isinstance(step, ApplicationStep)
+    ]
+    return tuple(item for item in found if item is not None)
 
 
 def artefact(application: Application) -> tuple[str, str] | None:

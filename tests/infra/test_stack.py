@@ -191,6 +191,33 @@ def test_a_recipes_artefacts_can_be_read_by_its_own_builder_only(stack: Synthesi
     assert [flat(r) for r in resources] == ["arn:<AWS::Partition>:s3:::artefacts/app.tar.gz"]
 
 
+@pytest.fixture(scope="module")
+def crowd(synthesize: Synthesize) -> Synthesized:
+    """Sixty recipes with long names, each with an application from S3."""
+    application = RECIPES["web"].partition("customize:")[2].partition("- name: app")[2]
+    each = (
+        "description: one of many\nbase: {ami: ami-0123456789abcdef0}\n"
+        f"customize:\n  - name: app{application.partition('schedule')[0]}"
+    )
+    return synthesize({f"{'name-' * 8}{number}": each for number in range(60)})
+
+
+def test_every_functions_environment_fits_into_lambdas_4_kib(crowd: Synthesized) -> None:
+    longest_id, longest_arn = "x" * 64, "x" * 200
+    for id_, function in crowd.of_type("AWS::Lambda::Function").items():
+        variables = function["Properties"].get("Environment", {}).get("Variables", {})
+        texts = [*variables, *map(flat, variables.values())]
+        resolved = [text.replace("<", longest_arn).replace(">", longest_id) for text in texts]
+        assert len("".join(resolved).encode()) < 4096, id_
+
+
+def test_a_recipe_with_a_profile_of_its_own_has_it_in_a_parameter(stack: Synthesized) -> None:
+    parameter = stack.only("AWS::SSM::Parameter")
+    assert parameter["Name"] == "/ami-bakery/web/instance-profile"
+    assert parameter["Type"] == "String"
+    assert flat(parameter["Value"]).startswith("<BuilderHostBuilderwebProfile")
+
+
 def test_nothing_may_connect_to_a_builder(stack: Synthesized) -> None:
     group = stack.only("AWS::EC2::SecurityGroup")
     assert "SecurityGroupIngress" not in group

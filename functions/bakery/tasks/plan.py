@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bakery import catalogue, clock, planning
+from bakery import catalogue, clock, planning, steps
 from bakery.aws import ec2, ssm, table
 from bakery.bake import Current, ExecutionInput, Plan, State
 from bakery.errors import InvalidInputError, InvalidRecipeError
-from bakery.naming import TAG_BAKE, pointer
+from bakery.naming import TAG_BAKE, instance_profile_parameter, pointer
 from bakery.problems import Problem, brief_listing
 from bakery.recipe import (
     AmiBase,
@@ -93,7 +93,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         instance_types=types,
         known_types=ec2.describe_types(types),
         subnets=tuple(ec2.subnets(settings.subnet_ids)),
-        instance_profile=settings.instance_profiles.get(name, settings.default_instance_profile),
+        instance_profile=_instance_profile(name, recipe, settings, problems),
         documents=_documents(name, recipe),
         current=current,
         current_image=current_image,
@@ -164,6 +164,19 @@ def _by_parameter(parameter: str, path: str, problems: list[Problem]) -> Image |
         problems.append(Problem(path, reason))
         return None
     return _by_id(found.value, path, problems)
+
+
+def _instance_profile(
+    name: str, recipe: Recipe, settings: PlanSettings, problems: list[Problem]
+) -> str:
+    """The recipe's own profile if its builder reads artefacts, else the one for all."""
+    if not steps.artefacts(recipe):
+        return settings.default_instance_profile
+    parameter = instance_profile_parameter(name)
+    held = ssm.find_parameter(parameter)
+    if held is None:
+        problems.append(Problem("", f"parameter {parameter} is not deployed; deploy the stack"))
+    return held.value if held else ""
 
 
 def _current(name: str, problems: list[Problem]) -> tuple[Current, Image | None]:
