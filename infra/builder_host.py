@@ -1,6 +1,8 @@
 """Where builders run: their role, their profile, their security group."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from aws_cdk import CfnTag, Stack
 from aws_cdk import aws_ec2 as ec2
@@ -13,6 +15,10 @@ from bakery.naming import instance_profile_parameter
 from bakery.recipe import Recipe
 from bakery.steps import artefacts
 from infra.settings import Settings
+
+# A policy takes Latin-1 only; its ? stands for any one character.
+# Source: IAM API reference, PutRolePolicy, PolicyDocument.
+_NOT_IN_POLICIES = re.compile(r"[^\x20-\xff]")
 
 
 class BuilderHost(Construct):
@@ -55,21 +61,28 @@ class BuilderHost(Construct):
         )
         # The agent looks its group up before it writes; the call takes no narrower resource.
         role.add_to_policy(iam.PolicyStatement(actions=["logs:DescribeLogGroups"], resources=["*"]))
-        if objects:
-            role.add_to_policy(
-                iam.PolicyStatement(
-                    actions=["s3:GetObject"],
-                    resources=[
-                        Stack.of(self).format_arn(
-                            service="s3", region="", account="", resource=bucket, resource_name=key
-                        )
-                        for bucket, key in objects
-                    ],
-                )
-            )
+        for statement in self._read(objects):
+            role.add_to_policy(statement)
         self.roles.append(role)
         profile = iam.CfnInstanceProfile(self, f"{id_}Profile", roles=[role.role_name])
         return profile.attr_arn
+
+    def _read(self, objects: tuple[tuple[str, str], ...]) -> Iterator[iam.PolicyStatement]:
+        """Get the objects, and list each by its key: the agent asks first if it is a folder.
+
+        Source: amazon-ssm-agent, s3resource.go, DownloadRemoteResource.
+        """
+        arn = partial(Stack.of(self).format_arn, service="s3", region="", account="")
+        for bucket, key in objects:
+            name = _NOT_IN_POLICIES.sub("?", key)
+            yield iam.PolicyStatement(
+                actions=["s3:GetObject"], resources=[arn(resource=bucket, resource_name=name)]
+            )
+            yield iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[arn(resource=bucket)],
+                conditions={"StringLike": {"s3:prefix": [name, f"{name}/"]}},
+            )
 
     def _announce(self, recipe: str, profile: str) -> None:
         """Tell Plan by a parameter: a function's environment has room for about twenty ARNs.

@@ -35,6 +35,9 @@ from bakery.problems import Problem, shortened
 MAX_RECIPE_BYTES = 200 * 1024
 """A plan travels as Step Functions state, which is limited to 256 KiB."""
 
+MAX_KEY_BYTES = 1024
+"""S3's limit for a key; here of the whole source."""
+
 MAX_SCRIPT_BYTES = MAX_BYTES - 1024
 """What the lines of a step's script may take as JSON: the rest of its document is small."""
 
@@ -377,7 +380,8 @@ class Application(Model):
 
     source: str = Field(
         description="Where the archive (.tar.gz, .tgz, .tar, .zip) is: `s3://bucket/key` or `https://…`.",
-        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9._/=+@-]{1,900}"
+        # In a policy's resource, * ? and $ would stand for other keys.
+        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\x00-\x1f\x7f*?$]*[^\x00-\x1f\x7f*?$/]"
         r"|https://[A-Za-z0-9.-]+(:\d+)?/[A-Za-z0-9._~/%=+@,-]{1,900})$",
     )
     sha256: str = Field(
@@ -387,6 +391,13 @@ class Application(Model):
         description="Absolute directory that the archive is unpacked into; made if absent.",
         pattern=r"^(/[A-Za-z0-9._-]+)+$",
     )
+
+    @field_validator("source")
+    @classmethod
+    def _no_longer_than_a_key(cls, source: str) -> str:
+        if len(source.encode()) > MAX_KEY_BYTES:
+            raise ValueError(f"has {len(source.encode())} bytes; at most {MAX_KEY_BYTES} are taken")
+        return source
 
     @field_validator("directory")
     @classmethod

@@ -191,6 +191,25 @@ def test_a_recipes_artefacts_can_be_read_by_its_own_builder_only(stack: Synthesi
     assert [flat(r) for r in resources] == ["arn:<AWS::Partition>:s3:::artefacts/app.tar.gz"]
 
 
+def test_a_builder_can_ask_whether_its_artefact_is_a_folder_and_list_nothing_else(
+    stack: Synthesized,
+) -> None:
+    (listing,) = [s for _, s in statements(stack) if "s3:ListBucket" in listed(s["Action"])]
+    assert flat(listing["Resource"]) == "arn:<AWS::Partition>:s3:::artefacts"
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["app.tar.gz", "app.tar.gz/"]}}
+
+
+def test_a_key_beyond_latin_1_can_be_in_a_policy(synthesize: Synthesize) -> None:
+    text = RECIPES["web"].replace("artefacts/app.tar.gz", "artefacts/é/木.zip")
+    (arn,) = [
+        flat(resource)
+        for _, statement in statements(synthesize({"web": text}))
+        if "s3:GetObject" in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    ]
+    assert arn.endswith(":artefacts/é/?.zip")
+
+
 @pytest.fixture(scope="module")
 def crowd(synthesize: Synthesize) -> Synthesized:
     """Sixty recipes with long names, each with an application from S3."""
