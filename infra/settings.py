@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from bakery import formats
 from bakery.recipe import InstanceType, validation_problems
 
 # Days to the CDK's names. Source: CloudWatch Logs API reference, PutRetentionPolicy.
@@ -67,7 +68,7 @@ def _retention_exists(days: int) -> int:
 
 
 LogDays = Annotated[int, AfterValidator(_retention_exists)]
-SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
+SubnetId = Annotated[str, StringConstraints(pattern=formats.SUBNET_ID.pattern)]
 
 
 class Settings(BaseModel):
@@ -78,7 +79,7 @@ class Settings(BaseModel):
     recipes: str = Field(default="recipes", description="Folder with the recipes.")
     vpc_id: str | None = Field(
         default=None,
-        pattern=r"^vpc-([0-9a-f]{8}|[0-9a-f]{17})$",
+        pattern=formats.VPC_ID.pattern,
         description="Default: the default VPC.",
     )
     subnet_ids: Annotated[tuple[SubnetId, ...], BeforeValidator(_listed)] = Field(
@@ -94,7 +95,7 @@ class Settings(BaseModel):
     )
     log_retention_days: LogDays = Field(default=90, description="How long logs are kept.")
     notification_email: str | None = Field(
-        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="Who is told when a bake fails."
+        default=None, pattern=formats.EMAIL.pattern, description="Who is told when a bake fails."
     )
 
     @model_validator(mode="after")

@@ -188,12 +188,15 @@ INPUTS: dict[str, tuple[object, dict[str, str]]] = {
     ),
     "force as a number": ({"recipe": "good", "force": 1}, {"force": "must be true or false"}),
     "force as null": ({"recipe": "good", "force": None}, {"force": "must be true or false"}),
-    "a recipe that is a number": ({"recipe": 7}, {"recipe": "should be a valid string (is: 7)"}),
-    "a recipe that is null": ({"recipe": None}, {"recipe": "should be a valid string (is: None)"}),
-    "two recipes": ({"recipe": ["good", "windows"]}, {"recipe": "should be a valid string"}),
-    "a recipe in capitals": ({"recipe": "Good"}, {"recipe": "(is: 'Good')"}),
+    "a recipe that is a number": ({"recipe": 7}, {"recipe": "must be a text (is: 7)"}),
+    "a recipe that is null": ({"recipe": None}, {"recipe": "must be a text (is: null)"}),
+    "two recipes": ({"recipe": ["good", "windows"]}, {"recipe": "must be a text"}),
+    "a recipe in capitals": (
+        {"recipe": "Good"},
+        {"recipe": "must be a recipe's name: 2 to 48 lower-case letters"},
+    ),
     "a path": ({"recipe": "../good"}, {"recipe": "(is: '../good')"}),
-    "a slot that is a number": ({"recipe": "good", "slot": 7}, {"slot": "valid string (is: 7)"}),
+    "a slot that is a number": ({"recipe": "good", "slot": 7}, {"slot": "must be a text (is: 7)"}),
     "a slot that is no moment": (
         {"recipe": "good", "slot": "tonight"},
         {"slot": "'tonight' is no moment such as 2026-01-31T03:00:00Z"},
@@ -204,7 +207,7 @@ INPUTS: dict[str, tuple[object, dict[str, str]]] = {
     ),
     "a slot that is too long": (
         {"recipe": "good", "slot": "2" * 41},
-        {"slot": "should have at most 40 characters"},
+        {"slot": "must have at most 40 characters"},
     ),
     "everything at once": (
         {"recipe": 7, "force": "yes", "slot": 7, "instance": "t3.small"},

@@ -1,5 +1,7 @@
 """The recipe model: what it accepts, what it refuses, and how it says so."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bakery.errors import InvalidRecipeError
+from bakery.formats import WORDS
 from bakery.recipe import (
     MAX_RECIPE_BYTES,
     AmiBase,
@@ -147,7 +150,7 @@ def test_the_text_of_the_error_lists_each_problem_once_on_its_own_line() -> None
         parse_recipe("web", {"base": {}, "speed": 1})
     assert str(refused.value).splitlines() == [
         "Recipe 'web' cannot be baked:",
-        "- base: needs exactly one of: parameter, ami, search, recipe, instance",
+        "- base: needs exactly one of: parameter, ami, search, recipe, instance (has: none)",
         "- description: is missing",
         "- speed: is not a known key; remove it or correct its spelling",
     ]
@@ -288,13 +291,22 @@ def test_the_key_of_the_base_chooses_its_form(base: dict[str, object], kind: typ
 
 
 @pytest.mark.parametrize(
-    "base",
-    [None, {}, [], "ami-12345678", {"image": "x"}, {"ami": "ami-12345678", "recipe": "golden"}],
+    ("base", "given"),
+    [
+        (None, "is: null"),
+        ({}, "has: none"),
+        ([], "is: []"),
+        ("ami-12345678", "is: 'ami-12345678'"),
+        ({"image": "x"}, "has: image"),
+        ({"ami": "ami-12345678", "recipe": "golden"}, "has: ami, recipe"),
+    ],
 )
-def test_no_base_two_bases_and_an_unknown_form_are_answered_with_the_forms(base: object) -> None:
+def test_no_base_two_bases_and_an_unknown_form_are_answered_with_the_forms(
+    base: object, given: str
+) -> None:
     assert one_problem(base=base) == (
         "base",
-        "needs exactly one of: parameter, ami, search, recipe, instance",
+        f"needs exactly one of: parameter, ami, search, recipe, instance ({given})",
     )
 
 
@@ -477,7 +489,7 @@ def test_a_value_out_of_bounds_is_refused_at_its_path(path: str, fields: dict[st
 def test_a_problem_shows_the_value_that_was_given() -> None:
     assert one_problem(**volume(size_gib=0)) == (
         "builder.root_volume.size_gib",
-        "Input should be greater than or equal to 1 (is: 0)",
+        "must be at least 1 (is: 0)",
     )
 
 
@@ -521,12 +533,64 @@ def test_the_key_of_a_step_chooses_its_form() -> None:
     assert kinds == [ShellStep, DocumentStep, RebootStep, ApplicationStep]
 
 
-@pytest.mark.parametrize("bad", [None, "apt-get", {"name": "x"}, {**SHELL, "reboot": True}])
-def test_a_step_that_is_nothing_or_two_things_is_refused_at_its_index(bad: object) -> None:
+@pytest.mark.parametrize(
+    ("bad", "given"),
+    [
+        (None, "is: null"),
+        ("apt-get", "is: 'apt-get'"),
+        ({"name": "x"}, "has: name"),
+        ({**SHELL, "reboot": True}, "has: name, shell, reboot"),
+    ],
+)
+def test_a_step_that_is_nothing_or_two_things_is_refused_at_its_index(
+    bad: object, given: str
+) -> None:
     assert one_problem(customize=[REBOOT, bad]) == (
         "customize[1]",
-        "needs exactly one of: shell, document, reboot, application",
+        f"needs exactly one of: shell, document, reboot, application ({given})",
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (volume(size_gib="20"), "must be a whole number, without quotes (is: '20')"),
+        (volume(size_gib=True), "must be a whole number, without quotes (is: true)"),
+        (volume(size_gib=20.5), "must be a whole number, without quotes (is: 20.5)"),
+        (volume(iops=100_000), "must be at most 80000 (is: 100000)"),
+        ({"builder": {"spot": "yes"}}, "must be true or false, without quotes (is: 'yes')"),
+        ({"builder": []}, "must be a mapping of keys to values (is: [])"),
+        ({"builder": {"instance_types": "t3.medium"}}, "must be a list: [a, b], or a line with"),
+        ({"customize": [REBOOT] * 101}, "must have at most 100 entries"),
+        ({"customize": [{"name": "r", "reboot": "yes"}]}, "must be true (is: 'yes')"),
+        (step(shell=""), "must not be empty (is: '')"),
+        (step(shell=["a"]), "must be a text (is: ['a'])"),
+        ({"description": None}, "must be a text (is: null)"),
+        ({"description": "x" * 256}, "must have at most 255 characters (is: 'xxx"),
+        ({"description": "a \u2014 b"}, "must be one line of plain ASCII, which is all that EC2"),
+        ({"description": "a\nb"}, "must be one line of plain ASCII"),
+        ({"tmp_exec": True}, "must be 'persist', 'bake' or 'keep' (is: true)"),
+        ({"base": {"ami": "AMI-1"}}, "must be an image id: ami- and 8 or 17 hexadecimal digits"),
+        (schedule(cron="rate(1 day)"), "takes the six fields alone"),
+        (application(directory="/etc"), "/etc belongs to the system; name a directory below it"),
+        (application(directory="/tmp/app"), "/tmp/app is no place for an application"),
+    ],
+)
+def test_what_is_wrong_is_told_in_plain_words(fields: dict[str, Any], says: str) -> None:
+    assert one_problem(**fields)[1].startswith(says)
+
+
+def test_every_pattern_of_the_model_has_words() -> None:
+    schema = json.dumps(Recipe.model_json_schema())
+    patterns = {
+        json.loads(found) for found in re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', schema)
+    }
+    assert len(patterns) > 15
+    assert patterns <= WORDS.keys()
+
+
+def test_blanks_around_a_description_are_not_its_content() -> None:
+    assert recipe(description=" nginx \n").description == "nginx"
 
 
 @pytest.mark.parametrize("field", ["customize", "test"])
