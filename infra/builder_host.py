@@ -1,16 +1,24 @@
 """Where builders run: their role, their profile, their security group."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from aws_cdk import CfnTag, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from bakery.recipe import ApplicationStep, Recipe
-from bakery.steps import artefact
+from bakery.naming import instance_profile_parameter
+from bakery.recipe import Recipe
+from bakery.steps import artefacts
 from infra.settings import Settings
+
+# A policy takes Latin-1 only; its ? stands for any one character.
+# Source: IAM API reference, PutRolePolicy, PolicyDocument.
+_NOT_IN_POLICIES = re.compile(r"[^\x20-\xff]")
 
 
 class BuilderHost(Construct):
@@ -33,11 +41,9 @@ class BuilderHost(Construct):
         self._log_group = log_group
         self.roles: list[iam.Role] = []
         self.default_profile = self._profile("Builder", ())
-        self.profiles = {
-            name: self._profile(f"Builder-{name}", objects)
-            for name, recipe in recipes.items()
-            if (objects := _objects_of(recipe))
-        }
+        for name, recipe in recipes.items():
+            if objects := artefacts(recipe):
+                self._announce(name, self._profile(f"Builder-{name}", objects))
         self.security_group_id = self._security_group(settings.vpc_id)
 
     def _profile(self, id_: str, objects: tuple[tuple[str, str], ...]) -> str:
@@ -55,21 +61,42 @@ class BuilderHost(Construct):
         )
         # The agent looks its group up before it writes; the call takes no narrower resource.
         role.add_to_policy(iam.PolicyStatement(actions=["logs:DescribeLogGroups"], resources=["*"]))
-        if objects:
-            role.add_to_policy(
-                iam.PolicyStatement(
-                    actions=["s3:GetObject"],
-                    resources=[
-                        Stack.of(self).format_arn(
-                            service="s3", region="", account="", resource=bucket, resource_name=key
-                        )
-                        for bucket, key in objects
-                    ],
-                )
-            )
+        for statement in self._read(objects):
+            role.add_to_policy(statement)
         self.roles.append(role)
         profile = iam.CfnInstanceProfile(self, f"{id_}Profile", roles=[role.role_name])
         return profile.attr_arn
+
+    def _read(self, objects: tuple[tuple[str, str], ...]) -> Iterator[iam.PolicyStatement]:
+        """Get the objects, and list each by its key: the agent asks first if it is a folder.
+
+        Source: amazon-ssm-agent, s3resource.go, DownloadRemoteResource.
+        """
+        arn = partial(Stack.of(self).format_arn, service="s3", region="", account="")
+        for bucket, key in objects:
+            name = _NOT_IN_POLICIES.sub("?", key)
+            yield iam.PolicyStatement(
+                actions=["s3:GetObject"], resources=[arn(resource=bucket, resource_name=name)]
+            )
+            yield iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[arn(resource=bucket)],
+                conditions={"StringLike": {"s3:prefix": [name, f"{name}/"]}},
+            )
+
+    def _announce(self, recipe: str, profile: str) -> None:
+        """Tell Plan by a parameter: a function's environment has room for about twenty ARNs.
+
+        Source: Lambda quotas, "Environment variables", 4 KB.
+        """
+        ssm.CfnParameter(
+            self,
+            f"Profile-{recipe}",
+            name=instance_profile_parameter(recipe),
+            type="String",
+            value=profile,
+            description=f"Instance profile of the builders of recipe {recipe}",
+        )
 
     def _security_group(self, vpc_id: str | None) -> str:
         group = ec2.CfnSecurityGroup(
@@ -82,10 +109,3 @@ class BuilderHost(Construct):
             tags=[CfnTag(key="Name", value="ami-bakery builders")],
         )
         return group.attr_group_id
-
-
-def _objects_of(recipe: Recipe) -> tuple[tuple[str, str], ...]:
-    found = [
-        artefact(step.application) for step in recipe.customize if isinstance(step, ApplicationStep)
-    ]
-    return tuple(item for item in found if item is not None)

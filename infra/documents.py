@@ -12,6 +12,10 @@ from bakery.recipe import DocumentStep, Recipe, ShellStep
 from bakery.steps import shell_document
 from infra.loading import load_document
 
+# Only AWS gives names that begin so (AWS-, AWSEC2-, AWSSupport-, AmazonCloudWatch-, ...), and it
+# compares without case. Source: SSM API reference, CreateDocument, Name.
+_OF_AWS = ("aws", "amazon", "amzn")
+
 
 class Documents(Construct):
     """Deploys the documents and knows which documents of others the recipes name."""
@@ -51,11 +55,22 @@ class Documents(Construct):
         stack = Stack.of(self)
         if name.startswith("arn:"):
             return name
-        if name.startswith(("AWS-", "Amazon")):
+        if name.lower().startswith(_OF_AWS):
             return stack.format_arn(
                 service="ssm", account="", resource="document", resource_name=name
             )
         return stack.format_arn(service="ssm", resource="document", resource_name=name)
+
+    @property
+    def names_in_events(self) -> list[str]:
+        """What events may call the documents that recipes name.
+
+        Run Command echoes the name that a command was sent with, so a shared document's is its
+        ARN. AWS documents no event of one; the plain name stands beside it, and a command whose
+        event comes under another name is left to the sweeper.
+        """
+        plain = {name.rpartition("/")[2] for name in self.foreign_names}
+        return sorted(plain.union(self.foreign_names))
 
     @property
     def step_arns(self) -> list[str]:

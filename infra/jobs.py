@@ -179,7 +179,7 @@ def _wait_events(documents: Documents) -> dict[str, dict[str, Any]]:
             "source": ["aws.ssm"],
             "detail_type": ["EC2 Command Invocation Status-change Notification"],
             "detail": {
-                "document-name": [{"prefix": DOCUMENT_PREFIX}, *documents.foreign_names],
+                "document-name": [{"prefix": DOCUMENT_PREFIX}, *documents.names_in_events],
                 "status": [{"anything-but": ["Pending", "InProgress", "Delayed", "Cancelling"]}],
             },
         },

@@ -14,6 +14,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as sfn_tasks
 from constructs import Construct
 
+from bakery import budgets
 from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, NotManagedError
 from infra.dependencies import depend_on_policy_only
 from infra.permissions import MACHINE_NAME
@@ -22,13 +23,18 @@ from infra.store import retention
 from infra.tasks import TaskFunctions
 
 # Each a little longer than the wait's own budget, which ends it with a better message.
-_SHORT = Duration.minutes(5)
-_COMMAND = Duration.hours(1)
-_STEP = Duration.hours(13)
-_STOP = Duration.minutes(20)
-_IMAGE = Duration.hours(25)
-_POINTER = Duration.minutes(15)
-_WHOLE_BAKE = Duration.hours(48)
+_SHORT, _COMMAND, _STEP, _STOP, _IMAGE, _POINTER, _WHOLE_BAKE = (
+    Duration.seconds(int(budget.total_seconds()))
+    for budget in (
+        budgets.SHORT,
+        budgets.COMMAND,
+        budgets.STEP,
+        budgets.STOP,
+        budgets.IMAGE,
+        budgets.POINTER,
+        budgets.WHOLE_BAKE,
+    )
+)
 
 _AGAIN_AFTER = Duration.seconds(2)
 _VISIBLE_AFTER = Duration.seconds(10)

@@ -4,9 +4,19 @@ import json
 from typing import Annotated, Any, Literal
 
 from constructs import Node
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
-from bakery.recipe import InstanceType
+from bakery import formats
+from bakery.recipe import InstanceType, validation_problems
 
 # Days to the CDK's names. Source: CloudWatch Logs API reference, PutRetentionPolicy.
 RETENTION = {
@@ -44,7 +54,10 @@ def _listed(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
-        return json.loads(value)
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f'is no JSON list ({error}); write a,b or ["a", "b"]') from None
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
@@ -55,6 +68,7 @@ def _retention_exists(days: int) -> int:
 
 
 LogDays = Annotated[int, AfterValidator(_retention_exists)]
+SubnetId = Annotated[str, StringConstraints(pattern=formats.SUBNET_ID.pattern)]
 
 
 class Settings(BaseModel):
@@ -64,9 +78,11 @@ class Settings(BaseModel):
 
     recipes: str = Field(default="recipes", description="Folder with the recipes.")
     vpc_id: str | None = Field(
-        default=None, pattern=r"^vpc-[0-9a-f]{8,17}$", description="Default: the default VPC."
+        default=None,
+        pattern=formats.VPC_ID.pattern,
+        description="Default: the default VPC.",
     )
-    subnet_ids: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    subnet_ids: Annotated[tuple[SubnetId, ...], BeforeValidator(_listed)] = Field(
         default=(), description="Subnets for builders, in order; default: the default VPC's."
     )
     instance_types: Annotated[tuple[InstanceType, ...], BeforeValidator(_listed)] = Field(
@@ -85,8 +101,23 @@ class Settings(BaseModel):
     )
     log_retention_days: LogDays = Field(default=90, description="How long logs are kept.")
     notification_email: str | None = Field(
-        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="Who is told when a bake fails."
+        default=None, pattern=formats.EMAIL.pattern, description="Who is told when a bake fails."
     )
+
+    @model_validator(mode="after")
+    def _one_network(self) -> "Settings":
+        """EC2 refuses a builder whose security group is in another VPC than its subnet."""
+        if self.vpc_id and not self.subnet_ids:
+            raise ValueError(
+                f"vpc_id is {self.vpc_id}, but subnet_ids is empty: builders would run in the "
+                "default VPC; name the subnets of that VPC in subnet_ids, or leave out vpc_id"
+            )
+        if self.subnet_ids and not self.vpc_id:
+            raise ValueError(
+                "subnet_ids is given without vpc_id: the builders' security group would be in the "
+                "default VPC; name the VPC of these subnets in vpc_id, or leave out subnet_ids"
+            )
+        return self
 
     @classmethod
     def from_context(cls, node: Node) -> "Settings":
@@ -98,13 +129,6 @@ class Settings(BaseModel):
         }
         try:
             return cls.model_validate(given)
-        except (ValidationError, ValueError) as error:
-            raise ContextError(f"context (cdk.json or -c): {_readable(error)}") from None
-
-
-def _readable(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(
-        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()
-    )
+        except ValidationError as error:
+            wrong = "; ".join(map(str, validation_problems(error)))
+            raise ContextError(f"context (cdk.json or -c): {wrong}") from None

@@ -59,7 +59,6 @@ class TaskFunctions(Construct):
                 default_instance_types=settings.instance_types,
                 subnet_ids=settings.subnet_ids,
                 default_instance_profile=host.default_profile,
-                instance_profiles=host.profiles,
             ),
             # Up to a hundred documents are looked at, each with two calls.
             timeout=Duration.minutes(3),

@@ -1,18 +1,12 @@
 """Running one document on the builder: what Prepare, RunStep and the identity tasks share."""
 
-from datetime import timedelta
-
 from bakery import clock, waiting
 from bakery.aws import ssm
 from bakery.bake import Command, State
+from bakery.budgets import DELIVERY_SECONDS, of_command
 from bakery.errors import BakeryError
 from bakery.settings import CommandSettings
 from bakery.waits import Kind, Wait
-
-DELIVERY_SECONDS = 600
-"""How long Systems Manager tries to hand a command to the agent (its default is an hour)."""
-
-_SLACK = timedelta(minutes=2)
 
 
 class CommandRequest(State):
@@ -45,7 +39,7 @@ def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> No
         log_group=settings.command_log_group,
         delivery_seconds=DELIVERY_SECONDS,
     )
-    budget = timedelta(seconds=DELIVERY_SECONDS + command.timeout_seconds) + _SLACK
+    budget = of_command(command.timeout_seconds)
     now = clock.now()
     waiting.begin(
         settings.table,

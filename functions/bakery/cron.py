@@ -41,6 +41,8 @@ _FIELDS = (
 
 def cron_problem(expression: str) -> str | None:
     """What is wrong with the six fields of ``expression``, or None when Scheduler accepts it."""
+    if "(" in expression:
+        return "takes the six fields alone, e.g. '0 3 * * ? *': no 'cron( )' around them, no rate"
     parts = expression.split()
     if len(parts) != len(_FIELDS):
         return (

@@ -19,6 +19,12 @@ NAME: Final = re.compile(r"[A-Za-z0-9]+")
 TOKEN: Final = re.compile(r"{{\s*([A-Za-z0-9]+)\s*}}")
 """`{{ Name }}`; `{{ ssm:name }}` is Parameter Store's and does not match."""
 
+_RE2_COPIES: Final = 1000
+_REGEX_PART: Final = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?P<count>\d+(?:,\d*)?)\}|.", re.DOTALL
+)
+"""An escaped character, a class of characters, a counted repetition, or any character."""
+
 _STEP_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _DOCUMENT_KEYS: Final = {"schemaVersion", "description", "parameters", "mainSteps"}
 _STEP_KEYS: Final = {"action", "name", "inputs", "precondition"}
@@ -170,6 +176,32 @@ def _pattern_problems(pattern: object) -> Iterator[str]:
         re.compile(pattern)
     except re.error as error:
         yield f".allowedPattern: not a regular expression: {error}"
+    if (copies := _copies(pattern)) > _RE2_COPIES:
+        yield (
+            f".allowedPattern: repeats a part up to {copies} times, the agent (RE2) takes "
+            f"{_RE2_COPIES}; use + and maxChars"
+        )
+
+
+def _copies(pattern: str) -> int:
+    """How many copies of its innermost part a pattern's counted repetitions stand for.
+
+    Source: Go, regexp/syntax, repeatIsValid.
+    """
+    groups: list[int] = [1]  # of each open group, the most copies that a part of it stands for
+    last = 1
+    for part in _REGEX_PART.finditer(pattern):
+        if part.group("count"):
+            last *= max(int(number) for number in re.findall(r"\d+", part.group("count")))
+            groups[-1] = max(groups[-1], last)
+        elif part.group() == "(":
+            groups.append(1)
+        elif part.group() == ")" and len(groups) > 1:
+            last = groups.pop()
+            groups[-1] = max(groups[-1], last)
+        else:
+            last = 1
+    return groups[0]
 
 
 def _value_problems(definition: Mapping[str, Any], values: object) -> Iterator[str]:

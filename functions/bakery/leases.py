@@ -6,14 +6,14 @@ without giving it back (it was stopped, or it timed out) is taken over, so no le
 
 from datetime import timedelta
 
-from bakery import clock
+from bakery import budgets, clock
 from bakery.aws import stepfunctions, table
 from bakery.errors import RecipeBusyError
 
 PREFIX = "lease#"
 """Of a lease's claim; the recipe follows."""
 
-_DAYS = 3
+_DAYS = budgets.WHOLE_BAKE.days + 1
 """Longer than any execution; after that DynamoDB forgets what nobody gave back."""
 
 

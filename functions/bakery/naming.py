@@ -32,6 +32,11 @@ def previous_pointer(recipe: str) -> str:
     return f"{POINTERS}/{recipe}/previous-image"
 
 
+def instance_profile_parameter(recipe: str) -> str:
+    """SSM parameter that holds the ARN of the recipe's own instance profile, if it has one."""
+    return f"/ami-bakery/{recipe}/instance-profile"
+
+
 def slug(text: str) -> str:
     """``text`` as a part of a document's name: lower case, hyphens for all else."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -5,16 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from bakery import VERSION, estimate, naming, steps
+from bakery import VERSION, budgets, estimate, naming, steps
 from bakery.bake import BaseImage, Command, Current, LaunchPlan, Plan
 from bakery.compatibility import image_problems, type_problems
 from bakery.documents import parameter_problems
 from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import changes, fingerprint, to_tag
 from bakery.naming import fixed_document
-from bakery.problems import Problem
-from bakery.recipe import CustomizeStep, DocumentStep, Recipe
-from bakery.resources import Document, Image, InstanceTypeInfo, Subnet
+from bakery.problems import Problem, shortened
+from bakery.recipe import CustomizeStep, DocumentStep, Recipe, RootVolume, iops_problem
+from bakery.resources import Document, Image, InstanceTypeInfo, Parameter, Subnet
 
 PREPARE = "prepare-linux"
 REMOVE_IDENTITY = "remove-opsworks-identity"
@@ -22,23 +22,18 @@ GENERALIZE = "generalize-linux"
 VERIFY_IDENTITY = "verify-identity"
 
 
-@dataclass(frozen=True)
-class _Fixed:
-    label: str
-    timeout_seconds: int
-    """For the whole document; the steps inside have shorter limits of their own."""
-
-
+# Our own documents, which every bake runs, and how waits and failures call them.
 _FIXED = {
-    PREPARE: _Fixed("Preparing the builder", 2400),
-    REMOVE_IDENTITY: _Fixed("Removing the OpsWorks identity", 2400),
-    GENERALIZE: _Fixed("Generalizing the builder", 2400),
-    VERIFY_IDENTITY: _Fixed("Verifying the identity", 2400),
+    PREPARE: "Preparing the builder",
+    REMOVE_IDENTITY: "Removing the OpsWorks identity",
+    GENERALIZE: "Generalizing the builder",
+    VERIFY_IDENTITY: "Verifying the identity",
 }
 
 _SOME_IMAGE = "ami-00000000000000000"
 """Stands for a base image that was not found, so that the name is not called wrong as well."""
 
+_IMAGE_ID = re.compile(r"ami-[0-9a-f]{8,17}")
 _BAKE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
@@ -73,6 +68,22 @@ def bake_name_problem(bake: str) -> str | None:
     return (
         f"The execution name '{bake}' cannot be used. Start the execution again with a name of "
         "letters, digits, '-', '_' and '.' only, or without one."
+    )
+
+
+def no_image_id(parameter: Parameter) -> str | None:
+    """Why the parameter names no image; None if its value is the id of one."""
+    if parameter.type == "SecureString":
+        return (
+            f"parameter {parameter.name} is a SecureString, which a bake does not decrypt; an "
+            "image id is no secret, store it as a String"
+        )
+    if _IMAGE_ID.fullmatch(parameter.value):
+        return None
+    value = shortened(repr(parameter.value), most=60)
+    return (
+        f"parameter {parameter.name} ({parameter.type}) holds {value} instead of one image id; "
+        "put one such as ami-0123456789abcdef0 into it, or name another parameter"
     )
 
 
@@ -141,7 +152,8 @@ def _problems(world: World) -> Iterator[Problem]:
     if not world.subnets:
         yield Problem(
             "",
-            "there is no subnet to build in: the account has no default VPC here; set subnet_ids",
+            "there is no subnet to build in: the account has no default VPC here; deploy with the "
+            "context vpc_id and subnet_ids",
         )
     if not naming.valid_image_name(image_name_of(world)):
         yield Problem(
@@ -154,32 +166,61 @@ def _problems(world: World) -> Iterator[Problem]:
     yield from type_problems(
         "builder.instance_types", world.base, world.instance_types, dict(world.known_types)
     )
-    wanted = world.recipe.builder.root_volume.size_gib
-    if wanted is not None and wanted < world.base.root_size_gib:
+    yield from _volume_problems(world.recipe.builder.root_volume, world.base)
+
+
+def _volume_problems(volume: RootVolume, base: Image) -> Iterator[Problem]:
+    path, smallest = "builder.root_volume", base.root_size_gib
+    if volume.size_gib is not None and volume.size_gib < smallest:
         yield Problem(
-            "builder.root_volume.size_gib",
-            f"{wanted} GiB is smaller than the base image's {world.base.root_size_gib} GiB",
+            f"{path}.size_gib",
+            f"{volume.size_gib} GiB is smaller than the base image's {smallest} GiB; raise it, or "
+            "leave it out to take the base image's",
         )
+    # Of a size of its own, the recipe's model has judged.
+    elif volume.size_gib is None and (problem := iops_problem(volume.iops, smallest)):
+        yield Problem(f"{path}.iops", problem)
 
 
 def _document_problems(world: World) -> Iterator[Problem]:
-    for stem in _FIXED:
-        if fixed_document(stem) not in world.documents:
-            yield Problem("", f"document {fixed_document(stem)} is not deployed; deploy the stack")
+    for name in map(fixed_document, _FIXED):
+        found = world.documents.get(name)
+        if found is None:
+            yield Problem("", f"document {name} is not deployed; deploy the stack")
+        elif fault := _document_fault(found):
+            yield Problem("", f"document {name} {fault}")
     for index, step in enumerate(world.recipe.customize):
         name = steps.document_of(world.name, step)
         path = f"customize[{index}]"
-        if name not in world.documents:
+        where = f"{path}.document" if isinstance(step, DocumentStep) else path
+        document = world.documents.get(name)
+        if document is None:
             yield Problem(
-                f"{path}.document" if isinstance(step, DocumentStep) else path,
+                where,
                 f"there is no document '{name}' in this account and Region; "
                 "correct its name, or deploy the stack",
             )
-            continue
-        parameters = steps.parameters_of(step, bake=world.bake, region=world.region)
-        content = world.documents[name].content
-        for text in parameter_problems(content, {k: list(v) for k, v in parameters.items()}):
-            yield Problem(f"{path}.parameters", text)
+        elif fault := _document_fault(document):
+            yield Problem(where, f"document '{name}' {fault}")
+        else:
+            given = steps.parameters_of(step, bake=world.bake, region=world.region)
+            values = {key: list(value) for key, value in given.items()}
+            for text in parameter_problems(document.content, values):
+                yield Problem(f"{path}.parameters", text)
+
+
+def _document_fault(document: Document) -> str | None:
+    """Why Run Command cannot run the document on a builder."""
+    if document.type != "Command":
+        return (
+            f"is of type {document.type}, and only those of type Command run on a builder; "
+            "name another"
+        )
+    if document.status != "Active":
+        return f"is {document.status}, not Active; wait until it is, or mend it"
+    if document.platforms and "Linux" not in document.platforms:
+        return f"is for {' and '.join(document.platforms)}, not for Linux; name another"
+    return None
 
 
 def _fingerprint(world: World) -> dict[str, str]:
@@ -271,14 +312,13 @@ def _step_command(world: World, step: CustomizeStep) -> Command:
 
 def _fixed_command(world: World, stem: str) -> Command:
     """One of our own documents; each prints the sentinel as its last line."""
-    fixed = _FIXED[stem]
     parameters = {"Bake": world.bake, **_choices(world.recipe)[stem]}
     return _command(
         world,
         fixed_document(stem),
-        label=fixed.label,
+        label=_FIXED[stem],
         parameters={name: (value,) for name, value in parameters.items()},
-        timeout=fixed.timeout_seconds,
+        timeout=budgets.DOCUMENT_SECONDS,
         sentinel=True,
     )
 

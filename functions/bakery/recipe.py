@@ -8,7 +8,8 @@ generated from it. It does no I/O.
 import re
 import zoneinfo
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from datetime import timedelta
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -16,38 +17,60 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    Strict,
     StringConstraints,
     Tag,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from bakery import budgets, formats
 from bakery.cron import cron_problem
 from bakery.documents import MAX_BYTES, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import image_name_problem, slug
-from bakery.problems import Problem, shortened
+from bakery.problems import Problem
+from bakery.wording import message, shown
 
 MAX_RECIPE_BYTES = 200 * 1024
 """A plan travels as Step Functions state, which is limited to 256 KiB."""
 
+MAX_KEY_BYTES = 1024
+"""S3's limit for a key; here of the whole source."""
+
 MAX_SCRIPT_BYTES = MAX_BYTES - 1024
 """What the lines of a step's script may take as JSON: the rest of its document is small."""
 
-NAME_PATTERN = r"^[a-z][a-z0-9-]{0,46}[a-z0-9]$"
+# Limits of gp3 since September 2025. Source: EC2 API reference, EbsBlockDevice and CreateVolume;
+# the ratio: EBS user guide, "General Purpose SSD volumes".
+GP3_IOPS = (3000, 80_000)
+GP3_IOPS_PER_GIB = 500
 
-AmiId = Annotated[str, StringConstraints(pattern=r"^ami-([0-9a-f]{8}|[0-9a-f]{17})$")]
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$")]
-AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
-StepName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._()/-]{0,59}$")]
-OwnerId = Annotated[str, StringConstraints(pattern=r"^(\d{12}|self|amazon)$")]
-RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+AmiId = Annotated[str, StringConstraints(pattern=formats.AMI_ID.pattern)]
+Region = Annotated[str, StringConstraints(pattern=formats.REGION.pattern)]
+AccountId = Annotated[str, StringConstraints(pattern=formats.ACCOUNT_ID.pattern)]
+InstanceType = Annotated[str, StringConstraints(pattern=formats.INSTANCE_TYPE.pattern)]
+StepName = Annotated[str, StringConstraints(pattern=formats.STEP_NAME.pattern)]
+OwnerId = Annotated[str, StringConstraints(pattern=formats.OWNER_ID.pattern)]
+Number = Annotated[int, Strict()]
+Flag = Annotated[bool, Strict()]
+RecipeName = Annotated[str, StringConstraints(pattern=formats.RECIPE_NAME.pattern)]
 
 # A text between double braces is a parameter to Systems Manager, wherever it stands in a document.
 # The agent's names have letters and digits only, so `{{.State}}` of other tools is left alone.
 _SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:[\w./-]+|[A-Za-z0-9]+)\s*\}\}")
+
+# What install-application refuses on the builder, as well; tests/documents compares the two.
+_OF_THE_SYSTEM = {
+    f"/{name}"
+    for name in (
+        *("bin", "boot", "dev", "etc", "home", "lib", "lib64", "opt", "proc", "root", "run"),
+        *("sbin", "srv", "sys", "tmp", "usr", "var"),
+    )
+}
+_NO_PLACE = ("/boot/", "/dev/", "/proc/", "/run/", "/sys/", "/tmp/", "/var/tmp/")
 
 # What Python lists besides IANA's zones, on some machines only.
 _NO_PLACES = {"Factory", "localtime"}
@@ -67,7 +90,7 @@ class ParameterBase(Model):
 
     parameter: str = Field(
         description="Name of an SSM parameter whose value is an AMI id, public ones included.",
-        pattern=r"^/[A-Za-z0-9_.\-/]{1,1010}$",
+        pattern=formats.PARAMETER.pattern,
         examples=["/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"],
     )
 
@@ -89,7 +112,7 @@ class ImageSearch(Model):
         description="Name of the image; `*` and `?` are wildcards.",
         min_length=3,
         max_length=128,
-        pattern=r"[A-Za-z0-9]",
+        pattern=formats.NOT_ONLY_WILDCARDS.pattern,
     )
     architecture: Literal["x86_64", "arm64"] = Field(
         default="x86_64", description="Architecture of the image."
@@ -111,9 +134,7 @@ class RecipeBase(Model):
 class InstanceBase(Model):
     """An instance that already runs, such as one that OpsWorks once configured."""
 
-    instance: str = Field(
-        description="Id of the instance.", pattern=r"^i-([0-9a-f]{8}|[0-9a-f]{17})$"
-    )
+    instance: str = Field(description="Id of the instance.", pattern=formats.INSTANCE_ID.pattern)
 
 
 def _one_key(kinds: tuple[str, ...]) -> Discriminator:
@@ -146,23 +167,55 @@ Base = Annotated[
 # --- builder ----------------------------------------------------------------------------------
 
 
+def iops_problem(iops: int, size_gib: int) -> str | None:
+    """Why a gp3 volume of this size cannot have so many IOPS; its 3000 come with any size."""
+    if iops <= max(GP3_IOPS[0], size_gib * GP3_IOPS_PER_GIB):
+        return None
+    needed = -(-iops // GP3_IOPS_PER_GIB)
+    return (
+        f"{iops} IOPS need a volume of at least {needed} GiB (gp3 allows {GP3_IOPS_PER_GIB} for "
+        f"each), and this one has {size_gib}; lower iops or raise size_gib"
+    )
+
+
 class RootVolume(Model):
     """The builder's root volume, always encrypted gp3; the image inherits its size."""
 
-    size_gib: int | None = Field(
-        default=None, ge=1, le=16384, description="Size in GiB; default: the base image's."
+    size_gib: Number | None = Field(
+        default=None, ge=1, le=65536, description="Size in GiB; default: the base image's."
     )
-    iops: int = Field(default=3000, ge=3000, le=16000, description="Provisioned IOPS.")
-    throughput: int = Field(default=125, ge=125, le=1000, description="Throughput in MiB/s.")
+    iops: Number = Field(
+        default=GP3_IOPS[0],
+        ge=GP3_IOPS[0],
+        le=GP3_IOPS[1],
+        description=f"Provisioned IOPS; above {GP3_IOPS[0]} at most {GP3_IOPS_PER_GIB} for each "
+        "GiB.",
+    )
+    throughput: Number = Field(
+        default=125,
+        ge=125,
+        le=2000,
+        description="Throughput in MiB/s; at most a quarter of the IOPS.",
+    )
 
-    @model_validator(mode="after")
-    def _ratio(self) -> "RootVolume":
-        if self.throughput > self.iops * 0.25:
+    @field_validator("iops")
+    @classmethod
+    def _fit_the_size(cls, iops: int, info: ValidationInfo) -> int:
+        size = info.data.get("size_gib")
+        if size and (problem := iops_problem(iops, size)):
+            raise ValueError(problem)
+        return iops
+
+    @field_validator("throughput")
+    @classmethod
+    def _fits_the_iops(cls, throughput: int, info: ValidationInfo) -> int:
+        iops = info.data.get("iops")
+        if iops and throughput * 4 > iops:
             raise ValueError(
-                f"throughput {self.throughput} MiB/s needs at least {self.throughput * 4} iops "
-                "(gp3 allows 0.25 MiB/s for each)"
+                f"{throughput} MiB/s need at least {throughput * 4} iops "
+                f"(gp3 allows 0.25 MiB/s for each), and there are {iops}"
             )
-        return self
+        return throughput
 
 
 class Builder(Model):
@@ -173,7 +226,7 @@ class Builder(Model):
         max_length=10,
         description="Types to try in order until one has room; default: the deployment's.",
     )
-    spot: bool = Field(
+    spot: Flag = Field(
         default=False, description="Try spot capacity first, then on-demand. Not supported yet."
     )
     root_volume: RootVolume = Field(
@@ -217,7 +270,7 @@ def _past_alone(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value not in (known := get_args(Past)):
-        raise ValueError(f"must be one of {', '.join(known)}, or a mapping (is: {_shown(value)})")
+        raise ValueError(f"must be one of {', '.join(known)}, or a mapping (is: {shown(value)})")
     return {"past": value}
 
 
@@ -247,7 +300,7 @@ class Identity(Model):
         "or disabled. They never run during the bake.",
     )
     allow_secrets: tuple[
-        Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._@+-]{1,80}){1,12}$")], ...
+        Annotated[str, StringConstraints(pattern=formats.SECRETS_PATH.pattern)], ...
     ] = Field(
         default=(),
         max_length=30,
@@ -262,8 +315,11 @@ class _Step(Model):
     name: StepName = Field(
         description="What the step does; unique in the recipe, shown as it runs."
     )
-    timeout_seconds: int = Field(
-        default=3600, ge=30, le=43200, description="Time budget of the step on the builder."
+    timeout_seconds: Number = Field(
+        default=3600,
+        ge=30,
+        le=budgets.MAX_STEP_SECONDS,
+        description="Time budget of the step on the builder.",
     )
 
 
@@ -301,7 +357,7 @@ def _text_or_texts(value: object) -> object:
     """One problem at the parameter itself, where the union would report one for each kind."""
     texts = value if isinstance(value, list | tuple) else (value,)
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"must be a text or a list of texts, in quotes (is: {_shown(value)})")
+        raise ValueError(f"must be a text or a list of texts, in quotes (is: {shown(value)})")
     return value
 
 
@@ -311,7 +367,11 @@ ParameterValue = Annotated[str | tuple[str, ...], BeforeValidator(_text_or_texts
 class DocumentStep(_Step):
     """A Command document of Systems Manager: AWS's, or one of your own."""
 
-    document: str = Field(description="Name of the document.", pattern=r"^[A-Za-z0-9_.:/-]{3,200}$")
+    document: str = Field(
+        description="Name of the document; the whole ARN of one that another account shares.",
+        max_length=128,
+        pattern=formats.DOCUMENT.pattern,
+    )
     parameters: dict[str, ParameterValue] = Field(
         default_factory=dict, description="Values of the document's parameters. Never secrets."
     )
@@ -328,22 +388,35 @@ class Application(Model):
 
     source: str = Field(
         description="Where the archive (.tar.gz, .tgz, .tar, .zip) is: `s3://bucket/key` or `https://…`.",
-        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9._/=+@-]{1,900}"
-        r"|https://[A-Za-z0-9.-]+(:\d+)?/[A-Za-z0-9._~/%=+@,-]{1,900})$",
+        pattern=formats.SOURCE.pattern,
     )
     sha256: str = Field(
-        description="SHA-256 of the archive, 64 hexadecimal digits.", pattern=r"^[0-9a-f]{64}$"
+        description="SHA-256 of the archive, 64 hexadecimal digits.", pattern=formats.SHA256.pattern
     )
     directory: str = Field(
         description="Absolute directory that the archive is unpacked into; made if absent.",
-        pattern=r"^(/[A-Za-z0-9._-]+)+$",
+        pattern=formats.DIRECTORY.pattern,
     )
+
+    @field_validator("source")
+    @classmethod
+    def _no_longer_than_a_key(cls, source: str) -> str:
+        if len(source.encode()) > MAX_KEY_BYTES:
+            raise ValueError(f"has {len(source.encode())} bytes; at most {MAX_KEY_BYTES} are taken")
+        return source
 
     @field_validator("directory")
     @classmethod
     def _no_climbing(cls, directory: str) -> str:
         if {".", ".."} & set(directory.split("/")):
             raise ValueError("must not contain '.' or '..' as a part")
+        if directory in _OF_THE_SYSTEM:
+            raise ValueError(f"{directory} belongs to the system; name a directory below it")
+        if directory.startswith(_NO_PLACE):
+            raise ValueError(
+                f"{directory} is no place for an application: the image would not keep it, or not "
+                "boot; name another, such as /srv/app"
+            )
         return directory
 
 
@@ -372,8 +445,7 @@ class Destination(Model):
     kms_key: str | None = Field(
         default=None,
         description="Key that encrypts the copy: an alias, key id or ARN of that Region.",
-        pattern=r"^(alias/[A-Za-z0-9/_-]+|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/[A-Za-z0-9/_-]+"
-        r"|[0-9a-f-]{36}|mrk-[0-9a-f]{32})$",
+        pattern=formats.KMS_KEY.pattern,
     )
     accounts: tuple[AccountId, ...] = Field(
         default=(),
@@ -399,18 +471,18 @@ class Publish(Model):
     """What moves to the new image besides the pointer. Not supported yet."""
 
     launch_templates: tuple[
-        Annotated[str, StringConstraints(pattern=r"^lt-([0-9a-f]{8}|[0-9a-f]{17})$")], ...
+        Annotated[str, StringConstraints(pattern=formats.LAUNCH_TEMPLATE_ID.pattern)], ...
     ] = Field(default=(), max_length=20, description="Launch templates that get a new version.")
 
 
 class Retention(Model):
     """Which old images are kept. Not supported yet."""
 
-    keep: int = Field(default=5, ge=2, le=1000, description="Newest images that always stay.")
-    days: int | None = Field(
+    keep: Number = Field(default=5, ge=2, le=1000, description="Newest images that always stay.")
+    days: Number | None = Field(
         default=None, ge=1, le=3650, description="Older ones go after this age."
     )
-    deprecate_after_days: int | None = Field(
+    deprecate_after_days: Number | None = Field(
         default=None, ge=1, le=3650, description="Age at which EC2 calls an image deprecated."
     )
 
@@ -424,10 +496,10 @@ class Schedule(Model):
         examples=["0 3 * * ? *"],
     )
     timezone: str = Field(default="UTC", description="IANA time zone, e.g. `Europe/London`.")
-    only_if_changed: bool = Field(
+    only_if_changed: Flag = Field(
         default=True, description="End as `unchanged` when nothing differs from the current image."
     )
-    flexible_minutes: int = Field(
+    flexible_minutes: Number = Field(
         default=15, ge=0, le=1440, description="AWS starts the bake within this window; 0: at once."
     )
 
@@ -454,8 +526,11 @@ class Schedule(Model):
 class Recipe(Model):
     """One golden image."""
 
-    description: str = Field(
-        description="What the image is for; becomes its description.", min_length=1, max_length=255
+    description: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        description="What the image is for; becomes its description.",
+        min_length=1,
+        max_length=255,
+        pattern=formats.DESCRIPTION.pattern,
     )
     base: Base = Field(description="Where the builder starts from: exactly one of the forms.")
     image_name: str = Field(
@@ -479,7 +554,7 @@ class Recipe(Model):
         default=None,
         description="Release that the operating system is locked to, e.g. '2018.03' (Amazon Linux) "
         "or '2023.6.20250115' (Amazon Linux 2023).",
-        pattern=r"^\d{4}\.\d{1,2}(\.\d{8})?$",
+        pattern=formats.RELEASE.pattern,
     )
     builder: Builder = Field(default_factory=Builder, description="The temporary instance.")
     customize: tuple[CustomizeStep, ...] = Field(
@@ -506,6 +581,18 @@ class Recipe(Model):
             raise ValueError(problem)
         return template
 
+    @field_validator("customize")
+    @classmethod
+    def _fit_into_a_bake(cls, steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
+        needed = budgets.of_steps(step.timeout_seconds for step in steps)
+        if needed > budgets.STEPS:
+            raise ValueError(
+                f"the time budgets of the steps, with {budgets.of_command(0).seconds} seconds for "
+                f"the delivery of each, come to {_hours(needed)} hours; a bake has "
+                f"{_hours(budgets.STEPS)} for them: lower timeout_seconds"
+            )
+        return steps
+
     @field_validator("customize", "test")
     @classmethod
     def _unique_names(cls, steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
@@ -518,12 +605,16 @@ class Recipe(Model):
         return steps
 
 
+def _hours(duration: timedelta) -> str:
+    return f"{duration / timedelta(hours=1):.1f}".removesuffix(".0")
+
+
 def parse_recipe(name: str, content: object) -> Recipe:
     """The recipe ``name`` from plain data (what YAML or JSON gave).
 
     Raises InvalidRecipeError with every problem at once, each with its path.
     """
-    problems = [] if re.fullmatch(NAME_PATTERN, name) else [_name_problem(name)]
+    problems = [] if re.fullmatch(formats.RECIPE_NAME.pattern, name) else [_name_problem(name)]
     if not isinstance(content, Mapping):
         raise InvalidRecipeError(name, [*problems, Problem("", "is not a mapping of fields")])
     try:
@@ -554,7 +645,7 @@ def _name_problem(name: str) -> Problem:
 def validation_problems(error: ValidationError) -> list[Problem]:
     """Pydantic's findings as problems with paths that a reader of the YAML recognizes."""
     return [
-        Problem(_path(detail["loc"]), _message(dict(detail)))
+        Problem(_path(detail["loc"]), message(dict(detail)))
         for detail in error.errors(include_url=False)
     ]
 
@@ -567,23 +658,3 @@ def _path(location: tuple[int | str, ...]) -> str:
         elif not part.endswith(" form"):  # a tag of ours, not a key of the recipe
             path += f".{part}" if path else part
     return path
-
-
-def _message(detail: dict[str, Any]) -> str:
-    match detail["type"]:
-        case "extra_forbidden":
-            return "is not a known key; remove it or correct its spelling"
-        case "missing":
-            return "is missing"
-        case "value_error":
-            return str(detail["ctx"]["error"])
-        case "one_of":
-            return str(detail["msg"])
-        case "model_type":
-            return f"must be a mapping of keys to values (is: {_shown(detail['input'])})"
-        case _:
-            return f"{detail['msg']} (is: {_shown(detail['input'])})"
-
-
-def _shown(value: object) -> str:
-    return shortened(repr(value))

@@ -114,6 +114,20 @@ class Document:
     version: str
     hash: str
     content: Mapping[str, Any]
+    """Empty of a document that Run Command cannot run."""
+    type: str = "Command"
+    status: str = "Active"
+    platforms: tuple[str, ...] = ()
+    """Empty: not given."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of Parameter Store; the value of a SecureString is not decrypted."""
+
+    name: str
+    type: str
+    value: str
 
 
 # StatusDetails of a command that is not over. Source: SSM user guide, "Monitoring commands".

@@ -57,8 +57,7 @@ class PlanSettings(Settings):
     subnet_ids: tuple[str, ...]
     """Empty: the default VPC's."""
     default_instance_profile: str
-    instance_profiles: dict[str, str]
-    """Recipe to its own profile, for those whose builder reads artefacts."""
+    """For recipes without one of their own, which would be a parameter."""
 
 
 class LaunchSettings(Settings):

@@ -3,9 +3,17 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from bakery.naming import fixed_document, step_document
-from bakery.recipe import Application, ApplicationStep, CustomizeStep, DocumentStep, ShellStep
+from bakery.recipe import (
+    Application,
+    ApplicationStep,
+    CustomizeStep,
+    DocumentStep,
+    Recipe,
+    ShellStep,
+)
 
 REBOOT_DOCUMENT = "reboot-linux"
 APPLICATION_DOCUMENT = "install-application"
@@ -71,6 +79,14 @@ def has_sentinel(step: CustomizeStep) -> bool:
     return not isinstance(step, ShellStep | DocumentStep)
 
 
+def artefacts(recipe: Recipe) -> tuple[tuple[str, str], ...]:
+    """Bucket and key of each archive that the recipe's builder reads from S3."""
+    found = [
+        artefact(step.application) for step in recipe.customize if isinstance(step, ApplicationStep)
+    ]
+    return tuple(item for item in found if item is not None)
+
+
 def artefact(application: Application) -> tuple[str, str] | None:
     """Bucket and key of an archive in S3; None for one on the web."""
     scheme, _, rest = application.source.partition("://")
@@ -83,8 +99,7 @@ def artefact(application: Application) -> tuple[str, str] | None:
 def _application(application: Application, region: str) -> Parameters:
     in_s3 = artefact(application)
     if in_s3:
-        # The plugin's S3 source takes the object's URL, not an s3:// name.
-        info: Mapping[str, str] = {"path": f"https://s3.{region}.amazonaws.com/{'/'.join(in_s3)}"}
+        info: Mapping[str, str] = {"path": _url(*in_s3, region)}
     else:
         info = {"url": application.source}
     return {
@@ -93,6 +108,15 @@ def _application(application: Application, region: str) -> Parameters:
         "Sha256": (application.sha256,),
         "Directory": (application.directory,),
     }
+
+
+def _url(bucket: str, key: str, region: str) -> str:
+    """What the plugin's S3 source takes instead of an s3:// name; it unquotes, also a plus sign.
+
+    Source: amazon-ssm-agent, s3resource.go. China's partition has a domain of its own.
+    """
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://s3.{region}.{domain}/{bucket}/{quote(key)}"
 
 
 def _values(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def advised(problem: Problem, at: Path, value: object) -> Problem:
         message = f"is missing; add it. {_description(at)}"
     elif message.startswith("is not a known key"):
         message = f"is not a known key; {_spelling(at)}"
-    elif message.startswith("Input should be a valid string") and _is_plain(value):
+    elif message.startswith("must be a text (is: ") and _is_plain(value):
         message = f"{message}; put it in quotes, YAML takes it for something else"
     return Problem(problem.path, message)
 

@@ -136,6 +136,10 @@ def _from_yaml(path: Path, error: yaml.MarkedYAMLError) -> YamlError:
         message = f"column {column} is a tab; YAML wants spaces for indentation, replace it"
     elif "but found another document" in (error.problem or ""):
         message = "a second document begins here; keep one per file and remove the '---'"
+    elif "mapping values are not allowed" in problem:
+        message = f"column {column} is a colon inside of a text; put the text in quotes"
+    elif "cannot start any token" in problem:
+        message = f"column {column}: a text cannot begin so; put it in quotes"
     else:
         context = f" {error.context}" if error.context and error.context != problem else ""
         message = f"is not YAML: {problem}{context} (column {column})"

@@ -37,7 +37,9 @@ def load(state: State, parameters: Parameters, documents: Documents) -> None:
 
     state.populate = populate  # type: ignore[method-assign]
     for name, content in contents()["documents"].items():
-        documents.add(name, content)
+        # Schema 0.3 is Automation's. Source: SSM user guide, "Schemas, features, and examples".
+        automation = content["schemaVersion"] == "0.3"
+        documents.add(name, content, type_="Automation" if automation else "Command")
 
 
 def _add_image(region: Region, image_id: str, given: dict[str, Any]) -> None:

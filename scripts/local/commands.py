@@ -115,7 +115,7 @@ class Commands:
             id=str(uuid.uuid4()),
             region=call.region,
             instance_id=ids[0],
-            document=document.name,
+            document=str(p["DocumentName"]),  # AWS tells it as it was given, as an ARN too
             version=version,
             parameters=given,
             comment=str(p.get("Comment") or ""),

@@ -65,6 +65,7 @@ class Document:
     type: str = "Command"
     versions: list[Version] = field(default_factory=list)
     default: str = "1"
+    status: str = "Active"
 
     @property
     def latest(self) -> Version:
@@ -119,17 +120,23 @@ class Documents:
         }
 
     def find(self, name: str) -> Document:
-        document = self.all.get(name.rsplit("/", 1)[-1] if name.startswith("arn:") else name)
+        document = self.all.get(name) or self.all.get(_own_or_public(name))
         if document is None:
             raise AwsError("InvalidDocument", f"Document with name {name} does not exist.")
         return document
 
-    def add(self, name: str, content: Mapping[str, Any], *, owner: str = "Amazon") -> Document:
-        """Put a document there without asking the API."""
+    def add(
+        self,
+        name: str,
+        content: Mapping[str, Any],
+        *,
+        owner: str = "Amazon",
+        type_: str = "Command",
+    ) -> Document:
+        """Put a document there without asking the API; one that another account shares, by ARN."""
         text = json.dumps(content, indent=2)
-        document = Document(
-            name, "JSON", owner, versions=[Version("1", text, content, self._clock.now())]
-        )
+        versions = [Version("1", text, content, self._clock.now())]
+        document = Document(name, "JSON", owner, type_, versions)
         self.all[name] = document
         return document
 
@@ -200,7 +207,7 @@ class Documents:
             "Name": document.name,
             "Owner": document.owner,
             "CreatedDate": version.created,
-            "Status": "Active",
+            "Status": document.status,
             "Hash": version.hash,
             "HashType": "Sha256",
             "DocumentVersion": version.number,
@@ -282,6 +289,12 @@ class Documents:
             for v in document.versions
         ]
         return {"DocumentVersions": rows}
+
+
+def _own_or_public(name: str) -> str:
+    """The plain name of a document that an ARN names in this account or in AWS's."""
+    arn, _, plain = name.rpartition(":document/")
+    return plain if arn.rpartition(":")[2] in ("", ACCOUNT) else name
 
 
 def parse(text: str, format_: str) -> Mapping[str, Any]:

@@ -37,7 +37,9 @@ class Content:
         address = str(parsed.get(key, "")).strip()
         if not address:
             raise DownloadError(f"SourceInfo has no {key!r}")
-        name = posixpath.basename(urllib.parse.urlsplit(address).path) or "download"
+        # The agent takes a plus sign for a space, in a path too, and unquotes the rest.
+        name = posixpath.basename(urllib.parse.unquote_plus(urllib.parse.urlsplit(address).path))
+        name = name or "download"
         return cls(name, fetch(kind, {**parsed, key: address}))
 
 

@@ -120,7 +120,7 @@ def _ssm_document(action: str, parameters: Parameters, arns: Arns) -> list[Need]
 def document_arn(name: str, arns: Arns) -> str:
     if name.startswith("arn:"):
         return name
-    if name.startswith("AWS-"):
+    if name.lower().startswith(("aws", "amazon", "amzn")):
         return f"arn:aws:ssm:{arns.region}::document/{name}"
     return arns.of("ssm", f"document/{name}")
 

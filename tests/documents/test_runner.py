@@ -292,6 +292,13 @@ class TestDownloads:
 
         assert outcomes[1].stdout == "app.tar\n"
 
+    def test_a_quoted_name_is_unquoted(self, host: HereHost) -> None:
+        info = {"path": "https://s3.eu-west-1.amazonaws.com/b/a%20b%2Bc%25.tar"}
+        document = doc(self.step("S3", info, "sub/"), sh("a", "ls sub"))
+        outcomes = run_document(document, {}, host, fetch=lambda kind, info: b"hello\n")
+
+        assert outcomes[1].stdout == "a b+c%.tar\n"
+
     @pytest.mark.parametrize(
         ("kind", "info", "word"),
         [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bakery.documents import TOKEN, parameter_problems, problems_of, script_of, size_of
+from bakery.recipe import _NO_PLACE, _OF_THE_SYSTEM
 from scripts.local.ssm_rules import house_problems
 
 EXPECTED = {
@@ -103,3 +104,14 @@ def test_nothing_is_deleted_but_absolute_paths(document: dict[str, Any]) -> None
 def test_tokens_name_parameters(document: dict[str, Any]) -> None:
     for script in scripts_of(document):
         assert set(TOKEN.findall(script)) <= document["parameters"].keys()
+
+
+def test_the_model_refuses_the_directories_that_the_document_refuses(
+    documents: dict[str, Any],
+) -> None:
+    """Better before a builder runs than after."""
+    (script,) = scripts_of(documents["install-application"])
+    lines = [line.strip() for line in script.split("\n")]
+    system, no_place = [line for line in lines if re.match(r"/bin? \||/boot/\* \|", line)]
+    assert set(re.split(r" \| |\)", system)) - {""} == _OF_THE_SYSTEM
+    assert set(re.split(r" \| |\)", no_place)) - {""} == {f"{place}*" for place in _NO_PLACE}

@@ -39,6 +39,28 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
             "correct the name",
         )
     },
+    "text-parameter": {
+        "base.parameter": (
+            'parameter /images/text (String) holds \'{"image_id": "ami-0a12',
+            "... instead of one image id",
+            "name another parameter",
+        )
+    },
+    "list-parameter": {
+        "base.parameter": (
+            "/images/list (StringList) holds 'ami-0a120230000000064,ami-0a1202300000000a4' instead",
+            "put one such as ami-0123456789abcdef0 into it",
+        )
+    },
+    "secret-parameter": {
+        "base.parameter": ("/images/secret is a SecureString", "store it as a String")
+    },
+    "spoilt-pointer": {
+        "": ("the recipe's pointer is spoilt: parameter /ami-bakery/spoilt-pointer/image (String)",)
+    },
+    "spoilt-base": {
+        "base.recipe": ("/ami-bakery/spoilt-pointer/image (String) holds 'none yet' instead of",)
+    },
     "missing-image": {
         "base.ami": ("no image ami-0123456789abcdef0", "image ids belong to one Region")
     },
@@ -95,11 +117,21 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     "small-volume": {
         "builder.root_volume.size_gib": ("4 GiB is smaller than the base image's 8 GiB",)
     },
+    "greedy-volume": {
+        "builder.root_volume.iops": ("16000 IOPS need a volume of at least 32 GiB", "raise size")
+    },
     "missing-document": {
         "customize[1].document": (
             "there is no document 'No-SuchDocument' in this account and Region",
             "correct its name, or deploy the stack",
         )
+    },
+    "wrong-documents": {
+        "customize[0].document": (
+            "'AWS-RestartEC2Instance' is of type Automation, and only those of type Command run",
+            "name another",
+        ),
+        "customize[1].document": ("'AWS-ConfigureWindowsUpdate' is for Windows, not for Linux",),
     },
     "wrong-parameters": {
         "customize[0].parameters": ("Operation: 'Repair' is not one of Scan, Install",),
@@ -129,6 +161,14 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
+# What somebody put into Parameter Store: name to type and value
+PARAMETERS = {
+    "/images/text": ("String", json.dumps({"image_id": "ami-0a120230000000064", "os": "x" * 99})),
+    "/images/list": ("StringList", "ami-0a120230000000064,ami-0a1202300000000a4"),
+    "/images/secret": ("SecureString", "ami-0a120230000000064"),
+    "/ami-bakery/spoilt-pointer/image": ("String", "none yet"),
+}
+
 _A_BASE_NAME = 'Write {"recipe": NAME}. Deployed recipes: arm64-on-x86, '
 
 # what is given: path of each problem and what the cause says about it
@@ -148,12 +188,15 @@ INPUTS: dict[str, tuple[object, dict[str, str]]] = {
     ),
     "force as a number": ({"recipe": "good", "force": 1}, {"force": "must be true or false"}),
     "force as null": ({"recipe": "good", "force": None}, {"force": "must be true or false"}),
-    "a recipe that is a number": ({"recipe": 7}, {"recipe": "should be a valid string (is: 7)"}),
-    "a recipe that is null": ({"recipe": None}, {"recipe": "should be a valid string (is: None)"}),
-    "two recipes": ({"recipe": ["good", "windows"]}, {"recipe": "should be a valid string"}),
-    "a recipe in capitals": ({"recipe": "Good"}, {"recipe": "(is: 'Good')"}),
+    "a recipe that is a number": ({"recipe": 7}, {"recipe": "must be a text (is: 7)"}),
+    "a recipe that is null": ({"recipe": None}, {"recipe": "must be a text (is: null)"}),
+    "two recipes": ({"recipe": ["good", "windows"]}, {"recipe": "must be a text"}),
+    "a recipe in capitals": (
+        {"recipe": "Good"},
+        {"recipe": "must be a recipe's name: 2 to 48 lower-case letters"},
+    ),
     "a path": ({"recipe": "../good"}, {"recipe": "(is: '../good')"}),
-    "a slot that is a number": ({"recipe": "good", "slot": 7}, {"slot": "valid string (is: 7)"}),
+    "a slot that is a number": ({"recipe": "good", "slot": 7}, {"slot": "must be a text (is: 7)"}),
     "a slot that is no moment": (
         {"recipe": "good", "slot": "tonight"},
         {"slot": "'tonight' is no moment such as 2026-01-31T03:00:00Z"},
@@ -164,7 +207,7 @@ INPUTS: dict[str, tuple[object, dict[str, str]]] = {
     ),
     "a slot that is too long": (
         {"recipe": "good", "slot": "2" * 41},
-        {"slot": "should have at most 40 characters"},
+        {"slot": "must have at most 40 characters"},
     ),
     "everything at once": (
         {"recipe": 7, "force": "yes", "slot": 7, "instance": "t3.small"},
@@ -182,7 +225,10 @@ def bad_assembly() -> Path:
 @pytest.fixture(scope="module")
 def bad_world(bad_assembly: Path) -> Iterator[World]:
     with LocalAws.start(bad_assembly, region="eu-west-1", scale=120.0) as aws:
-        yield World(aws, aws.deploy())
+        world = World(aws, aws.deploy())
+        for name, (type_, value) in PARAMETERS.items():
+            aws.client("ssm").put_parameter(Name=name, Type=type_, Value=value)
+        yield world
 
 
 @pytest.fixture

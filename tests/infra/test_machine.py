@@ -3,15 +3,19 @@
 import inspect
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
-import pytest
 from statelint.linter import Linter
 
-from bakery import errors
+import bakery.jobs
+import bakery.tasks
+from bakery import budgets, errors, publishing
 from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, BakeryError
 from bakery.stages import STAGES
+from bakery.tasks import create_image, stop_builder
 from tests.infra.conftest import Synthesized, flat
 
 State = dict[str, Any]
@@ -89,13 +93,45 @@ def test_every_state_is_reachable(stack: Synthesized) -> None:
     assert reachable(machine, machine["StartAt"]) == set(machine["States"])
 
 
+def seconds(state: State) -> float:
+    """What a task may take, with the pauses of its retries; Customize is its steps' budget."""
+    if state["Type"] == "Map":
+        return budgets.STEPS.total_seconds()
+    pauses = sum(
+        retry["MaxAttempts"] * retry.get("MaxDelaySeconds", retry["IntervalSeconds"])
+        for retry in state["Retry"]
+    )
+    return float(state["TimeoutSeconds"] + pauses)
+
+
+def test_all_parts_of_a_bake_fit_into_the_whole(stack: Synthesized) -> None:
+    """The machine's own time-out knows no Catch: it would leave the builder running."""
+    machine = stack.machine
+    parts = {n: seconds(s) for n, s in machine["States"].items() if s["Type"] in {"Task", "Map"}}
+    # Each step of the Map may pause for its retries, too.
+    (retry,) = machine["States"]["Customize"]["ItemProcessor"]["States"]["RunStep"]["Retry"]
+    pauses = 100 * retry["MaxAttempts"] * retry["MaxDelaySeconds"]
+    assert sum(parts.values()) + pauses < machine["TimeoutSeconds"], parts
+
+
+def test_no_state_ends_a_wait_before_its_own_deadline_does(stack: Synthesized) -> None:
+    """A wait's deadline fails with a better message."""
+    limits = {name: timedelta(seconds=state["TimeoutSeconds"]) for name, state in tasks(stack)}
+    assert limits["StopBuilder"] > stop_builder.BUDGET
+    assert limits["CreateImage"] > create_image.BUDGET
+    assert limits["PublishPointer"] == limits["KeepPrevious"] > publishing.BUDGET
+    assert limits["RunStep"] > budgets.of_command(budgets.MAX_STEP_SECONDS)
+    for name in ("Prepare", "RemoveIdentity", "Generalize", "VerifyIdentity"):
+        assert limits[name] > budgets.of_command(budgets.DOCUMENT_SECONDS), name
+
+
 def test_every_task_has_a_time_out(stack: Synthesized) -> None:
     for name, state in tasks(stack):
         assert 0 < state["TimeoutSeconds"] <= 25 * 3600, name
 
 
 def test_the_machine_ends_at_some_time(stack: Synthesized) -> None:
-    assert 0 < stack.machine["TimeoutSeconds"] <= 48 * 3600
+    assert stack.machine["TimeoutSeconds"] == budgets.WHOLE_BAKE.total_seconds()
 
 
 def test_every_task_retries_what_the_products_list_says(stack: Synthesized) -> None:
@@ -181,12 +217,16 @@ def test_each_stage_leaves_its_key_and_when_it_was_entered(stack: Synthesized) -
     assert all(selector["entered.$"] == "$$.State.EnteredTime" for selector in left.values())
 
 
-@pytest.mark.parametrize("index", range(17))
-def test_each_function_names_a_handler_that_exists(stack: Synthesized, index: int) -> None:
-    functions = [f["Properties"] for f in stack.of_type("AWS::Lambda::Function").values()]
-    assert len(functions) == 17
-    module, _, attribute = functions[index]["Handler"].rpartition(".")
-    assert callable(getattr(import_module(module), attribute))
+def test_every_task_and_job_is_a_function_whose_handler_exists(stack: Synthesized) -> None:
+    functions = stack.of_type("AWS::Lambda::Function").values()
+    handlers = sorted(f["Properties"]["Handler"] for f in functions)
+    modules = [
+        f"bakery.{package.__name__.rpartition('.')[2]}.{module.name}"
+        for package in (bakery.jobs, bakery.tasks)
+        for module in iter_modules(package.__path__)
+    ]
+    assert handlers == sorted(f"{module}.handler" for module in modules)
+    assert all(callable(import_module(module).handler) for module in modules)
 
 
 def test_one_state_is_one_task_module(stack: Synthesized) -> None:

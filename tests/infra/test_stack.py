@@ -11,6 +11,8 @@ from bakery.naming import TAG_BAKE
 from infra.settings import ContextError
 from tests.infra.conftest import RECIPES, Synthesize, Synthesized, flat
 
+VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
+
 # Calls that take no resource. Source: service authorization reference.
 _LOOK_ONLY = ("Describe", "List", "Get")
 _NO_RESOURCE = {
@@ -48,7 +50,7 @@ def test_every_function_has_its_own_role_log_time_out_and_memory(stack: Synthesi
     assert len({flat(f["Role"]) for f in functions}) == len(functions)
     assert len({flat(f["LoggingConfig"]["LogGroup"]) for f in functions}) == len(functions)
     for function in functions:
-        assert function["Timeout"] <= 180
+        assert function["Timeout"] <= 300
         assert function["MemorySize"] >= 256
         assert function["TracingConfig"] == {"Mode": "Active"}
         assert function["Architectures"] == ["arm64"]
@@ -133,6 +135,50 @@ def test_keys_of_volumes_are_used_through_ec2_only(stack: Synthesized) -> None:
             assert statement["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
 
 
+SHARED = "arn:aws:ssm:eu-west-1:444455556666:document/Hardening"
+NAMED = (
+    "AWS-RunPatchBaseline",
+    "AWSEC2-Configure",
+    "AmazonCloudWatch-ManageAgent",
+    "awsome",
+    "Own",
+)
+
+
+@pytest.fixture(scope="module")
+def naming(synthesize: Synthesize) -> Synthesized:
+    """The stack of a recipe that names documents of AWS, of the account and of another one."""
+    steps = [f"{{name: s{number}, document: '{name}'}}" for number, name in enumerate(NAMED)]
+    text = f"description: d\nbase: {{ami: ami-0123456789abcdef0}}\ncustomize: [{', '.join(steps)}"
+    return synthesize({"naming": f"{text}, {{name: shared, document: '{SHARED}'}}]"})
+
+
+@pytest.mark.parametrize("action", ["ssm:SendCommand", "ssm:GetDocument"])
+def test_documents_of_aws_have_no_account_and_shared_ones_their_owners(
+    naming: Synthesized, action: str
+) -> None:
+    arns = {
+        flat(resource).replace("<AWS::Partition>", "aws").replace("<AWS::Region>", "eu-west-1")
+        for _, statement in statements(naming)
+        if action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+    of_aws = {f"arn:aws:ssm:eu-west-1::document/{name}" for name in NAMED[:-1]}
+    assert {*of_aws, "arn:aws:ssm:eu-west-1:<AWS::AccountId>:document/Own", SHARED} <= arns
+
+
+def test_the_end_of_a_command_is_heard_by_the_name_that_it_was_sent_with(
+    naming: Synthesized,
+) -> None:
+    patterns = [
+        r["Properties"]["EventPattern"] for r in naming.of_type("AWS::Events::Rule").values()
+    ]
+    details = [pattern.get("detail", {}) for pattern in patterns]
+    (names,) = [detail["document-name"] for detail in details if "document-name" in detail]
+    assert {*NAMED, SHARED, "Hardening"} <= {name for name in names if isinstance(name, str)}
+    assert {"prefix": "AmiBakery"} in names
+
+
 def test_only_builder_roles_are_passed_and_only_to_ec2(stack: Synthesized) -> None:
     (statement,) = [s for _, s in statements(stack) if "iam:PassRole" in listed(s["Action"])]
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
@@ -159,6 +205,52 @@ def test_a_recipes_artefacts_can_be_read_by_its_own_builder_only(stack: Synthesi
     ((id_, resources),) = readers.items()
     assert id_.startswith("BuilderHostBuilderwebRole")
     assert [flat(r) for r in resources] == ["arn:<AWS::Partition>:s3:::artefacts/app.tar.gz"]
+
+
+def test_a_builder_can_ask_whether_its_artefact_is_a_folder_and_list_nothing_else(
+    stack: Synthesized,
+) -> None:
+    (listing,) = [s for _, s in statements(stack) if "s3:ListBucket" in listed(s["Action"])]
+    assert flat(listing["Resource"]) == "arn:<AWS::Partition>:s3:::artefacts"
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["app.tar.gz", "app.tar.gz/"]}}
+
+
+def test_a_key_beyond_latin_1_can_be_in_a_policy(synthesize: Synthesize) -> None:
+    text = RECIPES["web"].replace("artefacts/app.tar.gz", "artefacts/é/木.zip")
+    (arn,) = [
+        flat(resource)
+        for _, statement in statements(synthesize({"web": text}))
+        if "s3:GetObject" in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    ]
+    assert arn.endswith(":artefacts/é/?.zip")
+
+
+@pytest.fixture(scope="module")
+def crowd(synthesize: Synthesize) -> Synthesized:
+    """Sixty recipes with long names, each with an application from S3."""
+    application = RECIPES["web"].partition("customize:")[2].partition("- name: app")[2]
+    each = (
+        "description: one of many\nbase: {ami: ami-0123456789abcdef0}\n"
+        f"customize:\n  - name: app{application.partition('schedule')[0]}"
+    )
+    return synthesize({f"{'name-' * 8}{number}": each for number in range(60)})
+
+
+def test_every_functions_environment_fits_into_lambdas_4_kib(crowd: Synthesized) -> None:
+    longest_id, longest_arn = "x" * 64, "x" * 200
+    for id_, function in crowd.of_type("AWS::Lambda::Function").items():
+        variables = function["Properties"].get("Environment", {}).get("Variables", {})
+        texts = [*variables, *map(flat, variables.values())]
+        resolved = [text.replace("<", longest_arn).replace(">", longest_id) for text in texts]
+        assert len("".join(resolved).encode()) < 4096, id_
+
+
+def test_a_recipe_with_a_profile_of_its_own_has_it_in_a_parameter(stack: Synthesized) -> None:
+    parameter = stack.only("AWS::SSM::Parameter")
+    assert parameter["Name"] == "/ami-bakery/web/instance-profile"
+    assert parameter["Type"] == "String"
+    assert flat(parameter["Value"]).startswith("<BuilderHostBuilderwebProfile")
 
 
 def test_nothing_may_connect_to_a_builder(stack: Synthesized) -> None:
@@ -230,6 +322,7 @@ def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left(
     assert [(p["detail-type"], p.get("detail")) for p in patterns] == [
         (["Bake Failed"], None),
         (["Bake Succeeded"], {"clean": [False]}),
+        (["Orphans Removed"], None),
     ]
 
 
@@ -263,6 +356,11 @@ def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthe
     ("context", "named"),
     [
         ({"vpc_id": "my-vpc"}, "vpc_id"),
+        ({"vpc_id": VPC, "subnet_ids": ["subnet-1", SUBNET]}, r"subnet_ids\[0\]: .*'subnet-1'"),
+        ({"subnet_ids": "[subnet-1"}, "subnet_ids: is no JSON list .*; write a,b or"),
+        ({"vpc_id": VPC}, f"vpc_id is {VPC}, but subnet_ids is empty: .* name the subnets"),
+        ({"vpc_id": VPC, "subnet_ids": "[]"}, "but subnet_ids is empty"),
+        ({"subnet_ids": SUBNET}, "subnet_ids is given without vpc_id: .* name the VPC"),
         ({"log_retention_days": 10}, "log_retention_days"),
         ({"instance_types": "big one"}, "instance_types"),
         ({"notification_email": "nobody"}, "notification_email"),

@@ -139,6 +139,24 @@ def _unchecked(bench: Bench, given: dict[str, Any]) -> None:
             shape.metadata["min"] = before
 
 
+def test_a_document_of_another_account_is_named_by_its_whole_arn_only(bench: Bench) -> None:
+    arn = "arn:aws:ssm:eu-west-1:444455556666:document/Shared"
+    script = {"action": "aws:runShellScript", "name": "run", "inputs": {"runCommand": ["true"]}}
+    bench.aws.documents.add(arn, {"schemaVersion": "2.2", "mainSteps": [script]}, owner="4444")
+    instance = bench.managed()
+    for name in ("Shared", arn.replace("4444", "1111"), arn.replace("444455556666", "")):
+        with pytest.raises(ClientError) as error:
+            bench.send(instance, name, Parameters={})
+        assert refused(error) == "InvalidDocument"
+    command = bench.send(instance, arn, Parameters={})
+    assert bench.done(command, instance)["Status"] == "Success"
+    assert {
+        event["detail"]["document-name"]
+        for event in bench.aws.events.recorded
+        if event["detail"].get("command-id") == command
+    } == {arn}
+
+
 def test_a_stopped_instance_takes_no_commands(bench: Bench) -> None:
     instance = bench.managed()
     bench.aws.client("ec2").stop_instances(InstanceIds=[instance])

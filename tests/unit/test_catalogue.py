@@ -21,9 +21,10 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_deployed_recipe_is_loaded_by_its_name(deployed: Path) -> None:
-    stored = {"web": content(description="café"), "db": content()}
+    step = {"name": "motd", "shell": "echo café >/etc/motd"}
+    stored = {"web": content(customize=[step]), "db": content()}
     deployed.write_text(json.dumps(stored, ensure_ascii=False), "utf-8")
-    assert catalogue.load("web") == recipe(description="café")
+    assert catalogue.load("web") == recipe(customize=[step])
 
 
 def test_an_unknown_recipe_is_answered_with_those_that_exist(deployed: Path) -> None:

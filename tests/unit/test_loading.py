@@ -148,7 +148,8 @@ def test_an_alias_inside_itself_is_refused(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("# only a comment\n", "is empty"),
-        ("a: b: c\n", "is not YAML: mapping values are not allowed here"),
+        ("a: b: c\n", "column 5 is a colon inside of a text; put the text in quotes"),
+        ("a: %b\n", "column 4: a text cannot begin so; put it in quotes"),
         ("a: [1, 2\n", "is not YAML"),
         ("a: 'open\n", "is not YAML"),
         ("a: *nobody\n", "is not YAML"),

@@ -14,7 +14,7 @@ from bakery.errors import InvalidRecipeError
 from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, fixed_document
 from bakery.planning import World, decide
 from bakery.problems import Problem
-from bakery.resources import Image, Subnet
+from bakery.resources import Image, Parameter, Subnet
 from infra.loading import load_document
 from tests.unit.samples import (
     APPLICATION,
@@ -150,6 +150,70 @@ def test_a_missing_document_is_named_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"type": "Automation"}, "is of type Automation, and only those of type Command run"),
+        ({"type": "Package", "status": "Failed"}, "is of type Package"),
+        ({"status": "Failed"}, "is Failed, not Active; wait until it is, or mend it"),
+        ({"status": "Creating"}, "is Creating, not Active"),
+        ({"platforms": ("MacOS", "Windows")}, "is for MacOS and Windows, not for Linux; name"),
+    ],
+    ids=str,
+)
+def test_a_document_that_run_command_cannot_run_on_a_builder_is_refused(
+    changes: Mapping[str, Any], says: str
+) -> None:
+    """Its parameters are another document's: nothing is said about them."""
+    step = {**DOCUMENT, "parameters": {"Unknown": "x"}}
+    unfit = replace(PATCH, **changes)
+    found = problems(world(recipe=recipe(customize=[step]), documents=documents(unfit)))
+    assert list(found) == ["customize[0].document"]
+    assert found["customize[0].document"].startswith(f"document 'AWS-RunPatchBaseline' {says}")
+
+
+@pytest.mark.parametrize("platforms", [(), ("Linux",), ("Linux", "MacOS", "Windows")])
+def test_a_document_for_linux_or_for_an_unstated_platform_is_taken(
+    platforms: tuple[str, ...],
+) -> None:
+    fit = replace(PATCH, platforms=platforms)
+    decide(world(recipe=recipe(customize=[DOCUMENT]), documents=documents(fit)), force=False)
+
+
+@pytest.mark.parametrize("value", ["ami-01234567", "ami-0123456789abcdef0"])
+def test_a_parameter_that_holds_an_image_id_names_an_image(value: str) -> None:
+    assert planning.no_image_id(Parameter("/p", "String", value)) is None
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "says"),
+    [
+        ("StringList", "ami-01234567,ami-89abcdef", "(StringList) holds 'ami-01234567,ami-89abc"),
+        ("String", "latest", "(String) holds 'latest' instead of one image id; put one such as"),
+        ("String", " ami-01234567", "holds ' ami-01234567'"),
+        ("String", "ami-01234567\n", "holds 'ami-01234567\\n'"),
+        ("String", "AMI-01234567", "holds 'AMI-01234567'"),
+        ("String", "x" * 4096, "xxx... instead of one image id"),
+    ],
+)
+def test_a_parameter_that_holds_something_else_is_refused_with_what_it_holds(
+    type_: str, value: str, says: str
+) -> None:
+    reason = planning.no_image_id(Parameter("/p", type_, value))
+    assert reason and says in reason and len(reason) < 250
+
+
+def test_of_a_secret_parameter_nothing_is_told() -> None:
+    reason = planning.no_image_id(Parameter("/p", "SecureString", "AQICAHg"))
+    assert reason and "AQICAHg" not in reason and "store it as a String" in reason
+
+
+def test_a_document_of_ours_that_is_not_active_is_told_without_a_path() -> None:
+    failed = replace(document(fixed_document(planning.PREPARE)), status="Failed")
+    found = problems(world(documents=documents(failed)))
+    assert found[""].startswith("document AmiBakery-prepare-linux is Failed, not Active")
+
+
+@pytest.mark.parametrize(
     "stem",
     [planning.PREPARE, planning.REMOVE_IDENTITY, planning.GENERALIZE, planning.VERIFY_IDENTITY],
 )
@@ -176,6 +240,16 @@ def test_a_parameter_that_the_document_does_not_accept_is_refused(
     found = problems(world(recipe=recipe(customize=[step]), documents=documents(PATCH)))
     assert list(found) == ["customize[0].parameters"]
     assert found["customize[0].parameters"].startswith(says)
+
+
+def test_iops_are_held_against_the_base_images_size_if_the_recipe_gives_none() -> None:
+    greedy = world(recipe=recipe(builder={"root_volume": {"iops": 4001}}))
+    assert problems(greedy) == {
+        "builder.root_volume.iops": "4001 IOPS need a volume of at least 9 GiB (gp3 allows 500 for "
+        "each), and this one has 8; lower iops or raise size_gib"
+    }
+    decide(world(recipe=recipe(builder={"root_volume": {"iops": 4000}})), force=False)
+    decide(world(base=base(root_size_gib=1)), force=False)  # 3000 come with any size
 
 
 def test_a_root_volume_as_large_as_the_base_is_enough() -> None:

@@ -1,5 +1,7 @@
 """The recipe model: what it accepts, what it refuses, and how it says so."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bakery.errors import InvalidRecipeError
+from bakery.formats import WORDS
 from bakery.recipe import (
     MAX_RECIPE_BYTES,
     AmiBase,
@@ -48,6 +51,10 @@ def application(**changes: object) -> dict[str, Any]:
 
 def step(**changes: object) -> dict[str, Any]:
     return {"customize": [{**SHELL, **changes}]}
+
+
+def named(document: str) -> dict[str, Any]:
+    return {"customize": [{"name": "d", "document": document}]}
 
 
 def volume(**fields: object) -> dict[str, Any]:
@@ -143,7 +150,7 @@ def test_the_text_of_the_error_lists_each_problem_once_on_its_own_line() -> None
         parse_recipe("web", {"base": {}, "speed": 1})
     assert str(refused.value).splitlines() == [
         "Recipe 'web' cannot be baked:",
-        "- base: needs exactly one of: parameter, ami, search, recipe, instance",
+        "- base: needs exactly one of: parameter, ami, search, recipe, instance (has: none)",
         "- description: is missing",
         "- speed: is not a known key; remove it or correct its spelling",
     ]
@@ -284,13 +291,22 @@ def test_the_key_of_the_base_chooses_its_form(base: dict[str, object], kind: typ
 
 
 @pytest.mark.parametrize(
-    "base",
-    [None, {}, [], "ami-12345678", {"image": "x"}, {"ami": "ami-12345678", "recipe": "golden"}],
+    ("base", "given"),
+    [
+        (None, "is: null"),
+        ({}, "has: none"),
+        ([], "is: []"),
+        ("ami-12345678", "is: 'ami-12345678'"),
+        ({"image": "x"}, "has: image"),
+        ({"ami": "ami-12345678", "recipe": "golden"}, "has: ami, recipe"),
+    ],
 )
-def test_no_base_two_bases_and_an_unknown_form_are_answered_with_the_forms(base: object) -> None:
+def test_no_base_two_bases_and_an_unknown_form_are_answered_with_the_forms(
+    base: object, given: str
+) -> None:
     assert one_problem(base=base) == (
         "base",
-        "needs exactly one of: parameter, ami, search, recipe, instance",
+        f"needs exactly one of: parameter, ami, search, recipe, instance ({given})",
     )
 
 
@@ -350,15 +366,21 @@ def test_the_owner_of_a_search_is_an_account_or_a_known_word(owner: str) -> None
         {"builder": {"instance_types": ["m6i.large"] * 10}},
         {"builder": {"instance_types": ["u-6tb1.56xlarge", "mac2-m2pro.metal"]}},
         volume(size_gib=1),
-        volume(size_gib=16384),
+        volume(size_gib=65536),
+        named("AWS-RunPatchBaseline"),
+        named("arn:aws:ssm:eu-west-1::document/AWS-RunPatchBaseline"),
+        named("arn:aws-us-gov:ssm:us-gov-west-1:444455556666:document/Shared"),
         volume(iops=3000, throughput=125),
-        volume(iops=16000, throughput=1000),
+        volume(iops=80000, throughput=2000),
+        volume(iops=3000, size_gib=1),
+        volume(iops=8000, size_gib=16),
         step(timeout_seconds=30),
         step(timeout_seconds=43200),
         step(name="x" * 60),
         step(shell="x" * 48_000),
         application(source="https://host.example:8443/a/b.zip"),
         application(source="s3://abc/k"),
+        application(source="s3://abc/a b+c%20&d=é.zip"),
         destination(region="us-gov-west-1"),
         destination(kms_key="alias/images"),
         destination(kms_key="mrk-" + "0" * 32),
@@ -395,12 +417,14 @@ def test_a_value_at_its_bound_is_accepted(fields: dict[str, Any]) -> None:
         ("builder.instance_types[0]", {"builder": {"instance_types": ["M6I.large"]}}),
         ("builder.instance_types[0]", {"builder": {"instance_types": ["m6i"]}}),
         ("builder.root_volume.size_gib", volume(size_gib=0)),
-        ("builder.root_volume.size_gib", volume(size_gib=16385)),
         ("builder.root_volume.size_gib", volume(size_gib=8.5)),
         ("builder.root_volume.iops", volume(iops=2999)),
-        ("builder.root_volume.iops", volume(iops=16001)),
+        ("builder.root_volume.iops", volume(iops=80001)),
+        ("builder.root_volume.iops", volume(iops=8001, size_gib=16)),
+        ("builder.root_volume.size_gib", volume(size_gib=65537)),
+        ("builder.root_volume.throughput", volume(iops=3000, throughput=751)),
         ("builder.root_volume.throughput", volume(iops=16000, throughput=124)),
-        ("builder.root_volume.throughput", volume(iops=16000, throughput=1001)),
+        ("builder.root_volume.throughput", volume(iops=16000, throughput=2001)),
         ("customize", {"customize": {"name": "x"}}),
         ("customize", {"customize": [{**SHELL, "name": f"n{n}"} for n in range(101)]}),
         ("customize[0].timeout_seconds", step(timeout_seconds=29)),
@@ -413,12 +437,20 @@ def test_a_value_at_its_bound_is_accepted(fields: dict[str, Any]) -> None:
         ("customize[0].shell", step(shell="x" * 48_001)),
         ("customize[0].shell", step(shell=["a", "b"])),
         ("customize[0].document", {"customize": [{"name": "d", "document": "a b"}]}),
-        ("customize[0].document", {"customize": [{"name": "d", "document": "ab"}]}),
+        ("customize[0].document", named("ab")),
+        ("customize[0].document", named("a" * 129)),
+        ("customize[0].document", named("folder/document")),
+        ("customize[0].document", named("arn:aws:ssm:eu-west-1:12:document/Shared")),
+        ("customize[0].document", named("arn:aws:s3:::bucket/Shared")),
         ("customize[0].reboot", {"customize": [{"name": "r", "reboot": False}]}),
         ("customize[0].application.source", application(source="http://plain.example/a.tgz")),
         ("customize[0].application.source", application(source="s3://UPPER/a.tgz")),
         ("customize[0].application.source", application(source="s3://bucket/a$(id).tgz")),
         ("customize[0].application.source", application(source="https://h/a.tgz?token=secret")),
+        ("customize[0].application.source", application(source="s3://bucket/folder/")),
+        ("customize[0].application.source", application(source="s3://bucket/*.tgz")),
+        ("customize[0].application.source", application(source="s3://bucket/a\nb.tgz")),
+        ("customize[0].application.source", application(source=f"s3://bucket/{'é' * 510}")),
         ("customize[0].application.source", application(source="https://me:pw@h/a.tgz")),
         ("customize[0].application.sha256", application(sha256=SHA256[1:])),
         ("customize[0].application.sha256", application(sha256=SHA256.upper())),
@@ -457,14 +489,39 @@ def test_a_value_out_of_bounds_is_refused_at_its_path(path: str, fields: dict[st
 def test_a_problem_shows_the_value_that_was_given() -> None:
     assert one_problem(**volume(size_gib=0)) == (
         "builder.root_volume.size_gib",
-        "Input should be greater than or equal to 1 (is: 0)",
+        "must be at least 1 (is: 0)",
     )
+
+
+def steps(count: int, seconds: int) -> dict[str, Any]:
+    each = [{"name": f"s{n}", "reboot": True, "timeout_seconds": seconds} for n in range(count)]
+    return {"customize": each}
+
+
+def test_as_many_steps_as_a_recipe_may_have_fit_with_their_default_time_outs() -> None:
+    recipe(**steps(100, 3600))
+
+
+def test_steps_that_may_take_longer_than_a_bake_has_are_refused_with_both_times() -> None:
+    recipe(**steps(9, 43_200))
+    assert one_problem(**steps(10, 43_200)) == (
+        "customize",
+        "the time budgets of the steps, with 720 seconds for the delivery of each, come to 122 "
+        "hours; a bake has 120 for them: lower timeout_seconds",
+    )
+
+
+def test_iops_beyond_what_gp3_gives_for_the_size_are_refused_with_the_size_needed() -> None:
+    path, message = one_problem(**volume(size_gib=16, iops=8001))
+    assert path == "builder.root_volume.iops"
+    assert message.startswith("8001 IOPS need a volume of at least 17 GiB")
+    assert "lower iops or raise size_gib" in message
 
 
 def test_throughput_beyond_what_gp3_gives_for_its_iops_is_refused_with_the_iops_needed() -> None:
     path, message = one_problem(**volume(iops=3000, throughput=751))
-    assert path == "builder.root_volume"
-    assert "needs at least 3004 iops" in message
+    assert path == "builder.root_volume.throughput"
+    assert message.startswith("751 MiB/s need at least 3004 iops")
     RootVolume(iops=3000, throughput=750)
 
 
@@ -476,12 +533,64 @@ def test_the_key_of_a_step_chooses_its_form() -> None:
     assert kinds == [ShellStep, DocumentStep, RebootStep, ApplicationStep]
 
 
-@pytest.mark.parametrize("bad", [None, "apt-get", {"name": "x"}, {**SHELL, "reboot": True}])
-def test_a_step_that_is_nothing_or_two_things_is_refused_at_its_index(bad: object) -> None:
+@pytest.mark.parametrize(
+    ("bad", "given"),
+    [
+        (None, "is: null"),
+        ("apt-get", "is: 'apt-get'"),
+        ({"name": "x"}, "has: name"),
+        ({**SHELL, "reboot": True}, "has: name, shell, reboot"),
+    ],
+)
+def test_a_step_that_is_nothing_or_two_things_is_refused_at_its_index(
+    bad: object, given: str
+) -> None:
     assert one_problem(customize=[REBOOT, bad]) == (
         "customize[1]",
-        "needs exactly one of: shell, document, reboot, application",
+        f"needs exactly one of: shell, document, reboot, application ({given})",
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (volume(size_gib="20"), "must be a whole number, without quotes (is: '20')"),
+        (volume(size_gib=True), "must be a whole number, without quotes (is: true)"),
+        (volume(size_gib=20.5), "must be a whole number, without quotes (is: 20.5)"),
+        (volume(iops=100_000), "must be at most 80000 (is: 100000)"),
+        ({"builder": {"spot": "yes"}}, "must be true or false, without quotes (is: 'yes')"),
+        ({"builder": []}, "must be a mapping of keys to values (is: [])"),
+        ({"builder": {"instance_types": "t3.medium"}}, "must be a list: [a, b], or a line with"),
+        ({"customize": [REBOOT] * 101}, "must have at most 100 entries"),
+        ({"customize": [{"name": "r", "reboot": "yes"}]}, "must be true (is: 'yes')"),
+        (step(shell=""), "must not be empty (is: '')"),
+        (step(shell=["a"]), "must be a text (is: ['a'])"),
+        ({"description": None}, "must be a text (is: null)"),
+        ({"description": "x" * 256}, "must have at most 255 characters (is: 'xxx"),
+        ({"description": "a \u2014 b"}, "must be one line of plain ASCII, which is all that EC2"),
+        ({"description": "a\nb"}, "must be one line of plain ASCII"),
+        ({"tmp_exec": True}, "must be 'persist', 'bake' or 'keep' (is: true)"),
+        ({"base": {"ami": "AMI-1"}}, "must be an image id: ami- and 8 or 17 hexadecimal digits"),
+        (schedule(cron="rate(1 day)"), "takes the six fields alone"),
+        (application(directory="/etc"), "/etc belongs to the system; name a directory below it"),
+        (application(directory="/tmp/app"), "/tmp/app is no place for an application"),
+    ],
+)
+def test_what_is_wrong_is_told_in_plain_words(fields: dict[str, Any], says: str) -> None:
+    assert one_problem(**fields)[1].startswith(says)
+
+
+def test_every_pattern_of_the_model_has_words() -> None:
+    schema = json.dumps(Recipe.model_json_schema())
+    patterns = {
+        json.loads(found) for found in re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', schema)
+    }
+    assert len(patterns) > 15
+    assert patterns <= WORDS.keys()
+
+
+def test_blanks_around_a_description_are_not_its_content() -> None:
+    assert recipe(description=" nginx \n").description == "nginx"
 
 
 @pytest.mark.parametrize("field", ["customize", "test"])

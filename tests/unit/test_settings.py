@@ -13,7 +13,6 @@ PLAN = PlanSettings(
     default_instance_types=("t3.medium", "t3a.medium"),
     subnet_ids=(),
     default_instance_profile="arn:profile",
-    instance_profiles={"web": "arn:other"},
 )
 EVERY = [
     kind for _, kind in inspect.getmembers(settings, inspect.isclass) if issubclass(kind, Settings)
@@ -37,7 +36,6 @@ def test_variables_are_upper_case_and_lists_are_json() -> None:
     written = PLAN.to_environment()
     assert written["TABLE"] == "Table"
     assert written["DEFAULT_INSTANCE_TYPES"] == '["t3.medium", "t3a.medium"]'
-    assert written["INSTANCE_PROFILES"] == '{"web": "arn:other"}'
     assert all(isinstance(value, str) for value in written.values())
 
 

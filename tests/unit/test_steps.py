@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -105,6 +106,41 @@ def test_an_archive_in_s3_is_fetched_by_its_url() -> None:
     assert sent["Sha256"] == (SHA256,)
     assert sent["Directory"] == ("/srv/a",)
     assert sent["Bake"] == ("bake-1",)
+
+
+KEYS = [
+    "a b.zip",
+    "a+b.zip",
+    "100%/a.zip",
+    "a&b='c\"\\{d}.zip",
+    "häuser/木.zip",
+    "a/../b.zip",
+    "ß" * 499,
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_comes_back_whole_from_the_url_that_the_agent_reads(key: str) -> None:
+    source = f"s3://artefacts/{key}"
+    (info,) = parameters(application(source))["SourceInfo"]
+    # The agent: a plus sign for a space, then the path is unquoted.
+    path = unquote(urlsplit(json.loads(info)["path"].replace("+", "%20")).path)
+    assert path == f"/artefacts/{key}"
+    document = load_document(DOCUMENTS / "install-application.yaml")
+    sent = {name: list(values) for name, values in parameters(application(source)).items()}
+    assert parameter_problems(document, sent) == []
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("cn-north-1", "s3.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", "s3.us-gov-west-1.amazonaws.com"),
+    ],
+)
+def test_an_archive_is_fetched_from_the_partitions_own_domain(region: str, host: str) -> None:
+    sent = steps.parameters_of(step(APPLICATION), bake="bake-1", region=region)
+    assert urlsplit(json.loads(sent["SourceInfo"][0])["path"]).netloc == host
 
 
 def test_an_archive_on_the_web_is_fetched_from_where_it_is() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -10,7 +11,7 @@ from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.errors import NotYetVisibleError
 from bakery.naming import POINTERS
-from bakery.resources import Document, Invocation, ManagedInstance
+from bakery.resources import Document, Invocation, ManagedInstance, Parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.type_defs import CommandInvocationTypeDef
@@ -33,19 +34,32 @@ def managed_instance(instance_id: str) -> ManagedInstance | None:
 
 
 def find_document(name: str) -> Document | None:
-    """The default version of a Command document, or None if there is none of that name."""
+    """The default version of a document, or None if there is none of that name.
+
+    Only of an active Command document the content is read: others need not be JSON.
+    """
     with translated("ssm:DescribeDocument", name):
         try:
             record = clients.ssm().describe_document(Name=name)["Document"]
-            version = record["DefaultVersion"]
+            found = Document(
+                name=name,
+                version=record["DefaultVersion"],
+                hash=record.get("Hash", ""),
+                content={},
+                type=record.get("DocumentType", "Command"),
+                status=record.get("Status", "Active"),
+                platforms=tuple(record.get("PlatformTypes", [])),
+            )
+            if (found.type, found.status) != ("Command", "Active"):
+                return found
             body = clients.ssm().get_document(
-                Name=name, DocumentVersion=version, DocumentFormat="JSON"
+                Name=name, DocumentVersion=found.version, DocumentFormat="JSON"
             )
         except ClientError as error:
             if code_of(error) in {"InvalidDocument", "InvalidDocumentVersion"}:
                 return None
             raise
-    return Document(name, version, record.get("Hash", ""), json.loads(body["Content"]))
+    return replace(found, content=json.loads(body["Content"]))
 
 
 def send_command(
@@ -161,15 +175,22 @@ def _invocation(command_id: str, instance_id: str, step: str | None = None) -> I
     )
 
 
-def get_parameter(name: str) -> str | None:
-    """The value of a parameter, or None if there is none of that name."""
+def find_parameter(name: str) -> Parameter | None:
+    """The parameter, or None if there is none of that name."""
     with translated("ssm:GetParameter", name):
         try:
-            return clients.ssm().get_parameter(Name=name)["Parameter"]["Value"]
+            record = clients.ssm().get_parameter(Name=name)["Parameter"]
         except ClientError as error:
             if code_of(error) in {"ParameterNotFound", "ParameterVersionNotFound"}:
                 return None
             raise
+    return Parameter(name, record.get("Type", "String"), record["Value"])
+
+
+def get_parameter(name: str) -> str | None:
+    """The value of a parameter, or None if there is none of that name."""
+    found = find_parameter(name)
+    return found.value if found else None
 
 
 def put_image_parameter(name: str, image_id: str, description: str) -> None:
@@ -207,7 +228,8 @@ def published_images() -> set[str]:
             .get_paginator("get_parameters_by_path")
             .paginate(Path=POINTERS, Recursive=True)
         )
-        names = [record["Name"] for page in pages for record in page["Parameters"]]
+        records = [record for page in pages for record in page["Parameters"]]
+    names = [it["Name"] for it in records if it.get("DataType") == "aws:ec2:image"]
     return {value for name in names for value in _history(name)}
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bakery import catalogue, clock, leases, planning
+from bakery import catalogue, clock, leases, planning, steps
 from bakery.aws import ec2, ssm, table
 from bakery.bake import Current, ExecutionInput, Plan, State
 from bakery.errors import InvalidInputError, InvalidRecipeError
-from bakery.naming import pointer
+from bakery.naming import instance_profile_parameter, pointer
 from bakery.problems import Problem, brief_listing
 from bakery.recipe import (
     AmiBase,
@@ -96,8 +96,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
     problems: list[Problem] = []
     base = _base_image(recipe, problems)
     types = recipe.builder.instance_types or settings.default_instance_types
-    current = ssm.get_parameter(pointer(name))
-    found = ec2.find_images([current]) if current else []
+    current, current_image = _current(name, problems)
     world = planning.World(
         bake=bake,
         name=name,
@@ -108,10 +107,10 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         instance_types=types,
         known_types=ec2.describe_types(types),
         subnets=tuple(ec2.subnets(settings.subnet_ids)),
-        instance_profile=settings.instance_profiles.get(name, settings.default_instance_profile),
+        instance_profile=_instance_profile(name, recipe, settings, problems),
         documents=_documents(name, recipe),
-        current=Current(image=current, name=found[0].name if found else ""),
-        current_image=found[0] if found else None,
+        current=current,
+        current_image=current_image,
         problems=tuple(problems),
     )
     return _with_taken_name(world)
@@ -164,8 +163,8 @@ def _base_image(recipe: Recipe, problems: list[Problem]) -> Image | None:
 
 
 def _by_parameter(parameter: str, path: str, problems: list[Problem]) -> Image | None:
-    value = ssm.get_parameter(parameter)
-    if value is None:
+    found = ssm.find_parameter(parameter)
+    if found is None:
         hint = (
             "bake that recipe first"
             if path == "base.recipe"
@@ -173,7 +172,36 @@ def _by_parameter(parameter: str, path: str, problems: list[Problem]) -> Image |
         )
         problems.append(Problem(path, f"there is no SSM parameter {parameter} here; {hint}"))
         return None
-    return _by_id(value, path, problems)
+    if reason := planning.no_image_id(found):
+        problems.append(Problem(path, reason))
+        return None
+    return _by_id(found.value, path, problems)
+
+
+def _instance_profile(
+    name: str, recipe: Recipe, settings: PlanSettings, problems: list[Problem]
+) -> str:
+    """The recipe's own profile if its builder reads artefacts, else the one for all."""
+    if not steps.artefacts(recipe):
+        return settings.default_instance_profile
+    parameter = instance_profile_parameter(name)
+    held = ssm.find_parameter(parameter)
+    if held is None:
+        problems.append(Problem("", f"parameter {parameter} is not deployed; deploy the stack"))
+    return held.value if held else ""
+
+
+def _current(name: str, problems: list[Problem]) -> tuple[Current, Image | None]:
+    """What the recipe's pointer holds, as a name that may be of no image any more."""
+    held = ssm.find_parameter(pointer(name))
+    if held is None:
+        return Current(), None
+    if reason := planning.no_image_id(held):
+        problems.append(Problem("", f"the recipe's pointer is spoilt: {reason}"))
+        return Current(), None
+    found = ec2.find_images([held.value])
+    image = found[0] if found else None
+    return Current(image=held.value, name=image.name if image else ""), image
 
 
 def _by_id(image_id: str, path: str, problems: list[Problem]) -> Image | None:

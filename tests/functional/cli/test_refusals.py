@@ -72,6 +72,11 @@ IMPOSSIBLE = {
         "builder.root_volume.size_gib",
         "smaller than the base image",
     ),
+    "greedy-volume": (
+        f"base: {{{AL2023}}}\nbuilder: {{root_volume: {{iops: 16000}}}}",
+        "builder.root_volume.iops",
+        "need a volume of at least 32 GiB",
+    ),
     "long-name": (
         f"base: {{{AL2023}}}\nimage_name: '{'x' * 100}-{{bake}}-{{base}}'",
         "image_name",

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bakery import budgets
 from scripts.bakery_cli.stages import STAGES
 from tests.functional.conftest import World
 
@@ -61,7 +62,7 @@ def test_a_bake_that_is_stopped_by_hand_leaves_nothing(world: World, state: str)
 @pytest.mark.parametrize("state", STATES)
 def test_a_bake_that_times_out_leaves_nothing(world: World, state: str) -> None:
     arn = begun(world, state)
-    world.aws.clock.advance(hours=49)
+    world.aws.clock.advance(seconds=budgets.WHOLE_BAKE.total_seconds() + 3600)
     ended = world.ended(arn)
     swept(world, ended.name)
 

@@ -80,6 +80,31 @@ def test_the_plan_pins_everything_that_the_bake_will_use(quiet: World) -> None:
         assert command["hash"] == described["Hash"]
 
 
+def test_a_recipe_with_artefacts_has_a_profile_of_its_own_and_others_the_common_one(
+    quiet: World,
+) -> None:
+    own, common = plan(quiet, "archive")["launch"], plan(quiet, "small")["launch"]
+    assert own["instance_profile"] == quiet.parameter("/ami-bakery/archive/instance-profile")
+    assert "BuilderHostBuilderarchive" in own["instance_profile"]
+    assert quiet.parameter("/ami-bakery/small/instance-profile") is None
+    assert "BuilderHostBuilderProfile" in common["instance_profile"]
+
+
+def test_a_profile_that_somebody_deleted_is_told_before_a_builder_runs_without_it(
+    quiet: World,
+) -> None:
+    name = "/ami-bakery/archive/instance-profile"
+    arn = quiet.parameter(name)
+    ssm = quiet.aws.client("ssm")
+    ssm.delete_parameter(Name=name)
+    try:
+        error = refused(quiet, "archive")
+    finally:
+        ssm.put_parameter(Name=name, Value=str(arn), Type="String")
+    assert error.name == "InvalidRecipeError"
+    assert f"- parameter {name} is not deployed; deploy the stack" in error.message
+
+
 def test_called_twice_it_plans_the_same_and_makes_nothing(quiet: World) -> None:
     quiet.aws.calls.clear()
     first, second = plan(quiet, bake="made-twice"), plan(quiet, bake="made-twice")

@@ -1,0 +1,41 @@
+"""How long each part of a bake may take, and that the whole may take longer than all of them.
+
+Step Functions ends an execution at its time-out without any Catch: no clean up, a builder left. So
+that time-out must never be what ends a bake: each part ends by its own budget before.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+SHORT = timedelta(minutes=5)
+"""A task that only calls AWS."""
+COMMAND = timedelta(hours=1)
+"""A document of ours, with its delivery."""
+STEP = timedelta(hours=13)
+"""One step of a recipe, with its delivery."""
+STOP = timedelta(minutes=20)
+IMAGE = timedelta(hours=25)
+POINTER = timedelta(minutes=15)
+
+STEPS = timedelta(days=5)
+"""All steps of a recipe together: a hundred with the default time-out."""
+WHOLE_BAKE = timedelta(days=7)
+
+MAX_STEP_SECONDS = 12 * 3600
+"""The longest time-out that a recipe may give a step."""
+DOCUMENT_SECONDS = 2400
+"""For each of our own documents as a whole; the steps inside have shorter limits of their own."""
+DELIVERY_SECONDS = 600
+"""How long Systems Manager tries to hand a command to the agent (its default is an hour)."""
+COMMAND_SLACK = timedelta(minutes=2)
+"""For the command's status to come to us."""
+
+
+def of_command(timeout_seconds: int) -> timedelta:
+    """The wait for a command whose document has this time-out on the builder."""
+    return timedelta(seconds=DELIVERY_SECONDS + timeout_seconds) + COMMAND_SLACK
+
+
+def of_steps(timeouts_seconds: Iterable[int]) -> timedelta:
+    """The waits for the steps of a recipe, one after the other."""
+    return sum(map(of_command, timeouts_seconds), timedelta())
