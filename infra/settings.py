@@ -91,7 +91,9 @@ class Settings(BaseModel):
         description="Types for recipes that name none, in the order to try.",
     )
     kms_key: str = Field(
-        default="", description="Key of the builders' volumes; default: the account's EBS key."
+        default="",
+        pattern=formats.KMS_KEY.pattern,
+        description="Key of the builders' volumes; default: the account's EBS key.",
     )
     janitor: Literal["remove", "report"] = Field(
         default="remove", description="What is done about what bakes left behind."

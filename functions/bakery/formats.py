@@ -46,8 +46,9 @@ LAUNCH_TEMPLATE_ID = Format(
 NOT_ONLY_WILDCARDS = Format(r"[A-Za-z0-9]", "a name with a letter or digit besides its wildcards")
 OWNER_ID = Format(r"^(\d{12}|self|amazon)$", "an account id (12 digits, in quotes), self or amazon")
 PARAMETER = Format(
-    r"^/[A-Za-z0-9_.\-/]{1,1010}$",
-    "a parameter's full name: a slash, then letters, digits and . _ - /",
+    r"^(/[A-Za-z0-9_.-]+){1,15}$",
+    "a parameter's full name: at most 15 parts of letters, digits and . _ - with a slash before "
+    "each",
 )
 RECIPE_NAME = Format(
     r"^[a-z][a-z0-9-]{0,46}[a-z0-9]$",

@@ -152,8 +152,8 @@ def _problems(world: World) -> Iterator[Problem]:
     if not world.subnets:
         yield Problem(
             "",
-            "there is no subnet to build in: the account has no default VPC here; deploy with the "
-            "context vpc_id and subnet_ids",
+            "there is no subnet to build in: the context subnet_ids names none that exists, nor "
+            "has the account a default VPC here; deploy with the context vpc_id and subnet_ids",
         )
     if not naming.valid_image_name(image_name_of(world)):
         yield Problem(

@@ -90,9 +90,17 @@ class ParameterBase(Model):
 
     parameter: str = Field(
         description="Name of an SSM parameter whose value is an AMI id, public ones included.",
+        max_length=1011,
         pattern=formats.PARAMETER.pattern,
         examples=["/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"],
     )
+
+    @field_validator("parameter")
+    @classmethod
+    def _no_secret(cls, parameter: str) -> str:
+        if parameter.startswith("/aws/reference/secretsmanager/"):
+            raise ValueError("names a secret; an image id is none, store it as a String parameter")
+        return parameter
 
 
 class AmiBase(Model):

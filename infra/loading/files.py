@@ -17,7 +17,16 @@ from infra.loading.reader import Source, parts, read
 def recipe_files(folder: Path) -> list[Path]:
     """The recipes of a folder, one a file; raises RecipesError if there is no such folder."""
     if not folder.is_dir():
-        raise RecipesError([FileProblem(folder, 0, "", "there is no such folder of recipes")])
+        raise RecipesError(
+            [
+                FileProblem(
+                    folder,
+                    0,
+                    "",
+                    "there is no such folder of recipes; name another (--recipes, or context)",
+                )
+            ]
+        )
     return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
 
 

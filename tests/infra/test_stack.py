@@ -361,6 +361,7 @@ def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthe
         ({"vpc_id": VPC}, f"vpc_id is {VPC}, but subnet_ids is empty: .* name the subnets"),
         ({"vpc_id": VPC, "subnet_ids": "[]"}, "but subnet_ids is empty"),
         ({"subnet_ids": SUBNET}, "subnet_ids is given without vpc_id: .* name the VPC"),
+        ({"kms_key": "my key"}, r"kms_key: must be a key's alias \(alias/...\), id or ARN"),
         ({"log_retention_days": 10}, "log_retention_days"),
         ({"instance_types": "big one"}, "instance_types"),
         ({"notification_email": "nobody"}, "notification_email"),

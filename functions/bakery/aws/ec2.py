@@ -137,9 +137,12 @@ def describe_types(names: Sequence[str]) -> dict[str, InstanceTypeInfo]:
 
 
 def subnets(ids: Sequence[str]) -> list[Subnet]:
-    """The subnets of ``ids`` in that order; without ids, those of the default VPC."""
-    by_default: Sequence[FilterTypeDef] = [{"Name": "default-for-az", "Values": ["true"]}]
-    request: dict[str, Any] = {"SubnetIds": list(ids)} if ids else {"Filters": by_default}
+    """The subnets of ``ids`` that exist, in that order; without ids, those of the default VPC."""
+    # A filter, unlike SubnetIds=, answers for the known ones when one is unknown.
+    by_id = {"Name": "subnet-id", "Values": list(ids)}
+    request: dict[str, Any] = {
+        "Filters": [by_id if ids else {"Name": "default-for-az", "Values": ["true"]}]
+    }
     with translated("ec2:DescribeSubnets", ", ".join(ids)):
         found = {
             record["SubnetId"]: Subnet(
@@ -149,7 +152,8 @@ def subnets(ids: Sequence[str]) -> list[Subnet]:
             )
             for record in clients.ec2().describe_subnets(**request)["Subnets"]
         }
-    return [found[id_] for id_ in (ids or sorted(found, key=lambda key: found[key].zone))]
+    in_order = ids or sorted(found, key=lambda key: found[key].zone)
+    return [found[id_] for id_ in in_order if id_ in found]
 
 
 def launch_builder(spec: LaunchSpec) -> str:

@@ -26,7 +26,7 @@ from bakery.recipe import (
     SearchBase,
     validation_problems,
 )
-from bakery.resources import Document, Image
+from bakery.resources import Document, Image, Subnet
 from bakery.settings import PlanSettings
 from bakery.support import unsupported
 from bakery.task import lambda_handler
@@ -106,7 +106,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         base=base,
         instance_types=types,
         known_types=ec2.describe_types(types),
-        subnets=tuple(ec2.subnets(settings.subnet_ids)),
+        subnets=_subnets(settings.subnet_ids, problems),
         instance_profile=_instance_profile(name, recipe, settings, problems),
         documents=_documents(name, recipe),
         current=current,
@@ -176,6 +176,19 @@ def _by_parameter(parameter: str, path: str, problems: list[Problem]) -> Image |
         problems.append(Problem(path, reason))
         return None
     return _by_id(found.value, path, problems)
+
+
+def _subnets(ids: tuple[str, ...], problems: list[Problem]) -> tuple[Subnet, ...]:
+    found = tuple(ec2.subnets(ids))
+    for missing in sorted(set(ids) - {subnet.id for subnet in found}):
+        problems.append(
+            Problem(
+                "",
+                f"there is no subnet {missing} in this Region; correct the context subnet_ids and "
+                "deploy again",
+            )
+        )
+    return found
 
 
 def _instance_profile(

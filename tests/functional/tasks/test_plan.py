@@ -1,6 +1,8 @@
 """Plan: looks at everything, claims slot and recipe, makes nothing."""
 
+import json
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,6 +105,26 @@ def test_a_profile_that_somebody_deleted_is_told_before_a_builder_runs_without_i
         ssm.put_parameter(Name=name, Value=str(arn), Type="String")
     assert error.name == "InvalidRecipeError"
     assert f"- parameter {name} is not deployed; deploy the stack" in error.message
+
+
+def test_subnets_of_the_context_that_do_not_exist_are_named(quiet: World) -> None:
+    (there, *_) = plan(quiet)["launch"]["subnets"]
+    lambdas = quiet.aws.lambdas
+    (deployed,) = [f for f in lambdas.functions.values() if ".plan." in f.handler]
+
+    def choose(*subnets: str) -> None:
+        environment = {**deployed.environment, "SUBNET_IDS": json.dumps(subnets)}
+        lambdas.define(replace(deployed, environment=environment, idle=[]))
+
+    gone = "subnet-0123456789abcdef0"
+    choose(gone, there["id"])
+    error = refused(quiet)
+    choose(there["id"])
+    chosen = plan(quiet)["launch"]["subnets"]
+    lambdas.define(replace(deployed, idle=[]))
+    assert error.name == "InvalidRecipeError"
+    assert f"- there is no subnet {gone} in this Region; correct the context" in error.message
+    assert chosen == [there]
 
 
 def test_called_twice_it_plans_the_same_and_makes_nothing(quiet: World) -> None:
