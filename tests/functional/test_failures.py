@@ -89,13 +89,21 @@ def test_a_command_that_ends_otherwise_fails_the_bake(world: World, status: str)
     assert "'packages'" in ended.cause
 
 
-def test_a_command_that_never_ends_is_ended_by_its_time_budget(world: World) -> None:
+def test_a_command_whose_agent_never_reports_is_ended_by_systems_manager(world: World) -> None:
+    """Its total time-out comes before the wait's own deadline, and says more."""
     world.aws.agent.script("AmiBakery.small.packages", status="InProgress")
     arn = world.start({"recipe": "small", "force": True})
     world.aws.until(lambda: len(world.calls("SendCommand")) == 2)
-    world.aws.clock.advance(hours=2)
+    (command,) = [
+        it
+        for it in world.aws.commands.all.values()
+        if it.document == "AmiBakery.small.packages" and it.ended is None
+    ]
+    left = command.expires - world.aws.clock.now()
+    world.aws.clock.advance(seconds=left.total_seconds() + 10)
     ended = world.ended(arn)
-    assert ended.error == "StageTimedOutError"
+    assert ended.error == "CustomizationFailedError"
+    assert "ended as DeliveryTimedOut" in ended.cause
     assert "'packages'" in ended.cause
 
 
