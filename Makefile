@@ -122,6 +122,10 @@ lock: $(INSTALLED) ## Renew all locks within the ranges of pyproject.toml and pa
 test-os: setup ## Run the documents in booted operating systems (Linux, root, systemd-nspawn)
 	@$(BIN)/pytest -m os $(PYTEST_ARGS)
 
+.PHONY: faults
+faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other
+	@$(BIN)/pytest $(PARALLEL) -m faults $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: setup ## Measure what benchmarks/ measures (BENCH_ARGS=--quick)
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -55,10 +55,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what spends money or needs root unless it is asked for by its marker."""
+    """Leave out what spends money or time or needs root unless it is asked for by its marker."""
     asked = config.getoption("markexpr")
     reasons = {
         "e2e": "bakes in a real account: run `pytest -m e2e` with AWS credentials",
+        "faults": "bakes some hundred times: run `make faults`",
         "os": "boots operating systems: run `make test-os`",
     }
     for item in items:

@@ -135,6 +135,7 @@ LAMBDA_RETRYABLE: tuple[str, ...] = (
     "Lambda.ClientExecutionTimeoutException",
     # A killed function (memory, time-out). Safe because every task may run twice.
     "Lambda.Unknown",
+    "Runtime.ExitError",
     "Sandbox.Timedout",
 )
 """Errors of the Lambda service around a task; the task may or may not have run."""

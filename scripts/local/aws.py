@@ -103,6 +103,7 @@ class LocalAws:
         logs = Logs(self.clock, self.region)
         base = self._base_environment()
         self.lambdas = Lambdas(self.clock, self.timers, self.principals, logs, base)
+        self._gateway.crash = self.lambdas.crash
         self._targets = Targets(
             self.lambdas, self._client_for, self._gateway.authorizer, self.principals
         )

@@ -1,13 +1,16 @@
-"""Failures on demand: errors instead of an effect, and effects whose answer is lost."""
+"""Failures on demand: errors instead of an effect, lost answers, functions that are killed."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.local.errors import AwsError
+
+if TYPE_CHECKING:
+    from scripts.local.calls import Call
 
 Predicate = Callable[[dict[str, Any]], bool]
 
@@ -24,22 +27,26 @@ class Fault:
     skip: int = 0
     matched: int = 0
     side_effect: Callable[[], None] | None = None
+    role: str = ""
+    """A part of the name of the caller's role; empty for every caller."""
 
-    def applies(self, service: str, operation: str, parameters: dict[str, Any]) -> bool:
-        if self.times <= 0 or self.service not in ("*", service):
+    def applies(self, call: Call) -> bool:
+        if self.times <= 0 or self.service not in ("*", call.service):
             return False
-        if self.operation not in ("*", operation):
+        if self.operation not in ("*", call.operation) or self.role not in call.principal.role:
             return False
-        return self.when is None or self.when(parameters)
+        return self.when is None or self.when(call.parameters)
 
 
 @dataclass
 class Faults:
-    """`aws.faults`: what shall go wrong, for every caller alike."""
+    """`aws.faults`: what shall go wrong, for every caller alike or for those with a role."""
 
     _errors: list[Fault] = field(default_factory=list)
     _lost: list[Fault] = field(default_factory=list)
     _after: list[Fault] = field(default_factory=list)
+    _crash_before: list[Fault] = field(default_factory=list)
+    _crash_after: list[Fault] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def error(
@@ -53,10 +60,12 @@ class Faults:
         times: int = 1,
         skip: int = 0,
         when: Predicate | None = None,
+        role: str = "",
     ) -> Fault:
         """Answer with this error instead of doing the work. `*` stands for every service or
         operation."""
-        fault = Fault(service, operation, times, when, AwsError(code, message, status), skip)
+        error = AwsError(code, message, status)
+        fault = Fault(service, operation, times, when, error, skip, role=role)
         self._errors.append(fault)
         return fault
 
@@ -68,11 +77,21 @@ class Faults:
         times: int = 1,
         skip: int = 0,
         when: Predicate | None = None,
+        role: str = "",
     ) -> Fault:
         """Do the work, then drop the connection. The SDK retries by itself: the product sees the
         loss only when `times` is more than the SDK's attempts."""
-        fault = Fault(service, operation, times, when, skip=skip)
+        fault = Fault(service, operation, times, when, skip=skip, role=role)
         self._lost.append(fault)
+        return fault
+
+    def crash(
+        self, role: str, operation: str, *, after: bool, service: str = "*", skip: int = 0
+    ) -> Fault:
+        """Kill the function with this role when it makes the call: before it has an effect, or
+        after it had one."""
+        fault = Fault(service, operation, 1, skip=skip, role=role)
+        (self._crash_after if after else self._crash_before).append(fault)
         return fault
 
     def after(
@@ -95,27 +114,28 @@ class Faults:
             self._errors.clear()
             self._lost.clear()
             self._after.clear()
+            self._crash_before.clear()
+            self._crash_after.clear()
 
-    def error_for(
-        self, service: str, operation: str, parameters: dict[str, Any]
-    ) -> AwsError | None:
-        fault = self._take(self._errors, service, operation, parameters)
+    def error_for(self, call: Call) -> AwsError | None:
+        fault = self._take(self._errors, call)
         return fault.error if fault else None
 
-    def loses(self, service: str, operation: str, parameters: dict[str, Any]) -> bool:
-        return self._take(self._lost, service, operation, parameters) is not None
+    def loses(self, call: Call) -> bool:
+        return self._take(self._lost, call) is not None
 
-    def run_after(self, service: str, operation: str, parameters: dict[str, Any]) -> None:
-        fault = self._take(self._after, service, operation, parameters)
+    def crashes(self, call: Call, *, after: bool) -> bool:
+        return self._take(self._crash_after if after else self._crash_before, call) is not None
+
+    def run_after(self, call: Call) -> None:
+        fault = self._take(self._after, call)
         if fault and fault.side_effect:
             fault.side_effect()
 
-    def _take(
-        self, rules: list[Fault], service: str, operation: str, parameters: dict[str, Any]
-    ) -> Fault | None:
+    def _take(self, rules: list[Fault], call: Call) -> Fault | None:
         with self._lock:
             for fault in rules:
-                if not fault.applies(service, operation, parameters):
+                if not fault.applies(call):
                     continue
                 if fault.skip > 0:
                     fault.skip -= 1

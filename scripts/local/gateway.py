@@ -13,7 +13,7 @@ import socket
 import socketserver
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from scripts.local import moto_seam
 from scripts.local.calls import Call, CallLog, Handler, Raw
@@ -49,6 +49,7 @@ class Gateway:
         self.principals = principals
         self.authorizer = Authorizer(moto_seam.role_policies)
         self.machine_of_token: Callable[[str], str | None] = lambda _token: None
+        self.crash: Callable[[str], None] = lambda _function: None
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._server = _Server(self)
         self._thread = threading.Thread(
@@ -98,6 +99,8 @@ class Gateway:
             time=self.clock.now(),
             proceed=parsed.by_moto,
         )
+        if self.faults.crashes(call, after=False):
+            self._lose(call)
         try:
             raw = self._answer(call, parsed)
         except AwsError as error:
@@ -105,15 +108,23 @@ class Gateway:
             raw = parsed.refuse(error)
         self.calls.add(call)
         if call.error is None:
-            self.faults.run_after(service, call.operation, call.parameters)
-            if self.faults.loses(service, call.operation, call.parameters):
+            self.faults.run_after(call)
+            if self.faults.loses(call):
                 call.error = "LostAnswer"
                 raise LostAnswerError
+        if self.faults.crashes(call, after=True):
+            call.error = "LostAnswer"
+            self._lose(call)
         return raw
+
+    def _lose(self, call: Call) -> NoReturn:
+        """Kill the calling function; nobody is left to be answered."""
+        self.crash(call.principal.session)
+        raise LostAnswerError
 
     def _answer(self, call: Call, parsed: moto_seam.Parsed) -> Raw:
         self.authorize(call)
-        if error := self.faults.error_for(call.service, call.operation, call.parameters):
+        if error := self.faults.error_for(call):
             raise error
         handler = self._handlers.get((call.service, call.operation))
         if handler is None:

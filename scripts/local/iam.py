@@ -38,6 +38,11 @@ class Principal:
         return self.role_arn.rsplit("/", 1)[-1] if self.role_arn else ""
 
     @property
+    def session(self) -> str:
+        """Name of the role's session: a function's own name."""
+        return self.arn.rsplit("/", 1)[-1]
+
+    @property
     def is_admin(self) -> bool:
         return self.kind != "role"
 

@@ -106,7 +106,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 class Worker:
     """A running execution environment."""
 
-    def __init__(self, pid: int, connection: Connection, log_stream: str) -> None:
+    def __init__(self, function: str, pid: int, connection: Connection, log_stream: str) -> None:
+        self.function = function
         self.pid = pid
         self.connection = connection
         self.log_stream = log_stream
@@ -222,6 +223,14 @@ class Lambdas:
 
     # Invocation
 
+    def crash(self, name: str) -> None:
+        """Kill what runs of a function, as Lambda does when its memory does not suffice."""
+        with self._lock:
+            running = [worker for worker in self._running if worker.function == name]
+        for worker in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+
     def invoke(self, name_or_arn: str, payload: str) -> Outcome:
         """Run a function to its end."""
         function = self.find(name_or_arn)
@@ -305,7 +314,7 @@ class Lambdas:
             "environment": self._environment(function, stream),
         }
         pid, connection = ForkServer.shared().fork(job)
-        return Worker(pid, connection, stream)
+        return Worker(function.name, pid, connection, stream)
 
     def _environment(self, function: Function, stream: str) -> dict[str, str]:
         session = self._principals.session(function.role, function.name)

@@ -1,0 +1,22 @@
+"""A world in which a bake takes a second or two, and what must hold after every fault."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.local import LocalAws
+from tests.functional.conftest import World
+from tests.functional.faults.invariants import Watched
+
+
+@pytest.fixture(scope="module")
+def deployed(assembly: Path) -> Iterator[World]:
+    with LocalAws.start(assembly, region="eu-west-1", scale=400.0) as aws:
+        yield World(aws, aws.deploy())
+
+
+@pytest.fixture
+def watched(world: World) -> Watched:
+    """The world, with recipe small baked once."""
+    return Watched.begin(world)
