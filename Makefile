@@ -124,7 +124,7 @@ test-os: setup ## Run the documents in booted operating systems (Linux, root, sy
 
 .PHONY: faults
 faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other
-	@$(BIN)/pytest $(PARALLEL) -m faults $(PYTEST_ARGS)
+	@$(BIN)/pytest -n 2 --dist worksteal -m faults $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: setup ## Measure what benchmarks/ measures (BENCH_ARGS=--quick)

@@ -92,17 +92,21 @@ class BakeMachine(Construct):
 
     def _bake(self) -> sfn.IChainable:
         report = self._report()
+        image = self._image()
         ending = self._how_did_it_end(report)
         self._clean_up.add_catch(ending, errors=["States.ALL"], result_path="$.clean_up_failure")
         self._clean_up.next(ending)
 
         needed = sfn.Choice(self, "BakeNeeded")
-        needed.when(sfn.Condition.boolean_equals("$.plan.bake_needed", True), self._image())
+        needed.when(sfn.Condition.boolean_equals("$.plan.bake_needed", True), image)
         needed.otherwise(report)
         return self._plan().next(needed)
 
     def _image(self) -> sfn.IChainable:
         instance = {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")}
+        stop = self._wait("StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP)
+        create_image, publish = self._create_image(instance), self._publish_pointer()
+        self._resumable = (stop, create_image, publish)
         return (
             self._launch()
             .next(self._await_managed())
@@ -111,9 +115,9 @@ class BakeMachine(Construct):
             .next(self._command("RemoveIdentity", "remove_identity"))
             .next(self._command("Generalize", "generalize"))
             .next(self._command("VerifyIdentity", "verify_identity"))
-            .next(self._wait("StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP))
-            .next(self._create_image(instance))
-            .next(self._publish_pointer())
+            .next(stop)
+            .next(create_image)
+            .next(publish)
             .next(self._keep_previous())
             .next(self._clean_up)
         )
@@ -248,30 +252,43 @@ class BakeMachine(Construct):
 
     def _how_did_it_end(self, report: sfn.IChainable) -> sfn.Choice:
         ending = sfn.Choice(self, "HowDidItEnd")
-        ending.when(sfn.Condition.is_present("$.failure"), self._describe_failure())
+        ending.when(sfn.Condition.is_present("$.failure"), self._fail_bake())
         ending.otherwise(report)
         return ending
 
-    def _describe_failure(self) -> sfn.IChainable:
-        describe = self._task(
-            "DescribeFailure",
-            "describe_failure",
-            {"state": sfn.JsonPath.entire_payload},
-            key=None,
-            result=None,
-            comment="The first error, readable, and what clean up has left",
-        )
-        raw = sfn.Fail(
+    def _fail_bake(self) -> sfn.IChainable:
+        """The state that fails, so that a redrive runs it again, and it sends the bake on."""
+        fail = sfn_tasks.LambdaInvoke(
             self,
-            "BakeFailedUndescribed",
-            comment="The first error as it was caught",
-            error_path="$.failure.Error",
-            cause_path="$.failure.Cause",
+            "FailBake",
+            comment="The first error, readable; once redriven, back to the failed stage",
+            lambda_function=self._functions["fail_bake"],
+            integration_pattern=sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN,
+            payload=sfn.TaskInput.from_object(
+                {
+                    "token": sfn.JsonPath.task_token,
+                    **_BAKE,
+                    **_EXECUTION,
+                    "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+                    "state": sfn.JsonPath.entire_payload,
+                }
+            ),
+            task_timeout=sfn.Timeout.duration(_SHORT),
+            retry_on_service_exceptions=False,
         )
-        describe.add_catch(raw, errors=["States.ALL"], result_path="$.describe_failure")
-        return describe.next(
-            sfn.Fail(self, "BakeFailed", error_path="$.error", cause_path="$.cause")
+        # Not our own names: the bake's error, with which the task ends, may be one of them.
+        fail.add_retry(
+            errors=[*LAMBDA_RETRYABLE],
+            interval=_AGAIN_AFTER,
+            max_attempts=8,
+            backoff_rate=2,
+            max_delay=Duration.minutes(1),
+            jitter_strategy=sfn.JitterType.FULL,
         )
+        resume = sfn.Choice(self, "ResumeAt", comment="Only after a redrive")
+        for state in self._resumable:
+            resume.when(sfn.Condition.string_equals("$.resume_at", state.id), state)
+        return fail.next(resume)
 
     def _report(self) -> sfn.TaskStateBase:
         report = self._task(

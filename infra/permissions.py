@@ -52,13 +52,17 @@ class Permissions:
                 "ssm:GetCommandInvocation",
                 "ssm:ListCommandInvocations",
             ),
-            iam.PolicyStatement(
-                actions=["states:SendTaskSuccess", "states:SendTaskFailure"],
-                resources=[self.machine_arn],
-            ),
+            self.end_tasks(),
             self.table("PutItem", "DeleteItem"),
             self.pointers("GetParameter"),
         ]
+
+    def end_tasks(self) -> iam.PolicyStatement:
+        """Send back the token of a task that waits."""
+        return iam.PolicyStatement(
+            actions=["states:SendTaskSuccess", "states:SendTaskFailure"],
+            resources=[self.machine_arn],
+        )
 
     @property
     def machine_arn(self) -> str:

@@ -100,13 +100,23 @@ class TaskFunctions(Construct):
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
-                may.table("DeleteItem"),
+                may.table("GetItem", "PutItem", "DeleteItem"),
             ],
             env.CleanUpSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),
         )
         self._add("report", [])
-        self._add("describe_failure", [])
+        self._add(
+            "fail_bake",
+            [
+                may.read(*_DESCRIBE_OWN, "ec2:DescribeImages"),
+                may.end_tasks(),
+                may.pointers("GetParameter"),
+                may.executions("DescribeExecution"),
+                may.table("GetItem", "PutItem", "DeleteItem"),
+            ],
+            env.FailSettings(table=store.table.table_name),
+        )
 
     def __getitem__(self, module: str) -> lambda_.Function:
         return self._functions[module]

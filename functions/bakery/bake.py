@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bakery import clock
-from bakery.recipe import RecipeName
+from bakery.recipe import OnFailure, RecipeName
 from bakery.resources import DataVolume, Subnet
 
 
@@ -20,6 +20,9 @@ class ExecutionInput(BaseModel):
 
     recipe: RecipeName = Field(description="Name of a deployed recipe.")
     force: bool = Field(default=False, description="Bake even if nothing has changed.")
+    on_failure: OnFailure | None = Field(
+        default=None, description="`keep` or `clean`, instead of what the recipe says."
+    )
     slot: str | None = Field(
         default=None,
         description="The schedule's time; a slot that is delivered twice bakes once.",
@@ -115,6 +118,8 @@ class Plan(State):
     remove_identity: Command
     generalize: Command
     verify_identity: Command
+    keep_hours: int = 0
+    """How long the builder stays if the bake fails; 0: it goes at once."""
     usd_per_hour: dict[str, float]
     """For each instance type."""
     estimate: Estimate

@@ -39,6 +39,10 @@ class RecipeBusyError(BakeryError):
     """Another execution bakes this recipe; the message names it. Wait for its end or stop it."""
 
 
+class CannotResumeError(BakeryError):
+    """The redriven execution cannot go on, the message says why. Start a new bake."""
+
+
 # --- AWS refused: change the account, the quota or the permission -----------------------------
 
 

@@ -16,5 +16,22 @@ def of(state: Mapping[str, Any]) -> tuple[str, ...]:
     if failed is not None:
         reason = failures.readable(failed)
         return (f"anything that carries this execution's name as tag {TAG_BAKE}: {reason}",)
-    result = state.get("clean_up", {}).get("result", {})
-    return tuple(str(line) for line in result.get("left", ()))
+    return tuple(str(line) for line in _result(state).get("left", ()))
+
+
+def kept(state: Mapping[str, Any]) -> str | None:
+    """What clean up has kept, until when, and what can be done with it; None if nothing."""
+    result = _result(state)
+    if not result.get("kept"):
+        return None
+    builder = next((it.split()[1] for it in result["kept"] if it.startswith("instance ")), "")
+    return (
+        f"Kept until {result['kept_until']}: {', '.join(result['kept'])}. Open a shell on the "
+        f"builder: aws ssm start-session --target {builder} (start it first if it is stopped). "
+        "Go on from the failed stage: bakery retry EXECUTION, or Redrive in the console."
+    )
+
+
+def _result(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    result: Mapping[str, Any] = state.get("clean_up", {}).get("result", {})
+    return result

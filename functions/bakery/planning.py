@@ -30,6 +30,9 @@ _FIXED = {
     VERIFY_IDENTITY: "Verifying the identity",
 }
 
+_NOT_IN_THE_IMAGE = {"schedule", "description", "on_failure", "keep_hours"}
+"""Fields of a recipe whose change makes no other image."""
+
 _SOME_IMAGE = "ami-00000000000000000"
 """Stands for a base image that was not found, so that the name is not called wrong as well."""
 
@@ -224,7 +227,7 @@ def _document_fault(document: Document) -> str | None:
 
 
 def _fingerprint(world: World) -> dict[str, str]:
-    recipe = world.recipe.model_dump(mode="json", exclude={"schedule", "description"})
+    recipe = world.recipe.model_dump(mode="json", exclude=_NOT_IN_THE_IMAGE)
     hashes = {name: document.hash for name, document in world.documents.items()}
     return fingerprint(recipe=recipe, documents=hashes, version=VERSION)
 

@@ -531,6 +531,9 @@ class Schedule(Model):
 # --- the recipe -------------------------------------------------------------------------------
 
 
+OnFailure = Literal["clean", "keep"]
+
+
 class Recipe(Model):
     """One golden image."""
 
@@ -581,6 +584,14 @@ class Recipe(Model):
         default=None, description="Which old images are kept. Not supported yet."
     )
     schedule: Schedule | None = Field(default=None, description="When it bakes by itself.")
+    on_failure: OnFailure = Field(
+        default="clean",
+        description="What becomes of the builder of a bake that failed: `clean` removes it, `keep` "
+        "leaves it for a look at it or for `bakery retry`.",
+    )
+    keep_hours: Number = Field(
+        default=4, ge=1, le=72, description="How long a builder that is kept stays, in hours."
+    )
 
     @field_validator("image_name")
     @classmethod

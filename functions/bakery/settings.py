@@ -87,6 +87,12 @@ class CleanUpSettings(Settings):
     table: str
 
 
+class FailSettings(Settings):
+    """FailBake: where leases and holds are."""
+
+    table: str
+
+
 class JanitorSettings(Settings):
     """The job that removes what bakes left behind."""
 

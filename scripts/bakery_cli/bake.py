@@ -1,6 +1,7 @@
 """``bakery bake`` and ``bakery follow``."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -20,12 +21,21 @@ def execution_name(recipe: str, moment: datetime) -> str:
 
 
 def bake(
-    screen: Console, target: Target, recipe: str, *, force: bool, detach: bool, name: str | None
+    screen: Console,
+    target: Target,
+    recipe: str,
+    *,
+    options: Mapping[str, object],
+    detach: bool,
+    name: str | None,
 ) -> int:
-    """Start a bake and, unless told to leave it, watch it to its end; the exit code."""
+    """Start a bake and, unless told to leave it, watch it to its end; the exit code.
+
+    ``options`` go into the execution's input beside the recipe.
+    """
     if code := bake_bases(screen, target, recipe):
         return code
-    arn = _start(screen, target, recipe, force=force, name=name)
+    arn = _start(screen, target, recipe, options=options, name=name)
     if detach:
         line(screen, arn)
         line(screen, f"Watch it with: bakery follow {arn.rpartition(':')[2]}")
@@ -37,21 +47,36 @@ def bake_bases(screen: Console, target: Target, recipe: str) -> int:
     """Bake what the recipe builds on where that cannot be there yet; the exit code."""
     for base in target.bases_to_bake(recipe):
         line(screen, f"{recipe} builds on {base}, which has no image here yet: baking that first")
-        arn = _start(screen, target, base, force=False, name=None)
+        arn = _start(screen, target, base, options={}, name=None)
         if code := watch(screen, target, arn, brief=True):
             return code
         line(screen)
     return 0
 
 
-def _start(screen: Console, target: Target, recipe: str, *, force: bool, name: str | None) -> str:
+def _start(
+    screen: Console,
+    target: Target,
+    recipe: str,
+    *,
+    options: Mapping[str, object],
+    name: str | None,
+) -> str:
     chosen = name or execution_name(recipe, datetime.now(UTC))
-    arn = target.stack.start(recipe, name=chosen, force=force)
+    arn = target.stack.start(recipe, name=chosen, options=options)
     line(screen, f"Baking {recipe} in {target.stack.region}, execution {chosen}", style="bold")
     return arn
 
 
-def watch(screen: Console, target: Target, arn: str, *, brief: bool = False) -> int:
+def retry(screen: Console, target: Target, arn: str) -> int:
+    """Go on with an execution that failed, from the stage that failed; the exit code."""
+    last = target.stack.last_event(arn)
+    target.stack.redrive(arn)
+    line(screen, f"Going on with execution {arn.rpartition(':')[2]}", style="bold")
+    return watch(screen, target, arn, after=last)
+
+
+def watch(screen: Console, target: Target, arn: str, *, brief: bool = False, after: int = 0) -> int:
     """Show an execution to its end and how it ended, a good end in one line if ``brief``.
 
     Returns the exit code.
@@ -59,7 +84,12 @@ def watch(screen: Console, target: Target, arn: str, *, brief: bool = False) -> 
     view: View = LiveView(screen) if can_animate(screen) else PlainView(screen)
     try:
         followed, execution = follow(
-            target.stack, arn, view, now=target.now, poll_seconds=target.poll_seconds
+            target.stack,
+            arn,
+            view,
+            now=target.now,
+            poll_seconds=target.poll_seconds,
+            after=after,
         )
     except KeyboardInterrupt:
         return _interrupted(screen, target, arn)

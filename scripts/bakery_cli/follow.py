@@ -8,7 +8,14 @@ from typing import Protocol
 
 from scripts.bakery_cli.aws.stack import Execution
 from scripts.bakery_cli.errors import NoAnswerError
-from scripts.bakery_cli.history import Change, Ended, Event, StageEnded, Tracker
+from scripts.bakery_cli.history import (
+    Change,
+    Ended,
+    Event,
+    StageEnded,
+    Tracker,
+    latest_end_only,
+)
 
 _PATIENCE = 10
 """Looks without an answer, one after the other, before following gives up."""
@@ -54,13 +61,15 @@ def follow(
     *,
     now: Callable[[], datetime],
     poll_seconds: float,
+    after: int = 0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Followed, Execution]:
-    """Show an execution until it has ended, and what became of it.
+    """Show an execution until it has ended, and what became of it; only what came ``after`` event.
 
     Raises NoAnswerError when AWS stays silent, CommandError when it refuses.
     """
     followed = Followed()
+    followed.tracker.last_event = after
     silent = 0
     with view:
         while True:
@@ -73,7 +82,7 @@ def follow(
                     raise
                 view.note(f"{error.message} Trying again ({silent} of {_PATIENCE})")
                 events = []
-            if any(followed.feed(event, view) for event in events):
+            if any(followed.feed(event, view) for event in latest_end_only(events)):
                 break
             view.tick(now())
             sleep(poll_seconds)

@@ -5,7 +5,7 @@ function directly has ``LambdaFunction…`` events, one that waits for a token h
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,6 +104,12 @@ class Ended:
 Change = StageStarted | StageEnded | StepStarted | StepEnded | TriedAgain | Ended
 
 
+def latest_end_only(events: Sequence[Event]) -> list[Event]:
+    """The events without the ends of tries that a redrive has followed."""
+    last = len(events) - 1
+    return [it for number, it in enumerate(events) if number == last or it["type"] not in _ENDED]
+
+
 class Tracker:
     """Reads events in order, each once, and says what changed."""
 
@@ -137,6 +143,8 @@ class Tracker:
         self.last_event = max(self.last_event, event["id"])
         if kind == "ExecutionStarted":
             self.started = at
+        elif kind == "ExecutionRedriven":
+            self.failed = self._stage = self._failure = None
         elif kind in _ENDED:
             yield from self._end(event, _ENDED[kind])
         elif kind.endswith("StateEntered"):

@@ -62,6 +62,9 @@ def bake(
     context: typer.Context,
     name: Name,
     force: Force = False,
+    keep: Annotated[
+        bool, typer.Option("--keep-on-failure", help="Keep the builder of a bake that fails.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start it and return.")] = False,
     execution_name: Annotated[
         str | None, typer.Option(help="Name of the execution; default: recipe and time.")
@@ -77,8 +80,11 @@ def bake(
     if chosen.local:
         checks.known_names([name], chosen.recipes)
     screen = console()
+    wanted: dict[str, object] = {"force": True} if force else {}
+    if keep:
+        wanted["on_failure"] = "keep"
     with connect(chosen, lambda text: line(screen, text)) as target:
-        code = bakes.bake(screen, target, name, force=force, detach=detach, name=execution_name)
+        code = bakes.bake(screen, target, name, options=wanted, detach=detach, name=execution_name)
     raise typer.Exit(code)
 
 
@@ -100,6 +106,27 @@ def follow(
         found = target.stack.execution(arn)
         line(screen, f"Bake of {found.recipe}, execution {found.name}", style="bold")
         code = bakes.watch(screen, target, arn)
+    raise typer.Exit(code)
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    execution: Annotated[str, typer.Argument(metavar="EXECUTION", help="Its name or ARN.")],
+) -> None:
+    """Go on with a bake that failed after verification, from the stage that failed.
+
+    What that stage needs must still be there: say --keep-on-failure, or on_failure: keep.
+    """
+    chosen: Options = context.obj
+    if chosen.local:
+        raise CommandError(
+            "The local AWS ends with the command that began it: there is nothing to go on with.",
+            "Leave out --local.",
+        )
+    screen = console()
+    with connect(chosen, lambda text: line(screen, text)) as target:
+        code = bakes.retry(screen, target, target.stack.execution_arn(execution))
     raise typer.Exit(code)
 
 

@@ -36,6 +36,10 @@ def definition() -> dict[str, Any]:
     return json.loads("".join(parts))  # type: ignore[no-any-return]
 
 
+_FAILS = "FailBake"
+"""Ends the execution by failing itself; what follows it follows a redrive."""
+
+
 def diagram(machine: dict[str, Any]) -> str:
     """A Mermaid flow chart: solid lines for a bake that goes well, dashed ones for failures."""
     states: dict[str, State] = machine["States"]
@@ -56,6 +60,8 @@ def _goes_to_clean_up(state: State) -> bool:
 
 
 def _node(name: str, state: State) -> str:
+    if name == _FAILS:
+        return f'{name}(["{name}: the bake has failed"])'
     match state["Type"]:
         case "Choice":
             return f"{name}{{{name}}}"
@@ -70,6 +76,8 @@ def _node(name: str, state: State) -> str:
 
 
 def _edges(name: str, state: State, guarded: list[str]) -> list[str]:
+    if name == _FAILS:
+        return [f"{name} -. once redriven .-> {state['Next']}"]
     edges = [f"{name} --> {state['Next']}"] if "Next" in state else []
     edges += [f"{name} --> {choice['Next']}" for choice in state.get("Choices", [])]
     if "Default" in state:

@@ -37,7 +37,7 @@ from moto.stepfunctions.parser.asl.eval import states
 from moto.stepfunctions.parser.asl.eval.callback import callback
 from moto.stepfunctions.parser.asl.eval.event import event_manager
 from moto.stepfunctions.parser.asl.parse import asl_parser
-from moto.stepfunctions.parser.backend import execution
+from moto.stepfunctions.parser.backend import execution, execution_worker
 
 from scripts.local.clock import Clock, iso_millis
 from scripts.local.moto_seam import Patches
@@ -75,6 +75,7 @@ class Engine:
         self._patch_tasks()
         self._allow_reserved_names()
         self._patch_end()
+        self._patch_context()
         self._cache_definitions()
 
     def close(self) -> None:
@@ -82,6 +83,19 @@ class Engine:
         for endpoint in list(self.tokens.endpoints.values()):
             endpoint.interrupt_all()
         self._patches.undo()
+
+    def _patch_context(self) -> None:
+        """AWS's context object says how often an execution was redriven, from the start on."""
+        original = execution_worker.ExecutionWorker._get_evaluation_environment
+
+        def environment(worker: Any) -> Any:
+            made: Any = original(worker)
+            made.states.context_object.context_object_data["Execution"]["RedriveCount"] = 0
+            return made
+
+        self._patches.set(
+            execution_worker.ExecutionWorker, "_get_evaluation_environment", environment
+        )
 
     # Time
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scripts.local import moto_seam
 from scripts.local.errors import AwsError
 from scripts.local.records import page
+from scripts.local.redrive import redrive
 from scripts.local.sfn_engine import Engine
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class StepFunctions:
         self._region = region
         self._lock = threading.Lock()
         self._announced: set[str] = set()
+        self._earlier: dict[str, list[dict[str, Any]]] = {}
+        """Events of the tries before a redrive."""
         self.engine = Engine(clock, client, self._on_end)
 
     def handlers(self) -> dict[str, Handler]:
@@ -47,6 +50,7 @@ class StepFunctions:
             "DescribeExecution": self.describe_execution,
             "ListExecutions": self.list_executions,
             "GetExecutionHistory": self.get_execution_history,
+            "RedriveExecution": self.redrive_execution,
             "SendTaskSuccess": self.send_task_success,
             "SendTaskFailure": self.send_task_failure,
             "SendTaskHeartbeat": self.send_task_heartbeat,
@@ -182,10 +186,46 @@ class StepFunctions:
         )
         return {"executions": chosen, "nextToken": token}
 
-    def get_execution_history(self, call: Call) -> dict[str, Any]:
+    def redrive_execution(self, call: Call) -> dict[str, Any]:
         run = self._execution(call.parameters["executionArn"])
+        history, now = self._history(run), self._clock.now()
+        earlier = self._earlier.get(run.exec_arn, [])
+        count = 1 + sum(event["type"] == "ExecutionRedriven" for event in earlier)
+        with self._lock:
+            redrive(run, history, count=count, at=now)
+            number = len(history) + 1
+            redriven = {
+                "id": number,
+                "previousEventId": number - 1,
+                "timestamp": now,
+                "type": "ExecutionRedriven",
+                "executionRedrivenEventDetails": {"redriveCount": count},
+            }
+            self._earlier[run.exec_arn] = [*history, redriven]
+            self._announced -= {f"{run.exec_arn} {status}" for status in ("RUNNING", *ENDED)}
+        self._announce(run, "RUNNING")
+        return {"redriveDate": now}
+
+    def _history(self, run: Any) -> list[dict[str, Any]]:
+        """The events of all tries, numbered through; a redrive begins without a second start."""
         env = run.exec_worker.env if run.exec_worker else None
-        events = list(env.event_manager.get_event_history()) if env else []
+        events: list[dict[str, Any]] = list(env.event_manager.get_event_history()) if env else []
+        earlier = self._earlier.get(run.exec_arn, [])
+        if not earlier:
+            return events
+        offset = len(earlier) - 1
+        return earlier + [
+            {
+                **event,
+                "id": event["id"] + offset,
+                "previousEventId": event["previousEventId"] + offset,
+            }
+            for event in events
+            if event["type"] != "ExecutionStarted"
+        ]
+
+    def get_execution_history(self, call: Call) -> dict[str, Any]:
+        events = self._history(self._execution(call.parameters["executionArn"]))
         if call.get("reverseOrder"):
             events.reverse()
         chosen, token = page(

@@ -12,7 +12,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ConfigDict, Field
 
-from bakery import clock, leases, orphans
+from bakery import clock, holds, leases, orphans
 from bakery.aws import ec2, events, inventory, ssm, stepfunctions, table
 from bakery.errors import BakeryError
 from bakery.observability import logger
@@ -79,6 +79,8 @@ def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[st
     published = ssm.published_images()
     waiting = [wait for _, stored in table.open_waits(settings.table) if (wait := _read(stored))]
     holders = set(table.holders(settings.table, leases.PREFIX).values())
+    kept = holds.kept_bakes(settings.table)
+    tagged = [it for it in tagged if it.bake not in kept]
     if request.bake is not None:
         tagged = [it for it in tagged if it.bake == request.bake]
         waiting = [it for it in waiting if it.bake == request.bake]

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from bakery import leases
+from bakery import holds, leases
 from bakery.aws import ec2, ssm
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, NotYetVisibleError
 from bakery.naming import pointer, previous_pointer
 from bakery.observability import logger
-from bakery.resources import Image
+from bakery.resources import Image, Instance
 from bakery.settings import CleanUpSettings
 from bakery.task import lambda_handler
 
@@ -32,6 +32,9 @@ class Result(State):
     removed: tuple[str, ...]
     left: tuple[str, ...]
     """What could not be removed, each with AWS's reason."""
+    kept: tuple[str, ...] = ()
+    """What stays because the recipe says so: the builder, and an image that was available."""
+    kept_until: str | None = None
 
 
 Removal = tuple[str, Callable[[], None]]
@@ -47,6 +50,31 @@ def run(request: Request) -> Result:
     if "plan" not in request.state:
         # Plan creates nothing. What carries the name of this execution is an earlier bake's.
         return Result(removed=(), left=())
+    hours = request.state["plan"].get("keep_hours", 0) if "failure" in request.state else 0
+    builders = ec2.builders_of_bake(request.bake) if hours else []
+    if builders:
+        return _keep(request, hours, builders)
+    return _remove_all(request)
+
+
+def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
+    """Leave the builder, and an image that a later try can publish; the pointer goes back."""
+    table_name, recipe = CleanUpSettings.load().table, _recipe(request.state)
+    removed: list[str] = []
+    kept = [f"instance {builder.id}" for builder in builders]
+    for image in ec2.images_of_bake(request.bake):
+        if image.state == "available":
+            _withdraw(recipe, image)
+            kept.append(f"image {image.id}")
+        else:
+            ec2.delete_image(image.id, image.snapshots)
+            removed.append(f"image {image.id}")
+    until = holds.keep(table_name, request.bake, hours)
+    leases.give_back(table_name, recipe, request.execution)
+    return Result(removed=tuple(removed), left=(), kept=tuple(kept), kept_until=until.isoformat())
+
+
+def _remove_all(request: Request) -> Result:
     removed: list[str] = []
     errors: dict[str, BakeryError] = {}
     for kind, look in _looks(request.bake, request.state):
@@ -67,7 +95,9 @@ def run(request: Request) -> Result:
         if type(transient).__name__ in RETRYABLE:
             raise transient
     left = tuple(f"{what}: {why}" for what, why in errors.items())
-    leases.give_back(CleanUpSettings.load().table, _recipe(request.state), request.execution)
+    table_name = CleanUpSettings.load().table
+    holds.end(table_name, request.bake)  # of an earlier try of this execution
+    leases.give_back(table_name, _recipe(request.state), request.execution)
     return Result(removed=tuple(removed), left=left)
 
 
@@ -111,9 +141,13 @@ def _snapshots(bake: str) -> list[Removal]:
 
 def _unpublish(recipe: str, image: Image) -> None:
     """Take back the image of a failed bake; the pointer first, if it had moved."""
+    _withdraw(recipe, image)
+    ec2.delete_image(image.id, image.snapshots)
+
+
+def _withdraw(recipe: str, image: Image) -> None:
     if ssm.get_parameter(pointer(recipe)) == image.id:
         _move_back(recipe, image)
-    ec2.delete_image(image.id, image.snapshots)
 
 
 def _move_back(recipe: str, image: Image) -> None:

@@ -59,11 +59,16 @@ def run(request: Request) -> Plan:
     settings = PlanSettings.load()
     world = _look(request.bake, wanted.recipe, recipe, settings)
     plan = planning.decide(world, force=wanted.force).model_copy(
-        update={"entered": request.entered}
+        update={"entered": request.entered, "keep_hours": _keep_hours(wanted, recipe)}
     )
     if request.preview:
         return plan
     return _claim(plan, wanted.slot, request.execution, settings.table)
+
+
+def _keep_hours(wanted: ExecutionInput, recipe: Recipe) -> int:
+    keeps = (wanted.on_failure or recipe.on_failure) == "keep"
+    return recipe.keep_hours if keeps else 0
 
 
 def _input(request: Request) -> ExecutionInput:

@@ -1,7 +1,7 @@
 """The deployed stack: start bakes, watch them, ask for plans."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -81,9 +81,9 @@ class Stack:
     def _client(self, service: Any) -> Any:
         return self._session.client(service, endpoint_url=self._endpoint, config=_CONFIG)
 
-    def start(self, recipe: str, *, name: str, force: bool) -> str:
-        """Start a bake; its execution's ARN."""
-        wanted = {"recipe": recipe, **({"force": True} if force else {})}
+    def start(self, recipe: str, *, name: str, options: Mapping[str, object]) -> str:
+        """Start a bake, ``options`` beside the recipe in its input; its execution's ARN."""
+        wanted = {"recipe": recipe, **options}
         try:
             with explained(self.region):
                 return self._states.start_execution(
@@ -101,6 +101,28 @@ class Stack:
                     "Use at most 80 letters, digits, '-' and '_'.",
                 ) from error
             raise
+
+    def redrive(self, arn: str) -> None:
+        """Go on with an execution that ended badly."""
+        try:
+            with explained(self.region):
+                self._states.redrive_execution(executionArn=arn)
+        except CommandError as error:
+            if "ExecutionNotRedrivable" in error.message:
+                raise CommandError(
+                    f"Execution {arn.rpartition(':')[2]} cannot go on: {error.message}",
+                    "Only one that failed, was stopped or timed out can, for 14 days. "
+                    "Start a new bake instead.",
+                ) from error
+            raise
+
+    def last_event(self, arn: str) -> int:
+        """Number of the execution's newest event."""
+        with explained(self.region):
+            events = self._states.get_execution_history(
+                executionArn=arn, reverseOrder=True, maxResults=1
+            )["events"]
+        return events[0]["id"] if events else 0
 
     def execution_arn(self, text: str) -> str:
         """The ARN of an execution that a person calls by name or ARN."""

@@ -30,6 +30,8 @@ def test_a_killed_task_finds_what_its_first_try_did(
     watched: Watched, task: str, after: bool
 ) -> None:
     points = watched.points(f"Tasks{task}Role")
+    if task == "AwaitManaged":  # it polls: only its first look is there in every bake
+        points = [point for point in points if point.occurrence == 0]
     assert points
     for point in points:
         fault = watched.world.aws.faults.crash(

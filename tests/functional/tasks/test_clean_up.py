@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -60,7 +61,7 @@ def gone(making: Making) -> bool:
     return making.world.left_behind(making.bake) == [] and making.images() == []
 
 
-NOTHING: dict[str, Any] = {"removed": [], "left": []}
+NOTHING: dict[str, Any] = {"removed": [], "left": [], "kept": [], "kept_until": None}
 
 
 def test_a_bake_that_failed_before_it_made_anything_leaves_nothing_to_do(making: Making) -> None:
@@ -127,7 +128,7 @@ def test_a_bake_that_went_well_keeps_its_image(published: tuple[Making, str]) ->
     making, image = published
     (builder,) = making.instances()
     done = clean(making, failed=False)
-    assert done == {"removed": [f"instance {builder}"], "left": []}
+    assert done == {**NOTHING, "removed": [f"instance {builder}"]}
     assert making.images() == [image]
     assert making.world.pointer(making.plan["recipe"]) == image
     assert len(making.world.tagged("snapshot", making.bake)) == 1
@@ -261,4 +262,53 @@ def test_a_snapshot_that_still_counts_as_in_use_is_tried_again(making: Making) -
     assert failed.value.name == "NotYetVisibleError"  # the machine asks again
     assert fault.matched == 1
     assert clean(making)["left"] == []
+    assert gone(making)
+
+
+def keeping(making: Making) -> Making:
+    """The same bake, whose recipe keeps the builder of a failed bake for two hours."""
+    return Making(making.world, making.bake, {**making.plan, "keep_hours": 2})
+
+
+def let_go(making: Making) -> None:
+    making.world.aws.clock.advance(hours=3)
+    clean(Making(making.world, making.bake, {**making.plan, "keep_hours": 0}))
+    assert gone(making)
+
+
+def test_a_builder_that_is_to_be_kept_stays_with_its_available_image(making: Making) -> None:
+    image = making.imaged()
+    (builder,) = making.instances()
+    done = clean(keeping(making))
+    assert done["removed"] == []
+    assert done["kept"] == [f"instance {builder}", f"image {image}"]
+    until = datetime.fromisoformat(done["kept_until"]) - making.world.aws.clock.now()
+    assert timedelta(hours=1, minutes=55) < until <= timedelta(hours=2)
+    assert making.images() == [image]
+    assert "small" not in making.world.leases()
+    let_go(making)
+
+
+def test_called_twice_it_does_not_keep_longer(making: Making) -> None:
+    making.launched()
+    first = clean(keeping(making))
+    making.world.aws.clock.advance(minutes=30)
+    assert clean(keeping(making))["kept_until"] == first["kept_until"]
+    let_go(making)
+
+
+def test_an_image_that_failed_is_not_kept(making: Making) -> None:
+    making.world.aws.ec2.next_image_fails("Server.InternalError")
+    making.world.invoke("create_image", making.imaging(making.stopped()))
+    (image,) = making.images()
+    making.world.aws.until(
+        lambda: making.world.tagged("image", making.bake)[0]["State"] == "failed"
+    )
+    assert clean(keeping(making))["removed"] == [f"image {image}"]
+    let_go(making)
+
+
+def test_a_good_bake_keeps_no_builder(making: Making) -> None:
+    making.launched()
+    assert clean(keeping(making), failed=False)["kept"] == []
     assert gone(making)

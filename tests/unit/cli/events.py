@@ -183,7 +183,7 @@ def failed_step() -> list[Event]:
     script.exit("Customize", {k: v for k, v in failed.items() if k != "clean_up"}, "Map")
     script.function("CleanUp", failed)
     failure = {"error": "CustomizationFailedError", "cause": STEP_CAUSE}
-    script.function("DescribeFailure", failure)
+    script.enter("FailBake").fail("CustomizationFailedError", STEP_CAUSE)
     return script.add("ExecutionFailed", executionFailedEventDetails=failure).events
 
 

@@ -1,0 +1,61 @@
+"""Where a failed bake can go on. Pure.
+
+Only what comes after verification can be tried again: it changes nothing on the builder, while the
+stages before it would run scripts a second time on a host that is no longer as they expect it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bakery import stages
+from bakery.errors import CannotResumeError
+from bakery.resources import Image, Instance
+
+STATES: Mapping[str, str] = {
+    "stop": "StopBuilder",
+    "create_image": "CreateImage",
+    "publish": "PublishPointer",
+    "keep_previous": "KeepPrevious",
+}
+"""Stages that can be tried again, and their states in the machine."""
+
+_NEED_IMAGE = {"publish", "keep_previous"}
+_DROPPED = {"failure", "clean_up", "clean_up_failure"}
+
+
+def resume(
+    state: Mapping[str, Any],
+    *,
+    builder: Instance | None,
+    image: Image | None,
+    current: str | None,
+) -> dict[str, Any]:
+    """The state as the failed stage found it, with ``resume_at``, the state to go on with.
+
+    ``current`` is the image that the recipe's pointer holds now. Raises CannotResumeError with the
+    reason.
+    """
+    stage = stages.failed_stage(state)
+    if stage not in STATES:
+        raise CannotResumeError(
+            f"Stage {stage} cannot be tried again, only those after verification can: "
+            f"{', '.join(STATES)}. Start a new bake."
+        )
+    if stage in _NEED_IMAGE and image is None:
+        raise CannotResumeError(f"Stage {stage} needs the image, which is gone. Start a new bake.")
+    if stage not in _NEED_IMAGE and builder is None:
+        raise CannotResumeError(
+            f"Stage {stage} needs the builder, which is gone. Start a new bake, and keep its "
+            "builder: on_failure: keep in the recipe or in the execution's input."
+        )
+    if current != state["plan"]["current"]["image"]:
+        raise CannotResumeError(
+            f"The recipe's pointer has moved to {current} since this bake was planned; an older "
+            "image does not take its place. Start a new bake."
+        )
+    # After KeepPrevious failed, clean up has moved the pointer back: it moves again.
+    begin = "publish" if stage == "keep_previous" else stage
+    done = {key: value for key, value in state.items() if key not in _DROPPED}
+    if begin != stage:
+        done.pop("publish", None)
+    return {**done, "resume_at": STATES[begin]}

@@ -1,0 +1,89 @@
+"""FailBake: end the execution with one readable error, or go on when it is redriven.
+
+The error is the first failure, under one of the product's own names, and below it what clean up
+could not remove or has kept. This is the state that failed, so a redrive (``bakery retry``, or the
+console) runs it again: then it takes the recipe's lease and hands back the state that the failed
+stage began with, if what that stage needs is still there.
+Idempotent because it computes, and a lease may be taken twice.
+"""
+
+from typing import Any
+
+from bakery import failures, holds, leases, leftovers, resuming
+from bakery.aws import ec2, ssm, stepfunctions
+from bakery.bake import State
+from bakery.errors import BakeryError, CannotResumeError
+from bakery.naming import pointer
+from bakery.resources import Image, Instance
+from bakery.settings import FailSettings
+from bakery.task import lambda_handler
+
+
+class Request(State):
+    token: str
+    bake: str
+    execution: str
+    """ARN; what the recipe's lease is held by."""
+    redrives: int
+    """How often the execution was redriven."""
+    state: dict[str, Any]
+    """The whole state of the execution."""
+
+
+def run(request: Request) -> None:
+    """Fail the execution; once it is redriven, resume it.
+
+    A redriven one fails again, with CannotResumeError and the reason, when it cannot go on, and
+    with RecipeBusyError while another execution bakes the recipe.
+    """
+    if request.redrives == request.state.get("redrives", 0):
+        # Not redriven since this failure: it may be that of a stage that a redrive went on with.
+        error, cause = describe(request.state)
+        stepfunctions.fail(request.token, error, cause)
+        return
+    try:
+        resumed = _resume(request)
+    except BakeryError as error:
+        stepfunctions.fail(request.token, type(error).__name__, str(error))
+        return
+    stepfunctions.succeed(request.token, resumed)
+
+
+def describe(state: dict[str, Any]) -> tuple[str, str]:
+    """Error name and cause of the bake's first failure."""
+    error, cause = failures.first_failure(state)
+    if left := leftovers.of(state):
+        cause += "\nClean up could not remove, and you must:\n" + "\n".join(left)
+    if kept := leftovers.kept(state):
+        cause += f"\n{kept}"
+    return error, cause
+
+
+def _resume(request: Request) -> dict[str, Any]:
+    if "plan" not in request.state:
+        raise CannotResumeError("Nothing was begun that could go on. Start a new bake.")
+    recipe, table = str(request.state["plan"]["recipe"]), FailSettings.load().table
+    leases.take(table, recipe, request.execution)
+    try:
+        resumed = resuming.resume(
+            request.state,
+            builder=_builder(request.bake),
+            image=_image(request.bake),
+            current=ssm.get_parameter(pointer(recipe)),
+        )
+    except BakeryError:
+        leases.give_back(table, recipe, request.execution)
+        raise
+    holds.end(table, request.bake)
+    return {**resumed, "redrives": request.redrives}
+
+
+def _builder(bake: str) -> Instance | None:
+    return next(iter(ec2.builders_of_bake(bake)), None)
+
+
+def _image(bake: str) -> Image | None:
+    return next((it for it in ec2.images_of_bake(bake) if it.state == "available"), None)
+
+
+handler = lambda_handler(Request, run)

@@ -1,0 +1,176 @@
+"""FailBake: the first error under a name of ours; after a redrive, on from the failed stage."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bakery.stages import STAGES
+from tests.functional.conftest import World
+from tests.functional.making import NOBODY, Making, resumed
+
+ENTERED = {"entered": "2026-01-01T03:00:00.000Z"}
+FAILURE = {
+    "Error": "CustomizationFailedError",
+    "Cause": json.dumps({"errorType": "CustomizationFailedError", "errorMessage": "step failed"}),
+}
+
+
+def run(world: World, state: dict[str, Any], *, bake: str = "made", redrives: int = 0) -> None:
+    event = {"token": NOBODY, "bake": bake, "execution": world.execution(bake), "state": state}
+    assert world.invoke("fail_bake", {**event, "redrives": redrives}) is None
+
+
+def told(world: World, **state: object) -> tuple[str, str]:
+    """Error and cause that the execution ends with."""
+    world.aws.calls.clear()
+    run(world, {"plan": ENTERED, "failure": FAILURE, **state})
+    (answer,) = resumed(world)
+    return answer["error"], answer["cause"]
+
+
+def failed_at(making: Making, stage: str) -> dict[str, Any]:
+    """The state of a bake that failed in the stage, after clean up."""
+    done = STAGES[: STAGES.index(stage)]
+    state: dict[str, Any] = {key: dict(ENTERED) for key in done}
+    state["plan"] = {**making.plan, **ENTERED}
+    return {**state, "failure": FAILURE, "clean_up": {"result": {"removed": [], "left": []}}}
+
+
+def redriven(making: Making, state: dict[str, Any]) -> dict[str, Any]:
+    """The answer to the token after one redrive."""
+    making.world.aws.calls.clear()
+    run(making.world, state, bake=making.bake, redrives=1)
+    (answer,) = resumed(making.world)
+    return answer
+
+
+def test_an_error_of_ours_is_told_with_its_message_alone(quiet: World) -> None:
+    assert told(quiet) == ("CustomizationFailedError", "step failed")
+
+
+def test_called_twice_it_says_the_same(quiet: World) -> None:
+    assert told(quiet) == told(quiet)
+
+
+@pytest.mark.parametrize(
+    ("caught", "error", "words"),
+    [
+        ({"Error": "States.Timeout", "Cause": ""}, "StageTimedOutError", "Stage launch"),
+        (
+            {"Error": "Lambda.Unknown", "Cause": "killed"},
+            "UnexpectedError",
+            "Stage launch ended with Lambda.Unknown: killed",
+        ),
+        ({"Error": "KeyError", "Cause": ""}, "UnexpectedError", "no cause given"),
+    ],
+)
+def test_an_error_that_is_not_ours_becomes_one_of_ours(
+    quiet: World, caught: dict[str, str], error: str, words: str
+) -> None:
+    name, cause = told(quiet, failure=caught)
+    assert name == error
+    assert words in cause
+
+
+def test_what_clean_up_could_not_remove_follows_the_first_error(quiet: World) -> None:
+    left = ["instance i-1: ec2:TerminateInstances failed: OperationNotPermitted: protected"]
+    error, cause = told(quiet, clean_up={"result": {"removed": [], "left": left}})
+    assert error == "CustomizationFailedError"
+    assert cause == (
+        "step failed\nClean up could not remove, and you must:\n"
+        "instance i-1: ec2:TerminateInstances failed: OperationNotPermitted: protected"
+    )
+
+
+def test_a_clean_up_that_failed_as_a_whole_is_told_after_the_first_error(quiet: World) -> None:
+    error, cause = told(quiet, clean_up_failure={"Error": "States.Timeout", "Cause": ""})
+    assert error == "CustomizationFailedError"
+    assert cause.startswith("step failed\n")
+    assert "anything that carries this execution's name as tag ami-bakery:bake" in cause
+    assert cause.endswith(": States.Timeout")
+
+
+def test_what_is_kept_is_told_with_how_to_look_at_it_and_how_to_go_on(quiet: World) -> None:
+    until = "2026-01-01T07:00:00+00:00"
+    kept = {"removed": [], "left": [], "kept": ["instance i-1"], "kept_until": until}
+    _, cause = told(quiet, clean_up={"result": kept})
+    assert f"Kept until {until}: instance i-1." in cause
+    assert "aws ssm start-session --target i-1" in cause
+    assert "bakery retry" in cause
+
+
+@pytest.mark.parametrize(
+    ("stage", "state"), [("stop", "StopBuilder"), ("create_image", "CreateImage")]
+)
+def test_a_redrive_goes_on_with_the_failed_stage_while_the_builder_is_there(
+    making: Making, stage: str, state: str
+) -> None:
+    making.launched()
+    before = failed_at(making, stage)
+    answer = json.loads(redriven(making, before)["output"])
+    assert (answer.pop("resume_at"), answer.pop("redrives")) == (state, 1)
+    assert answer == {k: v for k, v in before.items() if k not in ("failure", "clean_up")}
+    assert making.world.leases()["small"] == making.world.execution(making.bake)
+
+
+def test_a_stage_that_fails_again_after_a_redrive_ends_the_execution_again(
+    making: Making,
+) -> None:
+    making.launched()
+    state = {**failed_at(making, "create_image"), "redrives": 1}
+    assert redriven(making, state)["error"] == "CustomizationFailedError"
+
+
+@pytest.mark.parametrize("stage", ["publish", "keep_previous"])
+def test_a_redrive_publishes_again_while_the_image_is_there(making: Making, stage: str) -> None:
+    making.imaged()
+    answer = json.loads(redriven(making, failed_at(making, stage))["output"])
+    assert answer["resume_at"] == "PublishPointer"
+    assert "publish" not in answer
+
+
+@pytest.mark.parametrize("stage", ["launch", "prepare", "customize", "verify_identity"])
+def test_a_stage_that_changes_the_builder_is_not_tried_again(making: Making, stage: str) -> None:
+    making.launched()
+    answer = redriven(making, failed_at(making, stage))
+    assert answer["error"] == "CannotResumeError"
+    assert f"Stage {stage} cannot be tried again" in answer["cause"]
+    assert "small" not in making.world.leases()
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"), [("stop", "builder"), ("create_image", "builder"), ("publish", "image")]
+)
+def test_without_what_the_stage_needs_it_says_so(making: Making, stage: str, missing: str) -> None:
+    answer = redriven(making, failed_at(making, stage))
+    assert answer["error"] == "CannotResumeError"
+    assert f"needs the {missing}, which is gone" in answer["cause"]
+
+
+def test_a_bake_whose_plan_was_refused_has_nothing_to_go_on_with(quiet: World) -> None:
+    quiet.aws.calls.clear()
+    run(quiet, {"failure": FAILURE}, redrives=1)
+    (answer,) = resumed(quiet)
+    assert answer["error"] == "CannotResumeError"
+
+
+def test_an_older_image_does_not_take_the_place_of_a_newer_one(making: Making) -> None:
+    making.launched()
+    state = failed_at(making, "create_image")
+    state["plan"] = {**state["plan"], "current": {"image": "ami-0123456789abcdef0", "name": "x"}}
+    answer = redriven(making, state)
+    assert answer["error"] == "CannotResumeError"
+    assert "has moved" in answer["cause"]
+
+
+def test_while_another_bake_of_the_recipe_runs_it_says_so(making: Making) -> None:
+    world = making.world
+    making.launched()
+    world.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
+    running = world.start({"recipe": "small", "force": True}, name=f"other-{making.bake}")
+    world.aws.until(lambda: world.leases().get("small") == running, what="the lease")
+    answer = redriven(making, failed_at(making, "stop"))
+    assert answer["error"] == "RecipeBusyError"
+    world.aws.client("stepfunctions").stop_execution(executionArn=running)
+    world.ended(running)

@@ -1,0 +1,155 @@
+"""Builders of failed bakes are kept on request, and bakes go on from the stage that failed."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from scripts.local.faults import Fault
+from tests.functional.conftest import Ended, World
+
+DENIED = {"code": "AccessDeniedException", "status": 400}
+UNAUTHORIZED = {"code": "UnauthorizedOperation", "status": 403}
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(world: World) -> Iterator[None]:
+    """Recipe small has an image; what a test keeps, the janitor ends."""
+    if world.pointer("small") is None:
+        assert world.bake("small").status == "SUCCEEDED"
+    world.aws.calls.clear()
+    yield
+    world.aws.faults.clear()
+    world.aws.clock.advance(hours=80)
+    world.invoke("remove_orphans", {})
+
+
+def failed(world: World, *faults: Fault, **options: object) -> Ended:
+    """A bake that failed and kept its builder; the faults are over."""
+    ended = world.bake("small", force=True, **{"on_failure": "keep", **options})
+    assert ended.status == "FAILED", ended.output
+    for fault in faults:
+        fault.times = 0
+    return ended
+
+
+def retried(world: World, ended: Ended) -> Ended:
+    world.aws.client("stepfunctions").redrive_execution(executionArn=ended.arn)
+    return world.ended(ended.arn)
+
+
+def builders(world: World, ended: Ended) -> list[tuple[str, str]]:
+    found = world.tagged("instance", ended.name)
+    return [(it["InstanceId"], it["State"]["Name"]) for it in found]
+
+
+def fail_stop(world: World) -> Fault:
+    return world.aws.faults.error("ec2", "StopInstances", times=99, **UNAUTHORIZED)  # type: ignore[arg-type]
+
+
+def fail_create(world: World) -> Fault:
+    return world.aws.faults.error("ec2", "CreateImage", times=99, **UNAUTHORIZED)  # type: ignore[arg-type]
+
+
+def fail_publish(world: World) -> Fault:
+    return world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        times=99,
+        role="PublishPointer",
+        **DENIED,  # type: ignore[arg-type]
+    )
+
+
+def fail_previous(world: World) -> Fault:
+    return world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        times=99,
+        role="KeepPrevious",
+        **DENIED,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("fail", [fail_stop, fail_create, fail_publish, fail_previous])
+def test_a_bake_goes_on_from_the_failed_stage_without_a_second_launch(
+    world: World, fail: object
+) -> None:
+    before = world.pointer("small"), world.previous("small")
+    fault: Fault = fail(world)  # type: ignore[operator]
+    first = failed(world, fault)
+    assert first.error == "AccessDeniedError"
+    assert "Kept until" in first.cause
+    assert (world.pointer("small"), world.previous("small")) == before
+    assert world.leases() == {}
+
+    second = retried(world, first)
+    assert second.status == "SUCCEEDED", second.cause
+    assert world.pointer("small") == second.output["image"]["id"]
+    assert world.previous("small") == before[0] == second.output["previous"]
+    assert len(builders(world, first)) == 1
+    assert len(world.calls("RunInstances")) == 1
+    comments = [call["Comment"] for call in world.calls("SendCommand")]
+    assert len(comments) == len(set(comments)) == 5
+    assert world.left_behind(first.name) == []
+    assert world.leases() == {}
+
+
+def test_an_image_that_failed_is_made_again(world: World) -> None:
+    world.aws.ec2.next_image_fails("Server.InternalError: snapshot limit")
+    first = failed(world)
+    assert first.error == "ImageFailedError"
+    assert world.tagged("image", first.name) == []
+    second = retried(world, first)
+    assert second.status == "SUCCEEDED", second.cause
+    assert len(world.tagged("image", first.name)) == 1
+
+
+def test_a_kept_builder_stays_until_its_time_is_over_and_no_longer(world: World) -> None:
+    world.aws.agent.script("AmiBakery.small.packages", exit_code=7)
+    ended = failed(world)
+    ((builder, state),) = builders(world, ended)
+    assert state == "running"
+    assert f"aws ssm start-session --target {builder}" in ended.cause
+    world.aws.clock.advance(hours=3)
+    world.invoke("remove_orphans", {})
+    assert builders(world, ended) == [(builder, "running")]
+    world.aws.clock.advance(hours=2)
+    world.invoke("remove_orphans", {})
+    assert builders(world, ended)[0][1] in ("shutting-down", "terminated")
+
+
+def test_a_bake_that_failed_before_verification_says_why_it_cannot_go_on(world: World) -> None:
+    world.aws.agent.script("AmiBakery.small.packages", exit_code=7)
+    again = retried(world, failed(world))
+    assert again.status == "FAILED"
+    assert again.error == "CannotResumeError"
+    assert "Stage customize cannot be tried again" in again.cause
+
+
+def test_without_the_wish_nothing_is_kept_and_a_retry_says_so(world: World) -> None:
+    first = failed(world, fail_create(world), on_failure="clean")
+    assert "Kept until" not in first.cause
+    assert world.left_behind(first.name) == []
+    again = retried(world, first)
+    assert again.error == "CannotResumeError"
+    assert "on_failure: keep" in again.cause
+
+
+def test_a_later_bake_is_not_undone_by_a_retry(world: World) -> None:
+    first = failed(world, fail_create(world))
+    later = world.bake("small", force=True)
+    assert later.status == "SUCCEEDED"
+    again = retried(world, first)
+    assert again.error == "CannotResumeError"
+    assert world.pointer("small") == later.output["image"]["id"]
+
+
+def test_a_retry_that_fails_again_can_be_tried_again(world: World) -> None:
+    fault = fail_create(world)
+    first = failed(world)
+    second = retried(world, first)
+    assert (second.status, second.error) == ("FAILED", "AccessDeniedError"), second
+    fault.times = 0
+    third = retried(world, first)
+    assert third.status == "SUCCEEDED", third.cause
+    assert len(world.calls("RunInstances")) == 1
