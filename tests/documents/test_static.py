@@ -18,6 +18,7 @@ EXPECTED = {
     "prepare-linux",
     "reboot-linux",
     "remove-opsworks-identity",
+    "report-identity",
     "verify-identity",
 }
 SHELLCHECK = str(Path(sys.executable).with_name("shellcheck"))
