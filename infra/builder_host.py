@@ -67,6 +67,19 @@ class BuilderHost(Construct):
                     ],
                 )
             )
+        for bucket, key in objects:
+            # The agent asks first whether the key is a folder; agents before 3.1 give up without.
+            role.add_to_policy(
+                iam.PolicyStatement(
+                    actions=["s3:ListBucket"],
+                    resources=[
+                        Stack.of(self).format_arn(
+                            service="s3", region="", account="", resource=bucket
+                        )
+                    ],
+                    conditions={"StringEquals": {"s3:prefix": f"{key}/"}},
+                )
+            )
         self.roles.append(role)
         profile = iam.CfnInstanceProfile(self, f"{id_}Profile", roles=[role.role_name])
         return profile.attr_arn

@@ -83,8 +83,10 @@ def artefact(application: Application) -> tuple[str, str] | None:
 def _application(application: Application, region: str) -> Parameters:
     in_s3 = artefact(application)
     if in_s3:
-        # The plugin's S3 source takes the object's URL, not an s3:// name.
-        info: Mapping[str, str] = {"path": f"https://s3.{region}.amazonaws.com/{'/'.join(in_s3)}"}
+        # The plugin's S3 source takes the object's URL, not an s3:// name; a + in it is a space to
+        # the agent (s3resource.go).
+        path = "/".join(in_s3).replace("+", "%2B")
+        info: Mapping[str, str] = {"path": f"https://s3.{region}.amazonaws.com/{path}"}
     else:
         info = {"url": application.source}
     return {

@@ -37,7 +37,8 @@ class Content:
         address = str(parsed.get(key, "")).strip()
         if not address:
             raise DownloadError(f"SourceInfo has no {key!r}")
-        name = posixpath.basename(urllib.parse.urlsplit(address).path) or "download"
+        path = urllib.parse.urlsplit(address).path
+        name = posixpath.basename(urllib.parse.unquote(path)) or "download"
         return cls(name, fetch(kind, {**parsed, key: address}))
 
 

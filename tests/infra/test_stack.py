@@ -145,6 +145,14 @@ def test_a_recipes_artefacts_can_be_read_by_its_own_builder_only(stack: Synthesi
     assert [flat(r) for r in resources] == ["arn:<AWS::Partition>:s3:::artefacts/app.tar.gz"]
 
 
+def test_the_agent_may_ask_whether_an_artefact_is_a_folder_and_list_no_more(
+    stack: Synthesized,
+) -> None:
+    (statement,) = [s for _, s in statements(stack) if "s3:ListBucket" in listed(s["Action"])]
+    assert flat(statement["Resource"]) == "arn:<AWS::Partition>:s3:::artefacts"
+    assert statement["Condition"] == {"StringEquals": {"s3:prefix": "app.tar.gz/"}}
+
+
 def test_nothing_may_connect_to_a_builder(stack: Synthesized) -> None:
     group = stack.only("AWS::EC2::SecurityGroup")
     assert "SecurityGroupIngress" not in group

@@ -107,6 +107,12 @@ def test_an_archive_in_s3_is_fetched_by_its_url() -> None:
     assert sent["Bake"] == ("bake-1",)
 
 
+def test_a_plus_in_a_key_stays_one_for_the_agent() -> None:
+    """The SSM agent reads a plus in the URL of an object as a space."""
+    sent = parameters(application("s3://artefacts/app-1.0+build.5.tar.gz"))
+    assert json.loads(sent["SourceInfo"][0])["path"].endswith("/app-1.0%2Bbuild.5.tar.gz")
+
+
 def test_an_archive_on_the_web_is_fetched_from_where_it_is() -> None:
     sent = parameters(application("https://host.example/a.zip"))
     assert sent["SourceType"] == ("HTTP",)
