@@ -162,6 +162,12 @@ _FILES: Final[tuple[tuple[str, str, int], ...]] = (
     ("etc/motd", f" This instance is managed with AWS OpsWorks. {STACK_ID}\n", 0o644),
     ("etc/chef/ohai/hints/ec2.json", "{}\n", 0o644),
     ("etc/chef/client.pem", KEY_TEXT, 0o600),
+    # OpsWorks pushed them from its service, so that all children of an image share them.
+    ("etc/ssh/ssh_host_dsa_key", KEY_TEXT, 0o600),
+    ("etc/ssh/ssh_host_dsa_key.pub", "ssh-dss AAAA web1\n", 0o644),
+    ("var/lib/cloud/instances/i-0web1/user-data.txt", "#!/bin/sh\n# opsworks\n", 0o600),
+    ("var/lib/cloud/data/instance-id", "i-0web1\n", 0o644),
+    ("var/lib/cloud/sem/config_scripts_per_once.once", "", 0o644),
     ("root/.ssh/id_dsa", KEY_TEXT, 0o600),
     ("root/.ssh/id_dsa.pub", "ssh-dss AAAA\n", 0o644),
     ("root/.ssh/config", "StrictHostKeyChecking no\n", 0o600),

@@ -50,10 +50,18 @@ def run(documents: Mapping[str, Any]) -> Run:
 
 @pytest.fixture
 def boot() -> Iterator[Callable[..., Sandbox]]:
-    """Boot hosts that end with the test."""
+    """Boot hosts that end with the test; without cloud-init unless the test is about it."""
     with contextlib.ExitStack() as stack:
 
-        def boot(family: str = "debian", *, layers: Sequence[Path] = (), **how: Any) -> Sandbox:
-            return stack.enter_context(Sandbox.boot(family, layers=layers, **how))
+        def boot(
+            family: str = "debian",
+            *,
+            layers: Sequence[Path] = (),
+            cloud_init: bool = False,
+            **how: Any,
+        ) -> Sandbox:
+            return stack.enter_context(
+                Sandbox.boot(family, layers=layers, cloud_init=cloud_init, **how)
+            )
 
         yield boot

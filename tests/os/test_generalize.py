@@ -1,31 +1,25 @@
 """Two instances of one image share nothing that names them, and the image itself holds nothing."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bakery.identity import REQUIRED, UNUSED, Report, compare, read_report
 from scripts.local.sandbox import Sandbox
 from tests.os.conftest import Run
 
 pytestmark = [pytest.mark.os, pytest.mark.timeout(900)]
 
-MARKS = {
-    "machine-id": "cat /etc/machine-id",
-    "host keys": "sha256sum /etc/ssh/ssh_host_*_key | sort",
-    "cloud-init instance-id": "cat /var/lib/cloud/data/instance-id",
-    "hostname": "hostname",
-}
+HOST_KEYS = {"ssh-host-key-ecdsa", "ssh-host-key-ed25519", "ssh-host-key-rsa"}
 
 
-def identity(host: Sandbox) -> Mapping[str, str]:
-    """What names an instance; without dbus and systemd nothing makes a machine-id."""
-    return {
-        name: host.sh(script).stdout.strip()
-        for name, script in MARKS.items()
-        if name != "machine-id" or host.family.systemd
-    }
+def report(run: Run, host: Sandbox) -> Report:
+    """What the product's own document says that the host is."""
+    [outcome] = run(host, "report-identity")
+    assert len(outcome.stdout) < 1000
+    return read_report(host.instance_id, outcome.stdout, sentinel="ami-bakery: bake-1 done")
 
 
 def make_identity(host: Sandbox) -> None:
@@ -73,9 +67,8 @@ def make_identity(host: Sandbox) -> None:
 def test_two_instances_of_an_image_are_two(
     family: str, run: Run, boot: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    builder = boot(family)
-    before = identity(builder)
-    assert all(before.values()), before
+    builder = boot(family, cloud_init=True)
+    before = report(run, builder)
     make_identity(builder)
     run(builder, "prepare-linux")
     run(builder, "reboot-linux")
@@ -85,15 +78,19 @@ def test_two_instances_of_an_image_are_two(
     inspect(builder)
 
     image = builder.image(tmp_path / "image")
-    first, second = (boot(family, layers=[image]) for _ in range(2))
-    ones, others = identity(first), identity(second)
-    assert all(ones.values()), ones
-    for name in before:
-        assert len({before[name], ones[name], others[name]}) == 3, name
-    assert ones["cloud-init instance-id"] == first.instance_id
+    first, second = (boot(family, layers=[image], cloud_init=True) for _ in range(2))
+    ones, others = report(run, first), report(run, second)
+    for one, other in ((ones, others), (before, ones), (before, others)):
+        comparison = compare(one, other)
+        assert comparison.differ, comparison.cause
+    assert ones.facts.keys() >= {*REQUIRED, *HOST_KEYS}
+    assert ones.facts["cloud-init-instance-id"] == first.instance_id
+    assert ones.facts["ssm-registration"] == first.instance_id
+    # Without systemd and dbus nothing makes a machine-id.
+    assert (ones.facts["machine-id"] == UNUSED) == (family == "sysvinit")
 
     first.reboot()
-    assert identity(first) == ones, "an instance stays itself over a restart"
+    assert report(run, first) == ones, "an instance stays itself over a restart"
     if family == "debian":
         assert first.sh("systemctl is-active ssh").stdout.strip() == "active"
 
@@ -157,16 +154,50 @@ def inspect(builder: Sandbox) -> None:
     assert not list(root.glob("var/lib/amazon/ssm/i-*/document/orchestration/*/reboot-linux"))
 
 
-def test_without_generalize_the_control_shows_what_is_shared(
-    boot: Callable[..., Sandbox], tmp_path: Path
+def test_what_instances_of_an_image_that_was_not_generalized_share_is_named(
+    run: Run, boot: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    """The counter-test: the comparison does see a machine-id that was kept."""
-    builder = boot()
-    before = identity(builder)
+    """The counter-test: the comparison sees what was kept, and all of it."""
+    builder = boot(cloud_init=True)
+    before = report(run, builder)
+    builder.sh(
+        'mkdir -p /var/lib/amazon/ssm; echo \'{"ManagedInstanceID":"mi-0123456789abcdef0"}\' '
+        ">/var/lib/amazon/ssm/registration"
+    )
     builder.stop()
     image = builder.image(tmp_path / "image")
 
-    assert identity(boot(layers=[image]))["machine-id"] == before["machine-id"]
+    # cloud-init makes a new host key, name and state where it runs, and nothing else.
+    first, second = (report(run, boot(layers=[image], cloud_init=True)) for _ in range(2))
+    comparison = compare(first, second)
+    assert {it.fact for it in comparison.shared} == {"machine-id", "ssm-registration"}
+    assert f"machine-id: both have {before.facts['machine-id']}" in comparison.cause
+    assert "ssm-registration: both have mi-0123456789abcdef0" in comparison.cause
+
+    # Where it does not run, they share everything.
+    first, second = (report(run, boot(layers=[image])) for _ in range(2))
+    comparison = compare(first, second)
+    assert {it.fact for it in comparison.shared} == first.facts.keys()
+    assert first.facts.keys() >= {*REQUIRED, *HOST_KEYS}
+    assert comparison.missing == ()
+
+
+def test_a_host_without_anything_is_reported_as_lacking_it(
+    run: Run, boot: Callable[..., Sandbox]
+) -> None:
+    host = boot()
+    host.sh("rm -rf /var/lib/cloud /etc/ssh/ssh_host_*; : >/etc/machine-id; umount /etc/machine-id")
+    host.sh("rm -f /etc/machine-id; mv /usr/bin/cloud-init /usr/bin/ssh-keygen /root")
+    lacking = report(run, host)
+    assert {name for name, value in lacking.facts.items() if not value} == {
+        "machine-id",
+        "cloud-init-instance-id",
+    }
+    missing = {it.fact for it in compare(lacking, lacking).missing}
+    assert missing == {"machine-id", "cloud-init-instance-id", "ssh-host-key"}
+
+    host.sh("echo ssh-rsa AAAA >/etc/ssh/ssh_host_rsa_key.pub; : >/etc/ssh/ssh_host_rsa_key")
+    assert len(report(run, host).facts["ssh-host-key-rsa"]) == 64
 
 
 def test_what_a_recipe_keeps_stays(run: Run, boot: Callable[..., Sandbox]) -> None:

@@ -53,7 +53,7 @@ ALLOWED = (
 @contextlib.contextmanager
 def baked(run: Run, family: str, past: Past | None) -> Iterator[Sandbox]:
     """A host with the applications, and the past, after the documents and a shut-down."""
-    with Sandbox.boot(family, start=False) as host:
+    with Sandbox.boot(family, start=False, cloud_init=False) as host:
         applications.install(host.root, systemd=host.family.systemd)
         if past:
             opsworks_past.apply(past, host.root)
@@ -72,7 +72,7 @@ def baked(run: Run, family: str, past: Past | None) -> Iterator[Sandbox]:
 
 def await_agent(host: Sandbox) -> None:
     """Monit starts the agent on hosts without a unit for it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while host.sh("ps ax -o args= | grep -c '^opsworks-agent: '").stdout.strip() != "4":
         assert time.monotonic() < deadline, "the past's agent never ran"
         time.sleep(0.3)
