@@ -30,6 +30,8 @@ _CLOUD_CONFIG: Final = """\
 datasource_list: [NoCloud, None]
 network: {config: disabled}
 locale: C.UTF-8
+# The other types take long to make, and nothing here depends on the type.
+ssh_genkeytypes: [ecdsa, ed25519]
 """
 
 

@@ -212,13 +212,15 @@ class Sandbox:
         self._await_boot(done=wait)
 
     def _without_cloud_init(self) -> Iterator[str]:
-        """Mount a script that does nothing over those that start cloud-init without systemd."""
+        """Mount scripts that do nothing over those that start cloud-init without systemd."""
         if self._cloud_init or self.family.systemd:
             return
-        nothing = self.folder / "nothing"
-        nothing.write_text("#!/bin/sh\n")
-        nothing.chmod(0o755)
         for script in sorted((self.root / "etc/init.d").glob("cloud-*")):
+            # The header stays: from it the order of all scripts is worked out.
+            header = script.read_text().partition("### END INIT INFO")[0]
+            nothing = self.folder / script.name
+            nothing.write_text(f"{header}### END INIT INFO\n")
+            nothing.chmod(0o755)
             yield f"--bind-ro={nothing}:/etc/init.d/{script.name}"
 
     def _enter(self, directory: str = "/") -> list[str]:

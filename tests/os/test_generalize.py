@@ -12,7 +12,7 @@ from tests.os.conftest import Run
 
 pytestmark = [pytest.mark.os, pytest.mark.timeout(900)]
 
-HOST_KEYS = {"ssh-host-key-ecdsa", "ssh-host-key-ed25519", "ssh-host-key-rsa"}
+HOST_KEYS = {"ssh-host-key-ecdsa", "ssh-host-key-ed25519"}
 
 
 def report(run: Run, host: Sandbox) -> Report:

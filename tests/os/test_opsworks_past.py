@@ -57,6 +57,7 @@ def baked(run: Run, family: str, past: Past | None) -> Iterator[Sandbox]:
         applications.install(host.root, systemd=host.family.systemd)
         if past:
             opsworks_past.apply(past, host.root)
+        (host.root / "etc/hostname").chmod(0o644)
         host.start()
         if past:
             await_agent(host)

@@ -126,12 +126,15 @@ LEFTOVERS = {
 
 
 def test_each_check_fails_when_its_residue_is_there(ready: Sandbox, run: Run) -> None:
-    """Of all residues at once, each is found by its own check and by no other."""
-    for check, script in LEFTOVERS.items():
-        assert ready.sh(script).exit_code == 0, check
-        failed = checks(run(ready, "verify-identity", fails=True))
-        assert check in failed, check
-    assert failed == set(LEFTOVERS)
+    """A few residues more each time: what fails are their own checks and no others."""
+    waiting = list(LEFTOVERS)
+    left: set[str] = set()
+    while waiting:
+        few, waiting = waiting[:4], waiting[4:]
+        for check in few:
+            assert ready.sh(LEFTOVERS[check]).exit_code == 0, check
+        left |= set(few)
+        assert checks(run(ready, "verify-identity", fails=True)) == left
 
 
 def checks(outcomes: list[StepOutcome]) -> set[str]:
