@@ -253,7 +253,7 @@ class Sandbox:
 
     def _is_up(self, done: bool) -> bool:
         if not self.family.systemd:
-            return self.sh("runlevel && ! pgrep -x rc").exit_code == 0
+            return self.sh(f"test -e {roots.BOOTED}").exit_code == 0
         state = self.sh("systemctl is-system-running").stdout.strip()
         return state in ("running", "degraded", *(() if done else ("starting",)))
 

@@ -45,7 +45,8 @@ ALLOWED = (
     "etc/ld\\.so\\.conf\\.d",
     # Folders of Red Hat's layout, which the past brought to Debian.
     "etc/rc\\.d(/rc3\\.d)?",
-    # Backups of useradd.
+    # Backups of useradd and of cron.
+    "var/backups/passwd\\.bak",
     "etc/(passwd|group|shadow|gshadow|subuid|subgid)-",
 )
 
@@ -120,9 +121,9 @@ def residues(past: Past, host: Sandbox, clean: Sandbox) -> Iterator[str]:
         yield "/etc/motd is not empty"
     if "swapfile" in (host.root / "etc/fstab").read_text():
         yield "/etc/fstab has the swap file"
-    for name in ("authorized_keys", "id_rsa"):
-        if (host.root / "home/dave/.ssh" / name).exists():
-            yield f"/home/dave/.ssh/{name} is left"
+    for name in (".ssh/authorized_keys", ".ssh/id_rsa", ".ssh/id_dsa", ".bash_history"):
+        if (host.root / "home/dave" / name).exists():
+            yield f"home/dave/{name} is left"
     if past.chef == 11:
         sudoers = (host.root / "etc/sudoers").read_text()
         if "carol" in sudoers or "debian ALL=(ALL) NOPASSWD:ALL" not in sudoers:
