@@ -54,7 +54,7 @@ REMOVED = (
     *(
         f"var/log/{name}"
         for name in (
-            *("x.gz", "x.xz", "x.bz2", "x.old", "app.log.1", "messages.2", "app.log-1"),
+            *("x.gz", "x.xz", "x.bz2", "x.old", "app.log.10x", "messages.2", "app.log-1x"),
             *("maillog-20260131", "cloud-init.log", "cloud-init-output.log"),
         )
     ),
@@ -69,7 +69,7 @@ EMPTIED = tuple(
     for name in (
         *("app.log", "app.err", "access_log", "messages", "syslog", "secure", "maillog"),
         *("mail.info", "mail.warn", "cron", "debug", "dmesg", "spooler", "boot", "tallylog"),
-        *("sysstat/sa01", "sysstat/sar01", "faillog"),
+        *("sysstat/sa01", "sysstat/sar01", "faillog", "wtmp", "btmp", "lastlog"),
     )
 )
 """Logs stay, without a word in them: what writes them may expect them."""
@@ -84,6 +84,7 @@ def make_identity(host: Sandbox) -> None:
     made = host.sh(
         """
         set -e
+        id debian >/dev/null 2>&1 || useradd --create-home debian
         while IFS= read -r file; do
             mkdir -p "${file%/*}"; echo secret >"$file"
         done </run/planted
@@ -96,7 +97,19 @@ def make_identity(host: Sandbox) -> None:
         mkdir -p /var/lib/dbus; rm -f /var/lib/dbus/machine-id
         echo 0123456789abcdef0123456789abcdef >/var/lib/dbus/machine-id
         echo root:secret | chpasswd
-        """
+        session=/var/lib/amazon/ssm/$1/session/orchestration/s-1
+        mkdir -p "$session"; echo secret >"$session/screen"
+        # Only cloud-init itself knows its hooks, only dnf and yum their caches.
+        echo secret >/srv/of-a-hook; echo secret >/srv/of-a-package-manager
+        manager=dnf
+        if [ ! -d /run/systemd/system ]; then
+            manager=yum
+            echo 0123456789abcdef0123456789abcdef >/etc/machine-id
+        fi
+        printf '#!/bin/sh\\nrm -f /srv/of-a-package-manager\\n' >/usr/local/bin/$manager
+        printf '#!/bin/sh\\nrm -f /srv/of-a-hook\\n' >/etc/cloud/clean.d/99-hook
+        chmod 755 /usr/local/bin/$manager /etc/cloud/clean.d/99-hook
+        """.replace("$1", host.instance_id)
     )
     assert made.exit_code == 0, made.stderr
 
@@ -153,6 +166,8 @@ def left(builder: Sandbox) -> Iterator[str]:
         *("etc/apt/apt.conf.d/99-ami-bakery-bake", "var/lib/amazon/ssm/Vault"),
         *("var/lib/amazon/ssm/i-0base", "var/lib/amazon/ssm/mi-0base", "var/lib/ami-bakery"),
         *("home/debian/.ssh/authorized_keys", "etc/*.ami-bakery", "etc/sysconfig/*.ami-bakery"),
+        *("srv/of-a-hook", "srv/of-a-package-manager"),
+        "var/lib/amazon/ssm/i-*/session/orchestration/*",
         "var/lib/amazon/ssm/i-*/document/orchestration/*/reboot-linux",
         "var/lib/amazon/ssm/i-*/document/orchestration/*/prepare-linux",
     ):
@@ -171,6 +186,18 @@ def left(builder: Sandbox) -> Iterator[str]:
     yield from machine_ids(builder)
     if not re.search(r"^root:!", (root / "etc/shadow").read_text(), re.MULTILINE):
         yield "etc/shadow has a password for root"
+
+
+def timers(host: Sandbox, *, enabled: bool) -> Iterator[str]:
+    """What is wrong with apt's timers in a host that is generalized and still runs."""
+    wanted = "enabled" if enabled else "disabled"
+    for timer in ("apt-daily.timer", "apt-daily-upgrade.timer"):
+        if host.sh(f"systemctl is-active {timer}").stdout != "inactive\n":
+            yield f"{timer} is active"
+        if host.sh(f"systemctl is-enabled {timer}").stdout != f"{wanted}\n":
+            yield f"{timer} is not {wanted}"
+    if (host.root / "etc/apt/apt.conf.d/99-no-automatic-updates").exists() == enabled:
+        yield "/etc/apt/apt.conf.d/99-no-automatic-updates is wrong"
 
 
 def machine_ids(builder: Sandbox) -> Iterator[str]:
@@ -228,6 +255,23 @@ def test_a_host_without_anything_is_reported_as_lacking_it(
     assert len(report(run, host).facts["ssh-host-key-rsa"]) == 64
 
 
+def test_a_cloud_init_from_before_its_clean_command_runs_again_too(
+    run: Run, boot: Callable[..., Sandbox]
+) -> None:
+    host = boot("sysvinit")
+    make_identity(host)
+    before_clean(host)
+    run(host, "generalize-linux")
+    host.stop()
+
+    assert list(left(host)) == []
+
+
+def before_clean(host: Sandbox) -> None:
+    """Make cloud-init as old as on Amazon Linux 1, which runs no hooks either."""
+    host.sh("printf '#!/bin/sh\\nexit 2\\n' >/usr/bin/cloud-init; rm /srv/of-a-hook")
+
+
 def test_what_a_recipe_keeps_stays(run: Run, boot: Callable[..., Sandbox]) -> None:
     host = boot()
     make_identity(host)
@@ -237,7 +281,7 @@ def test_what_a_recipe_keeps_stays(run: Run, boot: Callable[..., Sandbox]) -> No
     for path in (
         "/root/.ssh/authorized_keys",
         "/root/.bash_history",
-        "/var/log/app.log.1",
+        "/var/log/messages.2",
         "/var/log/quiet/app.log",
         "/tmp/leftover",
     ):
@@ -254,8 +298,10 @@ def test_automatic_updates_are_the_recipes_choice(
 ) -> None:
     builder = boot()
     run(builder, "prepare-linux")
+    # As after a restart that a step of the recipe asked for.
+    builder.sh("systemctl start apt-daily.timer apt-daily-upgrade.timer")
     run(builder, "generalize-linux", AptTimers=choice)
-    assert builder.sh("systemctl is-active apt-daily.timer").stdout.strip() == "inactive"
+    assert list(timers(builder, enabled=choice == "keep")) == []
     builder.stop()
     instance = boot(layers=[builder.image(tmp_path / "image")])
 

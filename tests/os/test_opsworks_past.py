@@ -201,6 +201,26 @@ def test_what_a_recipe_keeps_is_kept_and_said(run: Run, boot: Callable[..., Sand
     assert host.sh("ls /var/chef").exit_code != 0
 
 
+def test_what_could_break_the_host_is_left_and_said(run: Run, boot: Callable[..., Sandbox]) -> None:
+    """The layers wrote the host's name into configurations of services that stay."""
+    host = boot(start=False)
+    opsworks_past.apply(PASTS["rhel-7-chef-12"], host.root)
+    opsworks_past.place(host.root, "etc/ganglia/gmond.conf", 'override_hostname = "web1"\n')
+    opsworks_past.place(host.root, "etc/nginx/other", "server_name web12;\n")
+    opsworks_past.place(host.root, "etc/yum.conf", "[main]\nkeepcache=1\n")
+    opsworks_past.place(host.root, "etc/security/limits.d/x.conf", "# OpsWorks\n")
+    host.start()
+    host.sh("hostname web1")
+
+    [outcome] = run(host, "remove-opsworks-identity")
+    kept = {line for line in outcome.stdout.splitlines() if line.startswith("kept /etc")}
+    assert kept == {
+        "kept /etc/ganglia/gmond.conf: has the name of this host, web1",
+        "kept /etc/yum.conf: keepcache=1, which OpsWorks set and others may want",
+        "kept /etc/security/limits.d/x.conf: mentions OpsWorks, is not known to be its own",
+    }
+
+
 def test_chef_of_somebody_else_is_left_alone(run: Run, boot: Callable[..., Sandbox]) -> None:
     host = boot()
     host.sh("mkdir -p /etc/chef /opt/chef/bin /var/chef/cookbooks; : >/opt/chef/bin/chef-client")
