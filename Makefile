@@ -121,6 +121,10 @@ lock: $(INSTALLED) ## Renew all locks within the ranges of pyproject.toml and pa
 test-os: setup ## Run the documents in booted operating systems (Linux, root, systemd-nspawn)
 	@$(BIN)/pytest -m os tests/os -n $(OS_JOBS) $(PYTEST_ARGS)
 
+.PHONY: mutate-os
+mutate-os: setup ## Leave out each deletion of the cleaning documents: which does no test miss? (minutes)
+	@$(BIN)/python -m tests.os.mutate
+
 .PHONY: bench
 bench: setup ## Measure what benchmarks/ measures (BENCH_ARGS=--quick)
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
