@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[2] / "documents"
 Run = Callable[..., list[StepOutcome]]
 
 
-class ByHost(LoadScopeScheduling):
+class ByHost(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
     """Spreads tests over pytest's workers one by one, but for those that share a host."""
 
     def _split_scope(self, nodeid: str) -> str:
