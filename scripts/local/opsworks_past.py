@@ -37,6 +37,11 @@ class Past:
         """Where monit's snippets are."""
         return "etc/monit/conf.d" if self.packages == "deb" else "etc/monit.d"
 
+    @property
+    def unit_folder(self) -> str:
+        """Where its unit is: a package's, or the installer's own."""
+        return "lib/systemd/system" if self.packages == "deb" else "etc/systemd/system"
+
 
 PASTS: Final = {
     past.name: past
@@ -185,6 +190,7 @@ _FILES: Final[tuple[tuple[str, str, int], ...]] = (
     ("var/mail/carol", "From: root\n", 0o600),
     ("var/backups/passwd.bak", "carol:x:2001:1999:OpsWorks user carol\n", 0o600),
     ("var/.monit.state", "opsworks-agent\n", 0o600),
+    ("var/lib/monit/state", "opsworks-agent\n", 0o600),
     ("root/.monit.state", "opsworks-agent\n", 0o600),
     ("etc/init/opsworks-agent.conf", "# upstart\n", 0o644),
     ("var/spool/cron/crontabs/carol", "@daily true\n", 0o600),
@@ -218,6 +224,7 @@ _CHEF_12_FILES: Final = (
     ("etc/sudoers.d/opsworks", "carol  ALL=(ALL) NOPASSWD:ALL\n", 0o440),
     ("var/chef/runs/1f-2e/attribs.json", KEY_TEXT, 0o644),
     ("var/chef/cookbooks/shop/recipes/default.rb", "# recipe\n", 0o644),
+    ("opt/chef/embedded/cache/gem", "of no package\n", 0o644),
 )
 _USERS: Final = (
     # name, uid, group, comment
@@ -269,7 +276,7 @@ def _files_of(past: Past) -> Iterator[tuple[str, str, int]]:
     if past.packages == "deb":
         yield ("etc/apt/apt.conf.d/99-no-pipelining", 'Acquire::http::Pipeline-Depth "0";\n', 0o644)
     if past.unit:
-        yield ("etc/systemd/system/opsworks-agent.service", _UNIT, 0o644)
+        yield (f"{past.unit_folder}/opsworks-agent.service", _UNIT, 0o644)
 
 
 def _enable(past: Past, root: Path) -> None:
@@ -288,7 +295,7 @@ def _enable(past: Past, root: Path) -> None:
         place(root, "etc/systemd/system/opsworks-agent.service.d/x.conf", "[Service]\nNice=1\n")
         wants = root / "etc/systemd/system/multi-user.target.wants"
         wants.mkdir(parents=True, exist_ok=True)
-        (wants / "opsworks-agent.service").symlink_to("/etc/systemd/system/opsworks-agent.service")
+        (wants / "opsworks-agent.service").symlink_to(f"/{past.unit_folder}/opsworks-agent.service")
     else:
         _chroot(root, "update-rc.d", "opsworks-agent", "defaults")
 

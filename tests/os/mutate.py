@@ -44,6 +44,26 @@ EXPLAINED: Mapping[str, str] = {
     "find /var/lib/amazon/ssm/Vault": "overwrites blocks; the rm beside it removes the files",
     "/var/lib/systemd/random-seed": "systemd saves a new one at the shut-down",
     "/var/lib/urandom/random-seed": "the init script saves a new one at the shut-down",
+    'shred -n 1 -u "$secret"': "overwrites blocks; the rm beside it removes the file",
+    'find "$tree" -xdev': "overwrites blocks; the rm beside it removes the tree",
+    "wipe /etc/aws/opsworks/instance-agent.yml": "overwrites blocks; its folder goes next",
+    'rm -f "$tree"': "a link in place of a folder; has a test of its own",
+    "initctl stop": "there is no Upstart here; what it runs is ended all the same",
+    "systemctl -q disable opsworks-agent": "the link is removed by name as well",
+    "/etc/systemd/system/*.wants/opsworks-agent.service": "systemctl disable removes it as well",
+    "/etc/rc?.d/": "update-rc.d removes these links as well",
+    "/lib/systemd/system/opsworks-agent.service": "/lib and /usr/lib are one folder here",
+    "systemctl daemon-reload": "nothing on the disk",
+    "systemctl reset-failed": "nothing on the disk",
+    "/tmp/opsworks-": "generalize-linux empties /tmp and /var/tmp",
+    "usr-local-lib.conf": "Debian has the setting; has a test of its own",
+    "ldconfig": "the setting stays, under another name",
+    '"/var/spool/mail/$name"': "a link to /var/mail here",
+    "for … in … aws …": "userdel removes a user's own group as well",
+    "drop_empty … /opt/aws …": "the applications have files in it",
+    "drop_empty … /etc/apache2/ssl …": "the applications have files in it",
+    "drop_empty /vol": "the applications have files in it",
+    "/var/lib/ami-bakery": "generalize-linux removes the folder",
 }
 """Part of the text of a mutant, and why no test can see that the deletion is gone."""
 
@@ -138,18 +158,17 @@ def main(stem: str, jobs: int) -> int:
     together = batches([it for it in every if it.path])
     with judging(stem) as judge, ThreadPoolExecutor(jobs) as pool:
         missed = [it for batch in pool.map(judge.unnoticed, together) for it in batch]
-        alone = [it for it in every if not it.path] + missed
+        left = [it for it in every if not it.path] + missed
+        alone = [it for it in left if not explanation(it)]
         verdicts = list(pool.map(judge.noticed, alone))
-    survivors = sorted(
-        (it for it, noticed in zip(alone, verdicts, strict=True) if not noticed),
-        key=lambda it: it.start,
-    )
-    holes = [it for it in survivors if not explanation(it)]
+    holes = [it for it, noticed in zip(alone, verdicts, strict=True) if not noticed]
+    explained = [it for it in left if explanation(it)]
+    survivors = sorted([*holes, *explained], key=lambda it: it.start)
     for it in survivors:
         print(f"{stem}:{it.line}: survived: {it.text}\n    {explanation(it) or 'NOT EXPLAINED'}")
     print(
         f"{stem}: {len(every)} deletions left out, {len(every) - len(survivors)} noticed, "
-        f"{len(survivors) - len(holes)} explained, {len(holes)} holes",
+        f"{len(explained)} explained, {len(holes)} holes",
         flush=True,
     )
     return len(holes)
