@@ -8,6 +8,8 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
 RECIPE ?= web-al2023
+# Hosts of `make test-os` that run at the same time; they wait about as much as they work.
+OS_JOBS ?= 3
 UV_VERSION := 0.13.9
 
 # Two at a time, a file never split: its tests share one local AWS.
@@ -120,7 +122,11 @@ lock: $(INSTALLED) ## Renew all locks within the ranges of pyproject.toml and pa
 
 .PHONY: test-os
 test-os: setup ## Run the documents in booted operating systems (Linux, root, systemd-nspawn)
-	@$(BIN)/pytest -m os $(PYTEST_ARGS)
+	@$(BIN)/pytest -m os tests/os -n $(OS_JOBS) $(PYTEST_ARGS)
+
+.PHONY: mutate-os
+mutate-os: setup ## Leave out each deletion of the cleaning documents: which does no test miss? (minutes)
+	@$(BIN)/python -m tests.os.mutate
 
 .PHONY: faults
 faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other

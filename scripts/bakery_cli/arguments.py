@@ -1,7 +1,7 @@
 """Options of ``bakery`` may stand after the command as well."""
 
 _FLAGS = {"--local", "--sandbox", "--debug"}
-_WITH_VALUE = {"--region", "--profile", "--recipes"}
+_WITH_VALUE = {"--region", "--profile", "--recipes", "--objects"}
 
 
 def hoisted(arguments: list[str]) -> list[str]:

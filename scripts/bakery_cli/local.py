@@ -12,6 +12,7 @@ from scripts.bakery_cli.synthesis import synthesize
 from scripts.bakery_cli.target import Options, Target
 from scripts.local import LocalAws, LocalAwsError
 from scripts.local.aws import DEFAULT_REGION
+from scripts.local.objects import fill
 from scripts.local.roots import SandboxUnavailableError
 from scripts.local.sandbox_machines import SandboxMachines
 
@@ -33,6 +34,8 @@ def local_target(options: Options, say: Say) -> Iterator[Target]:
             aws = ending.enter_context(
                 LocalAws.start(assembly, scale=SCALE, region=region, machines=machines)
             )
+            if options.objects:
+                fill(aws.client("s3"), options.objects, region)
             aws.deploy()
             os.environ.update(aws.environment)
             say(_what_is_special(options))

@@ -46,15 +46,26 @@ def options(
     profile: Annotated[str | None, typer.Option(help="Profile of your AWS configuration.")] = None,
     recipes: Annotated[Path, typer.Option(help="Folder with the recipes.")] = Path("recipes"),
     debug: Annotated[bool, typer.Option("--debug", help="Show traces of errors.")] = False,
+    objects: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --local: what S3 holds, FOLDER/<bucket>/<key>.",
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Options that stand before or after the command."""
     if sandbox and not local:
         raise CommandError(
             "--sandbox runs scripts on the local AWS only.", "Say --local --sandbox."
         )
+    if objects and not local:
+        raise CommandError("--objects fills the S3 of the local AWS only.", "Say --local.")
     if local and profile:
         raise CommandError("--local uses no account, so no --profile.", "Leave one of them out.")
-    context.obj = Options(local, sandbox, region, profile, recipes, debug)
+    context.obj = Options(local, sandbox, region, profile, recipes, debug, objects)
 
 
 @app.command()

@@ -20,6 +20,7 @@ class Options:
     profile: str | None = None
     recipes: Path = Path("recipes")
     debug: bool = False
+    objects: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from scripts.local.lambdas import ForkServer, Function, Lambdas, LogLine, Outcom
 from scripts.local.logs import Logs
 from scripts.local.machines import CheckOnly, Machines
 from scripts.local.managed import ManagedInstances
+from scripts.local.objects import fetcher
 from scripts.local.parameters import Parameters
 from scripts.local.resources import Site
 from scripts.local.schedules import Schedules
@@ -129,6 +130,7 @@ class LocalAws:
             machines,
             self.managed,
             self._role_may,
+            lambda role: fetcher(lambda: self.client_as(role, "s3")),
         )
         self.executions = StepFunctions(self.clock, emit, self._client_for, self.region)
         self._gateway.machine_of_token = self.executions.engine.tokens.machines.get

@@ -24,9 +24,10 @@ from scripts.local.machines import Intercepted, Machine, Machines
 from scripts.local.records import page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from scripts.local.calls import Call, Handler
+    from scripts.local.download import Fetch
     from scripts.local.ec2 import Ec2
     from scripts.local.ec2_state import Emit
     from scripts.local.logs import Logs
@@ -49,6 +50,7 @@ class Commands:
         machines: Machines,
         instances: ManagedInstances,
         may: May,
+        fetch_as: Callable[[str], Fetch],
     ) -> None:
         self._clock = clock
         self._timers = timers
@@ -59,6 +61,7 @@ class Commands:
         self._agent = agent
         self._machines = machines
         self._may = may
+        self._fetch_as = fetch_as
         self._lock = threading.RLock()
         self._closed = False
         self._threads: set[threading.Thread] = set()
@@ -245,7 +248,13 @@ class Commands:
             command.outcomes.append(outcome)
             self._write_logs(command, outcome)
 
-        return runner.run_document(document, command.parameters, intercepted, on_step=on_step)
+        return runner.run_document(
+            document,
+            command.parameters,
+            intercepted,
+            fetch=self._fetch_as(managed.role),
+            on_step=on_step,
+        )
 
     def _instance_runs(self, command: Command) -> bool:
         with self._ec2.state.lock:

@@ -147,7 +147,7 @@ class Gateway:
 
 def refusal(call: Call, decision: Decision) -> AwsError:
     code, status = _CODES_OF_REFUSAL.get(call.service, ("AccessDeniedException", 400))
-    if call.service in ("sns", "sts", "sqs"):
+    if call.service in ("sns", "sts", "sqs", "s3"):
         code, status = "AccessDenied" if call.service != "sns" else "AuthorizationError", 403
     who = f"User: {call.principal.arn} is not authorized to perform: {decision.action}"
     message = f"{who} on resource: {decision.resource} {decision.reason}"

@@ -10,7 +10,13 @@ Need = tuple[str, str]
 Parameters = Mapping[str, Any]
 
 PREFIX = {"stepfunctions": "states", "cloudwatch": "cloudwatch", "eventbridge": "events"}
-ACTION = {("lambda", "Invoke"): "InvokeFunction", ("lambda", "InvokeAsync"): "InvokeFunction"}
+ACTION = {
+    ("lambda", "Invoke"): "InvokeFunction",
+    ("lambda", "InvokeAsync"): "InvokeFunction",
+    ("s3", "HeadObject"): "GetObject",
+    ("s3", "ListObjects"): "ListBucket",
+    ("s3", "ListObjectsV2"): "ListBucket",
+}
 
 
 class Arns:
@@ -215,6 +221,11 @@ def _logs_resources(parameters: Parameters, arns: Arns) -> list[str]:
     return [arns.of("logs", f"log-group:{name}:log-stream:*")] if name else []
 
 
+def _s3_resources(parameters: Parameters, _arns: Arns) -> list[str]:
+    name = "/".join(_ids(parameters, "Bucket", "Key"))
+    return [f"arn:aws:s3:::{name}"] if name else []
+
+
 _RESOURCES: dict[str, Callable[[Parameters, Arns], list[str]]] = {
     "ec2": _ec2_resources,
     "ssm": _ssm_resources,
@@ -225,6 +236,7 @@ _RESOURCES: dict[str, Callable[[Parameters, Arns], list[str]]] = {
     "sqs": _sqs_resources,
     "kms": _kms_resources,
     "logs": _logs_resources,
+    "s3": _s3_resources,
 }
 
 _EC2_UNSCOPED = [

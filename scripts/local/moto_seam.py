@@ -50,7 +50,10 @@ class Parsed:
         self.service = service
         self.request = request
         self._shell: Any = BaseResponse(service_name=service)
-        self._shell.setup_class(request, request.raw_url, request.headers)
+        # Objects are bytes; every other request is text.
+        self._shell.setup_class(
+            request, request.raw_url, request.headers, use_raw_body=service == "s3"
+        )
         self.operation: str = self._shell._get_action() or ""
         if self.operation:
             self._shell.parse_parameters(request)

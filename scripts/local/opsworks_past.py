@@ -37,6 +37,11 @@ class Past:
         """Where monit's snippets are."""
         return "etc/monit/conf.d" if self.packages == "deb" else "etc/monit.d"
 
+    @property
+    def unit_folder(self) -> str:
+        """Where its unit is: a package's, or the installer's own."""
+        return "lib/systemd/system" if self.packages == "deb" else "etc/systemd/system"
+
 
 PASTS: Final = {
     past.name: past
@@ -162,15 +167,32 @@ _FILES: Final[tuple[tuple[str, str, int], ...]] = (
     ("etc/motd", f" This instance is managed with AWS OpsWorks. {STACK_ID}\n", 0o644),
     ("etc/chef/ohai/hints/ec2.json", "{}\n", 0o644),
     ("etc/chef/client.pem", KEY_TEXT, 0o600),
+    # OpsWorks pushed them from its service, so that all children of an image share them.
+    ("etc/ssh/ssh_host_dsa_key", KEY_TEXT, 0o600),
+    ("etc/ssh/ssh_host_dsa_key.pub", "ssh-dss AAAA web1\n", 0o644),
+    ("var/lib/cloud/instances/i-0web1/user-data.txt", "#!/bin/sh\n# opsworks\n", 0o600),
+    ("var/lib/cloud/data/instance-id", "i-0web1\n", 0o644),
+    ("var/lib/cloud/sem/config_scripts_per_once.once", "", 0o644),
     ("root/.ssh/id_dsa", KEY_TEXT, 0o600),
     ("root/.ssh/id_dsa.pub", "ssh-dss AAAA\n", 0o644),
     ("root/.ssh/config", "StrictHostKeyChecking no\n", 0o600),
     ("home/deploy/.ssh/id_dsa", KEY_TEXT, 0o600),
+    ("home/deploy/.ssh/id_dsa.pub", "ssh-dss AAAA\n", 0o644),
     ("home/deploy/.ssh/config", "StrictHostKeyChecking no\n", 0o600),
     ("home/carol/.ssh/authorized_keys", "ssh-rsa AAAA carol\n", 0o600),
     ("home/carol/.bash_history", "sudo su\n", 0o600),
     ("home/dave/.ssh/authorized_keys", "ssh-rsa AAAA dave\n", 0o600),
+    ("home/dave/.ssh/id_rsa", KEY_TEXT, 0o600),
+    ("home/dave/.ssh/id_dsa", KEY_TEXT, 0o600),
+    ("home/dave/.bash_history", "sudo su\n", 0o600),
     ("home/dave/report.txt", "work\n", 0o644),
+    ("var/spool/cron/carol", "@daily true\n", 0o600),
+    ("var/mail/carol", "From: root\n", 0o600),
+    ("var/backups/passwd.bak", "carol:x:2001:1999:OpsWorks user carol\n", 0o600),
+    ("var/.monit.state", "opsworks-agent\n", 0o600),
+    ("var/lib/monit/state", "opsworks-agent\n", 0o600),
+    ("root/.monit.state", "opsworks-agent\n", 0o600),
+    ("etc/init/opsworks-agent.conf", "# upstart\n", 0o644),
     ("var/spool/cron/crontabs/carol", "@daily true\n", 0o600),
     ("opt/aws/cloudwatch/cwlogs.cfg", "log_stream_name = web1\n", 0o644),
     ("opt/aws/cloudwatch/INSTALLED_BY_OPSWORKS", "", 0o644),
@@ -179,9 +201,15 @@ _FILES: Final[tuple[tuple[str, str, int], ...]] = (
     ("var/lib/ecs/data/agent.db", "container instance\n", 0o600),
     ("etc/apache2/ssl/shop.example.com.key", KEY_TEXT, 0o600),
     ("etc/apache2/ssl/shop.example.com.crt", "certificate\n", 0o644),
+    ("etc/apache2/ssl/shop.example.com.ca", "certificate\n", 0o644),
+    ("etc/httpd/ssl/shop.example.com.key", KEY_TEXT, 0o600),
     ("etc/nginx/ssl/shop.example.com.key", KEY_TEXT, 0o600),
     ("srv/www/shop/shared/config/ssl.key", KEY_TEXT, 0o600),
     ("srv/www/shop/shared/config/ssl.crt", "certificate\n", 0o644),
+    ("srv/www/shop/shared/config/ssl.ca", "certificate\n", 0o644),
+    ("srv/www/shop/shared/config/memcached.yml", "host: x\n", 0o660),
+    ("srv/www/shop/shared/config/opsworks.php", "<?php // password\n", 0o660),
+    ("srv/www/shop/shared/config/opsworks.rb", "# password\n", 0o660),
     ("srv/www/shop/shared/config/database.yml", "password: secret\n", 0o660),
     ("srv/www/shop/shared/config/opsworks.js", "exports.db = {password: 'x'}\n", 0o660),
     ("tmp/opsworks-agent-installer.aBcD/installer.sh", "#!/bin/sh\n", 0o755),
@@ -196,6 +224,7 @@ _CHEF_12_FILES: Final = (
     ("etc/sudoers.d/opsworks", "carol  ALL=(ALL) NOPASSWD:ALL\n", 0o440),
     ("var/chef/runs/1f-2e/attribs.json", KEY_TEXT, 0o644),
     ("var/chef/cookbooks/shop/recipes/default.rb", "# recipe\n", 0o644),
+    ("opt/chef/embedded/cache/gem", "of no package\n", 0o644),
 )
 _USERS: Final = (
     # name, uid, group, comment
@@ -247,7 +276,7 @@ def _files_of(past: Past) -> Iterator[tuple[str, str, int]]:
     if past.packages == "deb":
         yield ("etc/apt/apt.conf.d/99-no-pipelining", 'Acquire::http::Pipeline-Depth "0";\n', 0o644)
     if past.unit:
-        yield ("etc/systemd/system/opsworks-agent.service", _UNIT, 0o644)
+        yield (f"{past.unit_folder}/opsworks-agent.service", _UNIT, 0o644)
 
 
 def _enable(past: Past, root: Path) -> None:
@@ -266,7 +295,7 @@ def _enable(past: Past, root: Path) -> None:
         place(root, "etc/systemd/system/opsworks-agent.service.d/x.conf", "[Service]\nNice=1\n")
         wants = root / "etc/systemd/system/multi-user.target.wants"
         wants.mkdir(parents=True, exist_ok=True)
-        (wants / "opsworks-agent.service").symlink_to("/etc/systemd/system/opsworks-agent.service")
+        (wants / "opsworks-agent.service").symlink_to(f"/{past.unit_folder}/opsworks-agent.service")
     else:
         _chroot(root, "update-rc.d", "opsworks-agent", "defaults")
 

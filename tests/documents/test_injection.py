@@ -35,6 +35,34 @@ HOSTILE = [
     "../../etc",
     "*",
     "-rf",
+    f"'$(touch {CANARY})'",
+    f'"$(touch {CANARY})"',
+    f"${{x:-$(touch {CANARY})}}",
+    f"$((`touch {CANARY}`))",
+    f"\\'; touch {CANARY}; #",
+    f"x\r\ntouch {CANARY}\r\n",
+    f"x\ttouch {CANARY}",
+    f"$'\\n'touch {CANARY}",
+    f"touch${{IFS}}{CANARY}",
+    f"|& touch {CANARY}",
+    f"(touch {CANARY})",
+    f"{{ touch {CANARY}; }}",
+    f"!touch {CANARY}",
+    f"%0atouch {CANARY}",
+    f"x\u2028touch {CANARY}",
+    f"\u2018; touch {CANARY}; \u2018",
+    f"'}}}}; touch {CANARY}; {{{{'",
+    f"none' ]; touch {CANARY}; [ '",
+    f"'; fi; touch {CANARY}; if true; then x='",
+    f"x\nEND\ntouch {CANARY}\n",
+    f">{CANARY}",
+    f"$$(touch {CANARY})",
+    "{{ global:DATE }}",
+    "{{{{ Bake }}}}",
+    "$0",
+    "~root",
+    "--help",
+    "\x1b[2J",
     "\x00",
     "\\",
     "%s%n",
@@ -106,14 +134,14 @@ def test_a_hostile_value_is_refused_or_arrives_as_it_is(
 @shells
 def test_a_new_agent_needs_no_pattern(document: dict[str, Any], shell: str, tmp_path: Path) -> None:
     """Even a value that got past allowedPattern is only a value there."""
-    for name in interpolation.by_environment(document):
-        for hostile in HOSTILE:
-            if "\x00" in hostile or not hostile:
-                continue
-            values = {**defaults(document), name: hostile}
-            arrived = arrivals(document, values, tmp_path, agent="new", shell=shell)
-            assert arrived[name] == hostile
-            assert not (tmp_path / CANARY).exists()
+    names = interpolation.by_environment(document)
+    for hostile in HOSTILE:
+        if "\x00" in hostile or not hostile:
+            continue
+        values = {**defaults(document), **dict.fromkeys(names, hostile)}
+        arrived = arrivals(document, values, tmp_path, agent="new", shell=shell)
+        assert arrived == dict.fromkeys(names, hostile)
+        assert not (tmp_path / CANARY).exists()
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))

@@ -19,6 +19,7 @@ EXPECTED = {
     "prepare-linux",
     "reboot-linux",
     "remove-opsworks-identity",
+    "report-identity",
     "verify-identity",
 }
 SHELLCHECK = str(Path(sys.executable).with_name("shellcheck"))

@@ -25,7 +25,8 @@ def nothing_kept(world: World) -> Iterator[None]:
 
 def failed(world: World, *faults: Fault, **options: object) -> Ended:
     """A bake that failed and kept its builder; the faults are over."""
-    ended = world.bake("small", force=True, **{"on_failure": "keep", **options})
+    wanted = {"recipe": "small", "force": True, "on_failure": "keep", **options}
+    ended = world.ended(world.start(wanted))
     assert ended.status == "FAILED", ended.output
     for fault in faults:
         fault.times = 0

@@ -57,6 +57,11 @@ def install(root: Path, *, systemd: bool) -> None:
         subprocess.run(
             ["chroot", str(root), "useradd", "--create-home", "--uid", str(uid), name], check=True
         )
+    # cloud-init made it at the first boot, long before.
+    (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+    # Folders of the layouts that Debian stands in for.
+    for folder in ("etc/httpd", "etc/init"):
+        (root / folder).mkdir(exist_ok=True)
     for path, (content, mode) in FILES.items():
         place(root, path, content, mode)
     subprocess.run(["chroot", str(root), "chown", "-R", "deploy", "/srv/www/shop"], check=True)

@@ -7,13 +7,32 @@ from typing import Any
 
 import pytest
 import yaml
+from xdist.scheduler import LoadScopeScheduling
 
 from scripts.local import roots
+from scripts.local.opsworks_past import PASTS
 from scripts.local.runner import StepOutcome, aggregate, run_document
 from scripts.local.sandbox import Sandbox
 
 FOLDER = Path(__file__).parents[2] / "documents"
 Run = Callable[..., list[StepOutcome]]
+
+
+class ByHost(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Spreads tests over pytest's workers one by one, but for those that share a host."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module, _, test = nodeid.partition("::")
+        if module.endswith(("/test_application.py", "/test_bake.py")):
+            return module
+        if test.startswith("test_nothing_is_left_and_nothing_else_is_lost["):
+            return PASTS[test.partition("[")[2].rstrip("]")].family
+        return nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHost:
+    """Used in place of the one that --dist names."""
+    return ByHost(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,10 +69,18 @@ def run(documents: Mapping[str, Any]) -> Run:
 
 @pytest.fixture
 def boot() -> Iterator[Callable[..., Sandbox]]:
-    """Boot hosts that end with the test."""
+    """Boot hosts that end with the test; without cloud-init unless the test is about it."""
     with contextlib.ExitStack() as stack:
 
-        def boot(family: str = "debian", *, layers: Sequence[Path] = (), **how: Any) -> Sandbox:
-            return stack.enter_context(Sandbox.boot(family, layers=layers, **how))
+        def boot(
+            family: str = "debian",
+            *,
+            layers: Sequence[Path] = (),
+            cloud_init: bool = False,
+            **how: Any,
+        ) -> Sandbox:
+            return stack.enter_context(
+                Sandbox.boot(family, layers=layers, cloud_init=cloud_init, **how)
+            )
 
         yield boot

@@ -1,11 +1,9 @@
 """install-application unpacks what the recipe named, where it named it, and nothing else."""
 
 import hashlib
-import io
 import json
 import stat
 import tarfile
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,40 +11,16 @@ import pytest
 
 from scripts.local.runner import StepOutcome, run_document
 from scripts.local.sandbox import Sandbox
+from tests.os.archives import tar, zipped
 
 pytestmark = [pytest.mark.os, pytest.mark.timeout(900)]
-
-Member = tuple[str, bytes | None, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def host() -> Any:
     """One host for all; each test uses a directory of its own."""
-    with Sandbox.boot() as host:
+    with Sandbox.boot(cloud_init=False) as host:
         yield host
-
-
-def tar(*members: Member, kind: str = "gz") -> bytes:
-    """A tar of (name, content, attributes)."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=f"w:{kind}") as archive:  # type: ignore[call-overload]
-        for name, content, attributes in members:
-            info = tarfile.TarInfo(name)
-            info.mode, info.uid, info.gid = 0o755, 1234, 1234
-            for key, value in attributes.items():
-                setattr(info, key, value)
-            info.size = len(content or b"")
-            archive.addfile(info, io.BytesIO(content or b""))
-    return out.getvalue()
-
-
-def zipped(*names: str) -> bytes:
-    """A zip of empty files."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name in names:
-            archive.writestr(name, "x\n")
-    return out.getvalue()
 
 
 def install(

@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,30 @@ def mounted(folder: Path) -> bool:
 
 
 def test_nothing_is_left_after_an_error() -> None:
-    with pytest.raises(ZeroDivisionError), Sandbox.boot() as host:
+    with pytest.raises(ZeroDivisionError), Sandbox.boot(cloud_init=False) as host:
         _ = 1 / 0
 
     assert not host.folder.exists()
     assert not mounted(host.folder)
 
 
-def test_what_a_killed_process_left_is_swept_by_the_next(boot: Callable[..., Sandbox]) -> None:
+@pytest.fixture
+def own_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder of hosts that no other test sweeps, with the same roots."""
+    roots.root_of("debian")
+    cache = roots.cache_folder()
+    with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
+        (Path(folder) / "ami-bakery").mkdir()
+        (Path(folder) / "ami-bakery/roots").symlink_to(cache)
+        monkeypatch.setenv("XDG_CACHE_HOME", folder)
+        yield
+
+
+@pytest.mark.usefixtures("own_runs")
+def test_what_a_killed_process_left_is_swept_by_the_next() -> None:
     script = (
         "import os, signal\nfrom scripts.local.sandbox import Sandbox\n"
-        "with Sandbox.boot() as host:\n"
+        "with Sandbox.boot(cloud_init=False) as host:\n"
         "    print(host.folder, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -38,10 +52,10 @@ def test_what_a_killed_process_left_is_swept_by_the_next(boot: Callable[..., San
     running = f"--directory={folder}/root"
     assert running in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
 
-    boot()
-    assert not folder.exists()
-    assert not mounted(folder)
-    assert running not in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
+    with Sandbox.boot(start=False):
+        assert not folder.exists()
+        assert not mounted(folder)
+        assert running not in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
 
 
 def test_two_hosts_do_not_see_each_other(boot: Callable[..., Sandbox]) -> None:

@@ -12,6 +12,7 @@ from scripts.bakery_cli.arguments import hoisted
         ("--local bake web --sandbox", "--local --sandbox bake web"),
         ("bake web --region eu-west-1 --force", "--region eu-west-1 bake web --force"),
         ("plan web --region=eu-west-1", "--region=eu-west-1 plan web"),
+        ("bake web --local --objects s3", "--local --objects s3 bake web"),
         ("bake --recipes", "--recipes bake"),
         ("check -- --local", "check -- --local"),
         ("", ""),

@@ -52,6 +52,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["bakke", "web"], "Did you mean 'bake'?"),
         (["--nonsense", "check"], "No such option"),
         (["check", "--sandbox"], "--sandbox runs scripts on the local AWS only"),
+        (["bake", "web", "--objects", "docs"], "fills the S3 of the local AWS only"),
         (["bake", "web", "--local", "--profile", "x"], "so no --profile"),
         (["bake", "web-al2023", "--local", "--detach"], "cannot be left to it"),
         (["follow", "x", "--local"], "nothing to follow"),
