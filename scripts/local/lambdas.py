@@ -221,6 +221,12 @@ class Lambdas:
             raise AwsError("ResourceNotFoundException", message, 404)
         return function
 
+    @property
+    def idle(self) -> bool:
+        """Whether no function runs."""
+        with self._lock:
+            return not self._running
+
     # Invocation
 
     def crash(self, name: str) -> None:

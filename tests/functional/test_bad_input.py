@@ -23,7 +23,7 @@ _MAKING = (
     "Create",
     "Copy",
     "Register",
-    "Send",
+    "SendCommand",
     "Stop",
     "Start",
     "Terminate",

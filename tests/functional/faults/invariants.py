@@ -75,6 +75,7 @@ class Watched:
     def settled(self, ended: Ended | None = None) -> None:
         """One period of the janitor later; what is told is told."""
         world = self.world
+        world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions")
         world.aws.clock.advance(minutes=16)
         if ended is not None:
             world.aws.until(lambda: self._announced(ended.name), what="the announcement")

@@ -30,6 +30,8 @@ def begun(world: World, state: str) -> str:
 
 def swept(world: World, name: str) -> None:
     """One period of the janitor later nothing of the bake is left, and its recipe is free."""
+    # A function that was running goes on, for some minutes at most.
+    world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions")
     world.aws.clock.advance(minutes=16)
     world.invoke("remove_orphans", {})
     assert world.left_behind(name) == []
