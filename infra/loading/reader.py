@@ -24,6 +24,14 @@ _TEXT = "tag:yaml.org,2002:str"
 _KINDS = ("str", "bool", "int", "float", "null", "seq", "map")
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in _KINDS}
 
+_REMEDIES = {
+    "while parsing a flow mapping": "; inside { } put a text with , : ? or { } in quotes",
+    "while parsing a flow sequence": "; inside [ ] put a text with , : ? or { } in quotes",
+    "while parsing a block mapping": "; keys of one mapping begin in the same column",
+    "while parsing a block collection": "; items of one list begin in the same column",
+}
+"""By what PyYAML was doing: what the writer most likely meant."""
+
 At = tuple[str | int, ...]
 
 
@@ -130,20 +138,31 @@ def _error(path: Path, line: int, message: str) -> YamlError:
 
 def _from_yaml(path: Path, error: yaml.MarkedYAMLError) -> YamlError:
     mark = error.problem_mark or error.context_mark
+    if "quoted scalar" in (error.context or "") and error.context_mark:
+        mark = error.context_mark  # where the quote is, not where the file ends
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    return _error(path, line, _explained(error, column))
+
+
+def _explained(error: yaml.MarkedYAMLError, column: int) -> str:
+    """PyYAML's message in the words of somebody who writes a recipe, with the remedy."""
     problem = error.problem or error.context or "is not YAML"
+    context = error.context or ""
     if r"'\t'" in problem:
-        message = f"column {column} is a tab; YAML wants spaces for indentation, replace it"
-    elif "but found another document" in (error.problem or ""):
-        message = "a second document begins here; keep one per file and remove the '---'"
-    elif "mapping values are not allowed" in problem:
-        message = f"column {column} is a colon inside of a text; put the text in quotes"
-    elif "cannot start any token" in problem:
-        message = f"column {column}: a text cannot begin so; put it in quotes"
-    else:
-        context = f" {error.context}" if error.context and error.context != problem else ""
-        message = f"is not YAML: {problem}{context} (column {column})"
-    return _error(path, line, message)
+        return f"column {column} is a tab; YAML wants spaces for indentation, replace it"
+    if "but found another document" in problem:
+        return "a second document begins here; keep one per file and remove the '---'"
+    if "mapping values are not allowed" in problem:
+        return f"column {column} is a colon inside of a text; put the text in quotes"
+    if "cannot start any token" in problem:
+        return f"column {column}: a text cannot begin so; put it in quotes"
+    if problem.endswith("end of stream") and "quoted scalar" in context:
+        return f"the quote that opens in column {column} is never closed; close it"
+    if context.startswith("while scanning an alias"):
+        return f"column {column}: a text that begins with * must be in quotes"
+    remedy = _REMEDIES.get(context, "")
+    shown = f" {context}" if context and context != problem else ""
+    return f"is not YAML: {problem}{shown} (column {column}){remedy}"
 
 
 def _node_problems(node: yaml.Node) -> Iterator[tuple[int, str, str]]:

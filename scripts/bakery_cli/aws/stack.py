@@ -1,6 +1,7 @@
 """The deployed stack: start bakes, watch them, ask for plans."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,8 +66,10 @@ class Stack:
     def __init__(
         self, *, region: str | None = None, profile: str | None = None, endpoint: str | None = None
     ) -> None:
-        with explained(region or ""):
-            session = boto3.Session(profile_name=profile, region_name=region)
+        # boto3 reads AWS_DEFAULT_REGION only; the CDK and the AWS command line take this first.
+        wanted = region or os.environ.get("AWS_REGION")
+        with explained(wanted or ""):
+            session = boto3.Session(profile_name=profile, region_name=wanted)
             self.region = session.region_name or ""
             self._session, self._endpoint = session, endpoint
             cloudformation: CloudFormationClient = self._client("cloudformation")

@@ -65,6 +65,18 @@ def test_without_a_region_the_remedy_is_to_name_one() -> None:
         Stack()
 
 
+@pytest.mark.parametrize("fallback", [None, "eu-west-1"])
+def test_aws_region_is_the_region_as_the_remedy_says(fallback: str | None) -> None:
+    os.environ.pop("AWS_DEFAULT_REGION", None)
+    os.environ.update({"AWS_REGION": "eu-north-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    if fallback:
+        os.environ["AWS_DEFAULT_REGION"] = fallback
+    os.environ["AWS_MAX_ATTEMPTS"] = "1"
+    with pytest.raises(NoAnswerError) as caught:
+        Stack()
+    assert "is 'eu-north-1' a Region?" in caught.value.remedy
+
+
 def test_without_credentials_the_remedy_is_to_sign_in() -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
