@@ -101,7 +101,9 @@ class BuilderHost(Construct):
     def _security_group(self, vpc_id: str | None) -> str:
         group = ec2.CfnSecurityGroup(
             self,
-            "SecurityGroup",
+            # Another VPC is another group, and must be another reference in the template too: by it
+            # the CDK knows that LaunchBuilder needs a new version.
+            f"SecurityGroup{vpc_id or ''}",
             group_description="AMI Bakery builders: nothing in, everything out",
             vpc_id=vpc_id,
             # Without rules of its own a group lets everything out; CloudFormation takes explicit

@@ -47,6 +47,8 @@ class Documents(Construct):
             content=content,
             document_type="Command",
             # A bake under way has pinned the version it was planned with; Replace would delete it.
+            # A document that leaves the template is deleted, not retained: its name is fixed, so a
+            # retained one would refuse the deployment that brings its step back.
             update_method="NewVersion",
         )
 

@@ -70,6 +70,13 @@ class FunctionFactory:
             memory_size=memory_mib,
             environment=environment.to_environment() if environment else None,
             description=f"AMI Bakery: bakery.{module}",
+            # An update must not delete the version that an execution under way names. But one
+            # that a rolled back deployment has made must go: Lambda publishes the same code not
+            # twice, and the next try of that deployment would fail.
+            # Source: Lambda API reference, PublishVersion; CloudFormation, RetainExceptOnCreate.
+            current_version_options=lambda_.VersionOptions(
+                removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+            ),
         )
         depend_on_policy_only(function, role)
         return function

@@ -1,4 +1,8 @@
-"""Functions outside the machine, and the events and schedules that start them."""
+"""Functions outside the machine, and the events and schedules that start them.
+
+They have no versions: what is deployed last serves the bakes of every release still under way, so a
+job must understand the waits, inputs and outputs of the release before.
+"""
 
 from collections.abc import Mapping
 from typing import Any

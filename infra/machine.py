@@ -80,7 +80,11 @@ class BakeMachine(Construct):
                 destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False
             ),
         )
-
+        # The CDK allows today's versions only; executions of earlier deployments name theirs, and
+        # act with this role as it is now.
+        self.machine.add_to_role_policy(
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions.version_arns)
+        )
         depend_on_policy_only(self.machine, self.machine.role)
 
     @property
@@ -327,7 +331,7 @@ class BakeMachine(Construct):
         task = sfn_tasks.LambdaInvoke(
             self,
             name,
-            lambda_function=self._functions[module],
+            lambda_function=self._functions.released(module),
             integration_pattern=sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN,
             payload=sfn.TaskInput.from_object(
                 {"token": sfn.JsonPath.task_token, **_BAKE, **payload}
@@ -357,7 +361,7 @@ class BakeMachine(Construct):
             self,
             name,
             comment=comment,
-            lambda_function=self._functions[module],
+            lambda_function=self._functions.released(module),
             payload_response_only=True,
             payload=sfn.TaskInput.from_object(payload),
             result_selector={**_ENTERED, **result} if result and key else result,

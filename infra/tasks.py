@@ -1,4 +1,9 @@
-"""One Lambda function for each task module, with exactly the permissions of its calls."""
+"""One Lambda function for each task module, with exactly the permissions of its calls.
+
+An execution keeps the version of each function that it was started with; its role it does not keep.
+So a right that a task no longer needs stays for one more release, until no bake of the last one
+runs any more.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -120,6 +125,15 @@ class TaskFunctions(Construct):
 
     def __getitem__(self, module: str) -> lambda_.Function:
         return self._functions[module]
+
+    def released(self, module: str) -> lambda_.IVersion:
+        """The function as this deployment publishes it: what executions that start now name."""
+        return self._functions[module].current_version
+
+    @property
+    def version_arns(self) -> list[str]:
+        """Every version of every function, those of earlier deployments included."""
+        return [f"{function.function_arn}:*" for function in self._functions.values()]
 
     def _add(
         self,

@@ -73,6 +73,10 @@ class NotManagedError(BakeryError):
     """The builder has not reported to Systems Manager; retried while it starts, then terminal."""
 
 
+class DocumentGoneError(BakeryError):
+    """A deployment took away a document that this bake was planned with; start the bake again."""
+
+
 class PreparationFailedError(BakeryError):
     """The builder could not be prepared (cloud-init, package locks, release lock, /tmp)."""
 

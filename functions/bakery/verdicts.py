@@ -25,7 +25,10 @@ _SHOWN_WITHIN = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Done:
-    """The wait is over and its task goes on with ``output``."""
+    """The wait is over and its task goes on with ``output``.
+
+    The machine of an earlier release may read it: keys are added, never taken away.
+    """
 
     output: Mapping[str, object] = field(default_factory=dict)
 

@@ -23,9 +23,13 @@ class Kind(StrEnum):
 
 
 class Wait(BaseModel):
-    """One open wait; ``subject`` is its key: two waits never look at the same thing."""
+    """One open wait; ``subject`` is its key: two waits never look at the same thing.
 
-    model_config = ConfigDict(frozen=True)
+    Bakes go on with the code that they began with, ``resume_waits`` is always today's: a field that
+    is added needs a default, one that is taken away is ignored where the release before stores it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     kind: Kind
     target: str

@@ -96,6 +96,8 @@ class Stack:
     made: dict[str, Made] = field(default_factory=dict)
     properties: dict[str, Any] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
+    retained: set[str] = field(default_factory=set)
+    """Logical ids whose DeletionPolicy keeps the resource when it leaves the template."""
     outputs: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -317,6 +319,7 @@ class _Deployment:
             if self._wanted(other):
                 self._make(other)
         made = self._apply(logical, resource)
+        self._note_retention(logical)
         self._busy.pop()
         self._done.add(logical)
         self._stack.made[logical] = made
@@ -342,12 +345,20 @@ class _Deployment:
         self._stack.types[logical] = type_
         return made
 
+    def _note_retention(self, logical: str) -> None:
+        policy = self._resources[logical].get("DeletionPolicy")
+        if policy in ("Retain", "RetainExceptOnCreate"):
+            self._stack.retained.add(logical)
+        else:
+            self._stack.retained.discard(logical)
+
     def _remove(self, logical: str) -> None:
         made = self._stack.made.pop(logical)
         self._stack.properties.pop(logical, None)
         remove = REMOVERS.get(self._stack.types.pop(logical, ""))
-        if remove:
+        if remove and logical not in self._stack.retained:
             remove(self._site, made)
+        self._stack.retained.discard(logical)
 
 
 class _InertAttributes(dict[str, Any]):

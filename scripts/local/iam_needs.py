@@ -189,8 +189,11 @@ def _dynamodb_resources(parameters: Parameters, arns: Arns) -> list[str]:
 
 
 def _lambda_resources(parameters: Parameters, arns: Arns) -> list[str]:
-    name = parameters.get("FunctionName")
-    return [arns.named("lambda", "function:", str(name))] if name else []
+    name, qualifier = parameters.get("FunctionName"), parameters.get("Qualifier")
+    if not name:
+        return []
+    arn = arns.named("lambda", "function:", str(name))
+    return [f"{arn}:{qualifier}" if qualifier else arn]
 
 
 def _sns_resources(parameters: Parameters, _arns: Arns) -> list[str]:

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,9 +125,12 @@ class Permission:
     source_arn: str | None
 
 
+LATEST = "$LATEST"
+
+
 @dataclass
 class Function:
-    """A deployed function and its idle execution environments."""
+    """A deployed function, or a published version of one, and its idle execution environments."""
 
     name: str
     arn: str
@@ -144,6 +147,17 @@ class Function:
     on_failure: str | None = None
     idle: list[Worker] = field(default_factory=list)
     generation: int = 0
+    version: str = LATEST
+
+    @property
+    def is_published(self) -> bool:
+        return self.version != LATEST
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Code and configuration, in which two versions differ."""
+        unlike = ("Tags", "ReservedConcurrentExecutions")
+        return {name: value for name, value in self.properties.items() if name not in unlike}
 
 
 @dataclass(frozen=True)
@@ -185,6 +199,8 @@ class Lambdas:
         self._threads: set[threading.Thread] = set()
         self._closed = False
         self.functions: dict[str, Function] = {}
+        self._versions: dict[str, dict[str, Function]] = {}
+        self._published: dict[str, int] = {}
         self.log_lines: list[LogLine] = []
         self.deliver_failure: Any = None
 
@@ -206,16 +222,52 @@ class Lambdas:
             worker.kill()
 
     def remove(self, name: str) -> None:
+        """Delete a function with all its versions."""
         with self._lock:
-            function = self.functions.pop(name, None)
-        for worker in function.idle if function else []:
+            gone = list(self._versions.pop(name, {}).values())
+            if function := self.functions.pop(name, None):
+                gone.append(function)
+        for worker in [worker for function in gone for worker in function.idle]:
+            worker.kill()
+
+    def publish(self, name: str) -> Function:
+        """A version of the function as it is now, which no later deployment changes.
+
+        As Lambda does, none is made when nothing has changed since the last: that one is returned.
+        """
+        latest = self.find(name)
+        with self._lock:
+            versions = self._versions.setdefault(latest.name, {})
+            last = self._published.get(latest.name, 0)
+            before = versions.get(str(last))
+            if before is not None and before.content == latest.content:
+                return before
+            number = str(last + 1)
+            made = replace(latest, arn=f"{latest.arn}:{number}", version=number, idle=[])
+            made.permissions = []  # a version has a policy of its own
+            versions[number] = made
+            self._published[latest.name] = last + 1
+        return made
+
+    def versions(self, name: str) -> list[Function]:
+        """What is published of a function, oldest first."""
+        return list(self._versions.get(name, {}).values())
+
+    def unpublish(self, arn: str) -> None:
+        """Delete one version."""
+        name, version = _name_and_version(arn)
+        with self._lock:
+            gone = self._versions.get(name, {}).pop(version, None)
+        for worker in gone.idle if gone else []:
             worker.kill()
 
     def find(self, name_or_arn: str) -> Function:
-        name = name_or_arn
-        if name.startswith("arn:"):
-            name = name.split(":")[6]
-        function = self.functions.get(name.split(":")[0])
+        """The function, or the version that the name is qualified with."""
+        name, version = _name_and_version(name_or_arn)
+        if version == LATEST:
+            function = self.functions.get(name)
+        else:
+            function = self._versions.get(name, {}).get(version)
         if function is None:
             message = f"Function not found: {name_or_arn}"
             raise AwsError("ResourceNotFoundException", message, 404)
@@ -247,7 +299,12 @@ class Lambdas:
         request_id = str(uuid.uuid4())
         worker = self._worker(function)
         started = time.monotonic()
-        self._log(function, worker, request_id, [f"START RequestId: {request_id} Version: $LATEST"])
+        self._log(
+            function,
+            worker,
+            request_id,
+            [f"START RequestId: {request_id} Version: {function.version}"],
+        )
         outcome = self._exchange(function, worker, request_id, payload)
         took = (time.monotonic() - started) * 1000
         self._log(
@@ -266,11 +323,14 @@ class Lambdas:
         """The event invocation: errors are retried (twice, after one and two minutes), then
         dead-lettered."""
         function = self.find(name_or_arn)
-        self._spawn(lambda: self._attempt(function.name, payload, 0))
+        self._spawn(lambda: self._attempt(function.arn, payload, 0))
 
     def _attempt(self, name: str, payload: str, tries: int) -> None:
-        function = self.functions.get(name)
-        if function is None or self._closed:
+        try:
+            function = self.find(name)
+        except AwsError:
+            return
+        if self._closed:
             return
         outcome = self.invoke(name, payload)
         if outcome.error is None:
@@ -305,11 +365,12 @@ class Lambdas:
         return worker
 
     def _start(self, function: Function) -> Worker:
-        stream = f"{self._clock.now():%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
+        stream = f"{self._clock.now():%Y/%m/%d}/[{function.version}]{uuid.uuid4().hex}"
         self._logs.create_stream(function.log_group, stream)
         job = {
             "name": function.name,
             "arn": function.arn,
+            "version": function.version,
             "handler": function.handler,
             "root": str(function.root),
             "timeout": function.timeout,
@@ -329,7 +390,7 @@ class Lambdas:
             **self._base_environment,
             **self._principals.credentials(session).environment(),
             "AWS_LAMBDA_FUNCTION_NAME": function.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_VERSION": function.version,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
             "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
             "AWS_LAMBDA_LOG_STREAM_NAME": stream,
@@ -385,11 +446,15 @@ class Lambdas:
     def _release(self, function: Function, worker: Worker) -> None:
         with self._lock:
             self._running.discard(worker)
-            current = self.functions.get(function.name)
-            if not self._closed and current is function:
+            if not self._closed and self._is_deployed(function):
                 function.idle.append(worker)
                 return
         worker.kill()
+
+    def _is_deployed(self, function: Function) -> bool:
+        if function.is_published:
+            return function.version in self._versions.get(function.name, {})
+        return self.functions.get(function.name) is function
 
     def _discard(self, worker: Worker) -> None:
         with self._lock:
@@ -420,7 +485,8 @@ class Lambdas:
         with self._lock:
             self._closed = True
             workers = list(self._running)
-            for function in self.functions.values():
+            published = [v for versions in self._versions.values() for v in versions.values()]
+            for function in [*self.functions.values(), *published]:
                 workers.extend(function.idle)
                 function.idle = []
         for worker in workers:
@@ -438,10 +504,16 @@ class Lambdas:
             "ListFunctions": lambda call: {
                 "Functions": [self._configuration(f) for f in self.functions.values()]
             },
+            "ListVersionsByFunction": self._api_versions,
         }
 
     def _named(self, call: Call) -> Function:
-        return self.find(call.parameters["FunctionName"])
+        return self.find(qualified(call.parameters["FunctionName"], call.get("Qualifier")))
+
+    def _api_versions(self, call: Call) -> dict[str, Any]:
+        latest = self._named(call)
+        every = (latest, *self.versions(latest.name))
+        return {"Versions": [self._configuration(function) for function in every]}
 
     def _api_invoke(self, call: Call) -> Raw:
         payload = call.get("Payload") or b"{}"
@@ -463,10 +535,10 @@ class Lambdas:
         if kind == "DryRun":
             return Raw(204, {}, b"")
         if kind == "Event":
-            self.invoke_async(function.name, text)
+            self.invoke_async(function.arn, text)
             return Raw(202, {}, b"")
-        outcome = self.invoke(function.name, text)
-        headers = {"Content-Type": "application/json", "X-Amz-Executed-Version": "$LATEST"}
+        outcome = self.invoke(function.arn, text)
+        headers = {"Content-Type": "application/json", "X-Amz-Executed-Version": function.version}
         if outcome.error:
             headers["X-Amz-Function-Error"] = outcome.error
         return Raw(200, headers, outcome.payload.encode())
@@ -489,9 +561,22 @@ class Lambdas:
             "Environment": {"Variables": function.environment},
             "Architectures": function.properties.get("Architectures", ["x86_64"]),
             "State": "Active",
-            "Version": "$LATEST",
+            "Version": function.version,
             "LoggingConfig": {"LogGroup": function.log_group},
         }
+
+
+def qualified(name_or_arn: str, qualifier: str | None) -> str:
+    """Name or ARN with the qualifier that Invoke takes beside it."""
+    return f"{name_or_arn}:{qualifier}" if qualifier else name_or_arn
+
+
+def _name_and_version(name_or_arn: str) -> tuple[str, str]:
+    tail = name_or_arn
+    if tail.startswith("arn:"):
+        tail = tail.split(":", 6)[6]
+    name, _, version = tail.partition(":")
+    return name, version or LATEST
 
 
 def function_arn(region: str, name: str) -> str:

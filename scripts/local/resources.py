@@ -162,6 +162,21 @@ def function(site: Site, logical: str, p: Properties, before: Made | None) -> Ma
     return Made(name, {"Arn": made.arn})
 
 
+def function_version(site: Site, logical: str, p: Properties, before: Made | None) -> Made:
+    """Immutable: what changes it is another logical id, by which CloudFormation makes another."""
+    if before is not None:
+        raise LocalAwsError(f"{logical}: a published version cannot be updated, only replaced")
+    name = str(p["FunctionName"])
+    known = {version.version for version in site.lambdas.versions(name)}
+    made = site.lambdas.publish(name)
+    if made.version in known:
+        raise LocalAwsError(
+            f"{logical}: A version for this Lambda function exists ( {made.version} ). Modify the "
+            "function to create a new version."
+        )
+    return Made(made.arn, {"FunctionArn": made.arn, "Version": made.version})
+
+
 def _code(site: Site, logical: str, code: Properties) -> Path:
     if "ZipFile" in code:
         folder = site.scratch / logical
@@ -489,6 +504,7 @@ MAKERS: dict[str, Maker] = {
     "AWS::Lambda::EventInvokeConfig": invoke_config,
     "AWS::Lambda::Function": function,
     "AWS::Lambda::Permission": permission,
+    "AWS::Lambda::Version": function_version,
     "AWS::Logs::LogGroup": log_group,
     "AWS::S3::Bucket": bucket,
     "AWS::S3::BucketPolicy": bucket_policy,
@@ -522,6 +538,7 @@ def _delete_rule(site: Site, made: Made) -> None:
 REMOVERS: dict[str, Callable[[Site, Made], None]] = {
     "AWS::Events::Rule": _delete_rule,
     "AWS::Lambda::Function": lambda site, made: site.lambdas.remove(made.id),
+    "AWS::Lambda::Version": lambda site, made: site.lambdas.unpublish(made.id),
     "AWS::SSM::Document": lambda site, made: site.client("ssm").delete_document(Name=made.id),
     "AWS::SSM::Parameter": lambda site, made: site.client("ssm").delete_parameter(Name=made.id),
     "AWS::Scheduler::Schedule": _delete_schedule,

@@ -111,7 +111,7 @@ class Context:
 
     def __init__(self, job: dict[str, Any], request: dict[str, Any]) -> None:
         self.function_name: str = job["name"]
-        self.function_version = "$LATEST"
+        self.function_version: str = job["version"]
         self.invoked_function_arn: str = job["arn"]
         self.memory_limit_in_mb = str(job["memory"])
         self.aws_request_id: str = request["request_id"]

@@ -16,7 +16,7 @@ from bakery import budgets, errors, publishing
 from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, BakeryError
 from bakery.stages import STAGES
 from bakery.tasks import create_image, stop_builder
-from tests.infra.conftest import Synthesized, flat
+from tests.infra.conftest import Synthesize, Synthesized, flat
 
 State = dict[str, Any]
 
@@ -240,9 +240,67 @@ def test_one_state_is_one_task_module(stack: Synthesized) -> None:
         id_: f["Properties"]["Handler"] for id_, f in stack.of_type("AWS::Lambda::Function").items()
     }
     for name, state in tasks(stack):
-        target = state["Parameters"].get("FunctionName", state["Resource"])
+        function = versions(stack)[named(state)]
         module = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-        assert handlers[target.strip("<>")] == f"bakery.tasks.{module}.handler"
+        assert handlers[function] == f"bakery.tasks.{module}.handler"
+
+
+def named(state: State) -> str:
+    """Logical id of what a task invokes."""
+    target: str = state["Parameters"].get("FunctionName", state["Resource"])
+    return target.strip("<>")
+
+
+def versions(stack: Synthesized) -> dict[str, str]:
+    """Logical id of each published version, and of its function."""
+    return {
+        id_: flat(version["Properties"]["FunctionName"]).strip("<>")
+        for id_, version in stack.of_type("AWS::Lambda::Version").items()
+    }
+
+
+def test_every_task_names_a_version_that_no_update_deletes(stack: Synthesized) -> None:
+    """An execution keeps its definition; so it keeps the code that the definition names."""
+    published = stack.of_type("AWS::Lambda::Version")
+    assert {named(state) for _, state in tasks(stack)} == set(published)
+    for id_, version in published.items():
+        # Gone with a deployment that is rolled back, else its next try could not publish it.
+        assert version["DeletionPolicy"] == "RetainExceptOnCreate", id_
+        assert version["UpdateReplacePolicy"] == "Retain", id_
+
+
+def test_the_machine_may_invoke_the_versions_of_earlier_deployments(stack: Synthesized) -> None:
+    """Its role's policy is replaced by the deployment, executions under way go on with it."""
+    (policy,) = [
+        resource["Properties"]["PolicyDocument"]
+        for id_, resource in stack.of_type("AWS::IAM::Policy").items()
+        if id_.startswith("MachineBakeRole")
+    ]
+    allowed = {
+        flat(resource)
+        for statement in policy["Statement"]
+        if statement["Action"] == "lambda:InvokeFunction"
+        for resource in statement["Resource"]
+    }
+    assert {f"<{function}>:*" for function in versions(stack).values()} <= allowed
+
+
+def test_a_version_changes_with_what_its_function_gets(synthesize: Synthesize) -> None:
+    """Else the machine would go on with the old: CloudFormation publishes by logical id only."""
+    network = {"vpc_id": "vpc-0123456789abcdef0", "subnet_ids": "subnet-0123456789abcdef0"}
+    before, after = (synthesize(context=context) for context in (None, network))
+    changed = {f for id_, f in versions(before).items() if id_ not in versions(after)}
+    assert {f.partition("Tasks")[2].rstrip("0123456789ABCDEF") for f in changed} == {
+        "LaunchBuilder",  # by the security group of the other network
+        "Plan",  # by its subnets
+    }
+
+
+def test_what_changes_nothing_of_a_function_publishes_nothing(synthesize: Synthesize) -> None:
+    """Lambda publishes the same code and configuration not twice; the deployment would fail."""
+    context = {"notification_email": "platform@example.com", "janitor": "report"}
+    before, after = synthesize(), synthesize(context=context)
+    assert versions(before) == versions(after)
 
 
 def test_it_is_a_standard_traced_logged_machine_without_data_in_its_log(

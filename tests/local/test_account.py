@@ -85,6 +85,100 @@ def test_a_second_deployment_updates_in_place(bench: Bench, aws: LocalAws, tmp_p
     )
 
 
+# Versions
+
+
+def publishing(number: int, **variables: str) -> dict[str, Any]:
+    """The small template with a published version of Echo, whose machine invokes it."""
+    template = small.template()
+    resources = template["Resources"]
+    resources["Echo"]["Properties"]["Environment"]["Variables"].update(variables)
+    resources[f"EchoVersion{number}"] = {
+        "Type": "AWS::Lambda::Version",
+        "DeletionPolicy": "RetainExceptOnCreate",
+        "Properties": {"FunctionName": {"Ref": "Echo"}},
+    }
+    resources["Machine"]["Properties"]["DefinitionSubstitutions"]["Echo"] = {
+        "Ref": f"EchoVersion{number}"
+    }
+    template["Outputs"]["Version"] = {"Value": {"Ref": f"EchoVersion{number}"}}
+    return template
+
+
+def deployed(aws: LocalAws, folder: Path, template: dict[str, Any]) -> str:
+    """ARN of the version that the deployment published."""
+    folder.mkdir(exist_ok=True)
+    return aws.deploy(small.write(folder, template))["Version"]
+
+
+def echoed(aws: LocalAws, function: str) -> Any:
+    return json.loads(aws.invoke(function).payload)["environment"]
+
+
+def test_a_published_version_keeps_code_and_environment(bare: LocalAws, tmp_path: Path) -> None:
+    first = deployed(bare, tmp_path / "1", publishing(1, MODULE="first"))
+    file = tmp_path / "2" / f"asset.{small.ASSET}" / "bakery" / "tasks" / "echo.py"
+    second = deployed(bare, tmp_path / "2", publishing(2, MODULE="second"))
+    file.write_text("def handler(event, context):\n    return {'environment': 'new code'}\n")
+    function = bare.client("lambda").get_function(FunctionName=bare.physical("Echo"))
+    arn = function["Configuration"]["FunctionArn"]
+    assert [first, second] == [f"{arn}:1", f"{arn}:2"]
+    assert echoed(bare, first)["MODULE"] == "first"
+    assert echoed(bare, first)["AWS_LAMBDA_FUNCTION_VERSION"] == "1"
+    assert echoed(bare, second) == echoed(bare, "Echo") == "new code"
+    answer = bare.client("lambda").invoke(FunctionName=bare.physical("Echo"), Qualifier="1")
+    assert answer["ExecutedVersion"] == "1"
+    found = bare.client("lambda").list_versions_by_function(FunctionName=bare.physical("Echo"))
+    assert [version["Version"] for version in found["Versions"]] == ["$LATEST", "1", "2"]
+
+
+def test_a_version_that_is_not_retained_goes_with_its_resource(
+    bare: LocalAws, tmp_path: Path
+) -> None:
+    template = publishing(1, MODULE="first")
+    del template["Resources"]["EchoVersion1"]["DeletionPolicy"]
+    first = deployed(bare, tmp_path / "1", template)
+    deployed(bare, tmp_path / "2", publishing(2, MODULE="second"))
+    with pytest.raises(ClientError) as error:
+        bare.client("lambda").invoke(FunctionName=first)
+    assert refused(error) == "ResourceNotFoundException"
+
+
+def test_a_version_of_what_has_not_changed_stops_the_deployment(
+    bare: LocalAws, tmp_path: Path
+) -> None:
+    deployed(bare, tmp_path / "1", publishing(1))
+    with pytest.raises(LocalAwsError, match=r"A version for this Lambda function exists \( 1 \)"):
+        deployed(bare, tmp_path / "2", publishing(2))
+
+
+def test_the_right_to_one_version_is_not_the_right_to_another(
+    bare: LocalAws, tmp_path: Path
+) -> None:
+    arn = ""
+    for number in (1, 2):
+        template = publishing(number, MODULE=str(number))
+        invoke = {"Effect": "Allow", "Action": "lambda:InvokeFunction"}
+        rights = [{**invoke, "Resource": {"Ref": f"EchoVersion{number}"}}]
+        template["Resources"]["Rights"] = {
+            "Type": "AWS::IAM::Policy",
+            "Properties": {
+                "PolicyName": "versions",
+                "PolicyDocument": {"Version": "2012-10-17", "Statement": rights},
+                "Roles": [{"Ref": "ScheduleRole"}],
+            },
+        }
+        # Its own policy allows every function.
+        del template["Resources"]["ScheduleRole"]["Properties"]["Policies"]
+        arn = deployed(bare, tmp_path / str(number), template)
+    caller = bare.client("iam").get_role(RoleName=bare.physical("ScheduleRole"))["Role"]["Arn"]
+    client = bare.client_as(caller, "lambda")
+    assert client.invoke(FunctionName=arn)["StatusCode"] == 200
+    with pytest.raises(ClientError) as error:
+        client.invoke(FunctionName=arn.removesuffix("2") + "1")
+    assert refused(error) == "AccessDeniedException"
+
+
 def test_no_assembly_is_a_clear_error(tmp_path: Path) -> None:
     with LocalAws.start(tmp_path) as aws, pytest.raises(LocalAwsError, match=r"manifest\.json"):
         aws.deploy()

@@ -9,12 +9,14 @@ from botocore.exceptions import ClientError
 
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
-from bakery.errors import NotYetVisibleError
+from bakery.errors import DocumentGoneError, NotYetVisibleError
 from bakery.naming import POINTERS
 from bakery.resources import Document, Invocation, ManagedInstance, Parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.type_defs import CommandInvocationTypeDef
+
+_NO_SUCH_DOCUMENT = {"InvalidDocument", "InvalidDocumentVersion"}
 
 
 def managed_instance(instance_id: str) -> ManagedInstance | None:
@@ -56,7 +58,7 @@ def find_document(name: str) -> Document | None:
                 Name=name, DocumentVersion=found.version, DocumentFormat="JSON"
             )
         except ClientError as error:
-            if code_of(error) in {"InvalidDocument", "InvalidDocumentVersion"}:
+            if code_of(error) in _NO_SUCH_DOCUMENT:
                 return None
             raise
     return replace(found, content=json.loads(body["Content"]))
@@ -76,7 +78,8 @@ def send_command(
     """Send one command to one instance and return its id.
 
     SendCommand has no client token: look for ``comment`` with find_command before a second try.
-    Raises NotYetVisibleError when Systems Manager does not know the instance (any more).
+    Raises NotYetVisibleError when Systems Manager does not know the instance (any more), and
+    DocumentGoneError when it does not know the document, which Plan has seen.
     """
     with translated("ssm:SendCommand", f"{document} to {instance_id}"):
         try:
@@ -98,6 +101,12 @@ def send_command(
             if code_of(error) == "InvalidInstanceId":
                 raise NotYetVisibleError(
                     f"Systems Manager does not see {instance_id} as running and managed"
+                ) from error
+            if code_of(error) in _NO_SUCH_DOCUMENT:
+                raise DocumentGoneError(
+                    f"Document {document} has no version {version} any more: a deployment since "
+                    "the bake began has taken its step out of the recipe, or renamed it. Start the "
+                    "bake again."
                 ) from error
             raise
     return answer["Command"]["CommandId"]

@@ -1,6 +1,7 @@
 """Resume tasks whose wait is over: at once by an event, or within a minute by the sweeper.
 
 One function for both, so that a lost event changes the time of a resumption and nothing else.
+It also serves bakes that go on with the code of an earlier release: see ``bakery.waits.Wait``.
 Idempotent because ``waiting.settle`` looks at AWS, not at the event, and a token works once.
 """
 

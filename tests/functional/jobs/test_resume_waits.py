@@ -225,6 +225,23 @@ def test_an_image_that_somebody_deregistered_ends_its_wait_after_a_while(
     assert f"Image {image} is not there" in failure["cause"]
 
 
+def test_a_wait_that_an_earlier_release_stored_is_settled(making: Making) -> None:
+    """A bake goes on with its own release's tasks, whose waits today's job must understand."""
+    world = making.world
+    builder = stopping(making)
+    has(making, builder, "stopped")
+    (stored,) = world.waits().values()
+    always = ("kind", "target", "token", "bake", "begun", "deadline")
+    earlier = {**{name: stored[name] for name in always}, "polls": 3}
+    dynamodb = world.aws.client("dynamodb")
+    (table,) = dynamodb.list_tables()["TableNames"]
+    item = {"id": f"wait#stop/{builder}", "token": NOBODY, "wait": json.dumps(earlier)}
+    dynamodb.put_item(TableName=table, Item={k: {"S": v} for k, v in item.items()})
+    world.invoke("resume_waits", instance_event(builder))
+    assert resumed(world) == [{"output": json.dumps({"instance_id": builder})}]
+    assert world.open_waits() == []
+
+
 def test_a_wait_of_another_release_does_not_stop_the_others(making: Making) -> None:
     builder = stopping(making)
     has(making, builder, "stopped")
