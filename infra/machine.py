@@ -266,7 +266,7 @@ class BakeMachine(Construct):
             self,
             "FailBake",
             comment="The first error, readable; once redriven, back to the failed stage",
-            lambda_function=self._functions["fail_bake"],
+            lambda_function=self._functions.released("fail_bake"),
             integration_pattern=sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN,
             payload=sfn.TaskInput.from_object(
                 {
