@@ -223,7 +223,8 @@ class Commands:
     def _run(self, command: Command) -> list[StepOutcome]:
         managed = self.instances.known[command.instance_id]
         machine = Machine(command.instance_id, managed.image_id, managed.system)
-        host = self._machines.host(machine)
+        with self._clock.busy():  # a first boot in the sandbox builds its root file system
+            host = self._machines.host(machine)
 
         def intercept(step: str) -> Ran | None:
             script = self._agent.take(command, step)
