@@ -132,10 +132,6 @@ mutate-os: setup ## Leave out each deletion of the cleaning documents: which doe
 faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other
 	@$(BIN)/pytest -n 2 --dist worksteal -m faults $(PYTEST_ARGS)
 
-.PHONY: bench
-bench: setup ## Measure what benchmarks/ measures (BENCH_ARGS=--quick)
-	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
-
 ##@ Set up
 
 .PHONY: setup

@@ -41,8 +41,6 @@ class NetworkBlockedError(RuntimeError):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Clean the environment before any test module is imported: import order cannot matter."""
-    if _real_account(config):
-        return
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -55,10 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what spends money or time or needs root unless it is asked for by its marker."""
+    """Leave out what takes long or needs root unless it is asked for by its marker."""
     asked = config.getoption("markexpr")
     reasons = {
-        "e2e": "bakes in a real account: run `pytest -m e2e` with AWS credentials",
         "faults": "bakes some hundred times: run `make faults`",
         "os": "boots operating systems: run `make test-os`",
     }
@@ -73,10 +70,6 @@ def environment_restored() -> Iterator[None]:
     """What a test does to the environment ends with it."""
     with patch.dict(os.environ):
         yield
-
-
-def _real_account(config: pytest.Config) -> bool:
-    return bool(config.getoption("markexpr") == "e2e")
 
 
 def _block_network() -> None:
