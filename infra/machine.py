@@ -15,7 +15,7 @@ from aws_cdk import aws_stepfunctions_tasks as sfn_tasks
 from constructs import Construct
 
 from bakery import budgets
-from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, NotManagedError
+from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, NoCapacityYetError, NotManagedError
 from infra.dependencies import depend_on_policy_only
 from infra.permissions import MACHINE_NAME
 from infra.settings import Settings
@@ -42,6 +42,10 @@ _VISIBLE_AFTER = Duration.seconds(10)
 _AGENT_POLL = Duration.seconds(10)
 _AGENT_TRIES = 60
 """Ten minutes: launch to managed takes one to two; aws-facts E12."""
+
+_CAPACITY_PAUSE = Duration.minutes(10)
+_CAPACITY_TRIES = 80
+"""More than the longest patience, half a day; the task itself ends it."""
 
 _ENTERED = {"entered.$": "$$.State.EnteredTime"}
 _BAKE = {"bake": sfn.JsonPath.string_at("$$.Execution.Name")}
@@ -146,20 +150,28 @@ class BakeMachine(Construct):
         return plan.add_catch(refused, errors=["States.ALL"])
 
     def _launch(self) -> sfn.TaskStateBase:
-        return self._guarded(
-            self._task(
-                "LaunchBuilder",
-                "launch_builder",
-                {
-                    **_BAKE,
-                    "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
-                    "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
-                    "launch": sfn.JsonPath.object_at("$.plan.launch"),
-                },
-                key="launch",
-                result={"instance_id.$": "$.instance_id", "instance_type.$": "$.instance_type"},
-            )
+        task = self._task(
+            "LaunchBuilder",
+            "launch_builder",
+            {
+                **_BAKE,
+                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
+                "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
+                "launch": sfn.JsonPath.object_at("$.plan.launch"),
+            },
+            key="launch",
+            result={"instance_id.$": "$.instance_id", "instance_type.$": "$.instance_type"},
+            comment="EC2 announces room by no event: try again until the recipe's patience ends",
         )
+        task.add_retry(
+            errors=[NoCapacityYetError.__name__],
+            interval=Duration.minutes(1),
+            max_attempts=_CAPACITY_TRIES,
+            backoff_rate=1.5,
+            max_delay=_CAPACITY_PAUSE,
+        )
+        return self._guarded(task)
 
     def _await_managed(self) -> sfn.TaskStateBase:
         task = self._task(

@@ -71,8 +71,12 @@ class TaskFunctions(Construct):
         )
         self._add(
             "launch_builder",
-            [may.read(*_DESCRIBE_OWN), *may.launch()],
-            env.LaunchSettings(security_group=host.security_group_id, kms_key=settings.kms_key),
+            [may.read(*_DESCRIBE_OWN), *may.launch(), may.table("GetItem", "PutItem")],
+            env.LaunchSettings(
+                table=store.table.table_name,
+                security_group=host.security_group_id,
+                kms_key=settings.kms_key,
+            ),
             timeout=Duration.minutes(3),
         )
         self._add("await_managed", [may.read(*_DESCRIBE_OWN, "ssm:DescribeInstanceInformation")])

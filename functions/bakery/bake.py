@@ -70,6 +70,8 @@ class LaunchPlan(State):
     iops: int
     throughput: int
     instance_profile: str
+    patience_minutes: int = 0
+    """How long to go on trying while nothing has room."""
 
 
 class Command(State):

@@ -19,7 +19,7 @@ POINTER = timedelta(minutes=15)
 
 STEPS = timedelta(days=5)
 """All steps of a recipe together: a hundred with the default time-out."""
-WHOLE_BAKE = timedelta(days=7)
+WHOLE_BAKE = timedelta(days=8)
 
 MAX_STEP_SECONDS = 12 * 3600
 """The longest time-out that a recipe may give a step."""

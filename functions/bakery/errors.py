@@ -58,6 +58,10 @@ class NoCapacityError(BakeryError):
     """No type had room in any subnet, see the attempts listed. Bake later or add types."""
 
 
+class NoCapacityYetError(BakeryError):
+    """No type had room in any subnet; tried again until the recipe's patience ends."""
+
+
 class AwsCallFailedError(BakeryError):
     """AWS refused a call for another reason; the message carries its answer."""
 

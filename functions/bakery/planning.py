@@ -278,6 +278,7 @@ def _launch(world: World) -> LaunchPlan:
         iops=volume.iops,
         throughput=volume.throughput,
         instance_profile=world.instance_profile,
+        patience_minutes=world.recipe.builder.patience_minutes,
     )
 
 

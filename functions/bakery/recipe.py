@@ -237,6 +237,12 @@ class Builder(Model):
     spot: Flag = Field(
         default=False, description="Try spot capacity first, then on-demand. Not supported yet."
     )
+    patience_minutes: Number = Field(
+        default=60,
+        ge=0,
+        le=12 * 60,
+        description="How long to go on trying while no type has room in any subnet, in minutes.",
+    )
     root_volume: RootVolume = Field(
         default_factory=RootVolume, description="The root volume of builder and image."
     )

@@ -63,6 +63,7 @@ class PlanSettings(Settings):
 class LaunchSettings(Settings):
     """LaunchBuilder: what surrounds every builder."""
 
+    table: str
     security_group: str
     kms_key: str
     """Key of the builder's volumes; empty: the account's default key."""

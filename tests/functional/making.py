@@ -33,7 +33,8 @@ class Making:
     def launching(self) -> dict[str, Any]:
         plan = self.plan
         parts = {key: plan[key] for key in ("recipe", "base_image", "launch")}
-        return {"bake": self.bake, **parts}
+        entered = self.world.aws.clock.now().isoformat()
+        return {"bake": self.bake, "entered": entered, **parts}
 
     def commanding(
         self, builder: str, command: Mapping[str, Any], *, index: int = 0, token: str = NOBODY

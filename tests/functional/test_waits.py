@@ -82,6 +82,15 @@ def test_ec2_that_shows_things_late_is_waited_for(world: World) -> None:
     assert ended.status == "SUCCEEDED", ended.cause
 
 
+def test_room_that_comes_within_the_patience_is_waited_for(world: World) -> None:
+    world.aws.ec2.no_capacity(times=12)
+    ended = world.bake("small", force=True)
+    assert ended.status == "SUCCEEDED", ended.cause
+    launch = next(s for s in ended.output["timeline"] if s["stage"] == "launch")
+    assert launch["seconds"] >= 60
+    assert len(world.tagged("instance", ended.name)) == 1
+
+
 def test_a_full_zone_is_left_for_the_next_one(world: World) -> None:
     first = sorted(
         world.aws.client("ec2").describe_subnets()["Subnets"], key=lambda s: s["AvailabilityZone"]

@@ -91,6 +91,18 @@ def test_only_await_managed_polls_by_its_retry(stack: Synthesized) -> None:
     assert polling == {"AwaitManaged"}
 
 
+def test_only_launch_builder_waits_for_capacity_by_its_retry(stack: Synthesized) -> None:
+    """EC2 tells of room by no event; the pauses grow to ten minutes."""
+    waiting = {
+        name: retry
+        for name, state in tasks(stack)
+        for retry in state["Retry"]
+        if "NoCapacityYetError" in retry["ErrorEquals"]
+    }
+    assert set(waiting) == {"LaunchBuilder"}
+    assert waiting["LaunchBuilder"]["MaxDelaySeconds"] == 600
+
+
 def test_every_state_is_reachable(stack: Synthesized) -> None:
     machine = stack.machine
     assert reachable(machine, machine["StartAt"]) == set(machine["States"])

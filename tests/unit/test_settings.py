@@ -24,7 +24,9 @@ def deploy(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize("given", [PLAN, LaunchSettings(security_group="sg-1", kms_key="")])
+@pytest.mark.parametrize(
+    "given", [PLAN, LaunchSettings(table="t", security_group="sg-1", kms_key="")]
+)
 def test_what_synthesis_writes_is_what_the_function_reads(
     given: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,19 @@ def holders(table: str, prefix: str) -> dict[str, str]:
     }
 
 
+def remember(table: str, key: str, text: str, now: datetime, *, days: int) -> None:
+    """Keep a text for so many days, in place of an earlier one."""
+    with translated("dynamodb:PutItem", key):
+        clients.dynamodb().put_item(
+            TableName=table, Item=_claim(key, text, now + timedelta(days=days))
+        )
+
+
+def recall(table: str, key: str) -> str | None:
+    """The text that ``remember`` kept, or None."""
+    return holder_of(table, key)
+
+
 def holder_of(table: str, what: str) -> str | None:
     """Who has claimed ``what``, or None."""
     with translated("dynamodb:GetItem", what):

@@ -7,18 +7,26 @@ parameters is an error. Source: EC2 developer guide, "Ensuring idempotency".
 """
 
 import hashlib
+from datetime import datetime, timedelta
 
-from bakery.aws import ec2
+from bakery import clock
+from bakery.aws import ec2, table
 from bakery.bake import BaseImage, LaunchPlan, State
-from bakery.errors import NoCapacityError
+from bakery.capacity import Attempts, Cell
+from bakery.errors import BakeryError, NoCapacityError, NoCapacityYetError
 from bakery.naming import bake_tags
-from bakery.resources import LaunchSpec, RootVolumeSpec, Subnet
+from bakery.resources import LaunchSpec, RootVolumeSpec
 from bakery.settings import LaunchSettings
 from bakery.task import lambda_handler
+
+_DAYS = 3
+"""How long the table remembers attempts."""
 
 
 class Request(State):
     bake: str
+    entered: datetime
+    """When the machine entered the state, the same for all tries."""
     recipe: str
     base_image: BaseImage
     launch: LaunchPlan
@@ -30,29 +38,54 @@ class Result(State):
 
 
 def run(request: Request) -> Result:
-    """Launch or adopt the builder. Raises NoCapacityError with every attempt when none has room."""
+    """Launch or adopt the builder.
+
+    When nothing has room it raises NoCapacityYetError, which the machine retries with growing
+    pauses, and NoCapacityError with all attempts once the recipe's patience is at its end, or at
+    once where waiting is in vain.
+    """
     if live := ec2.builders_of_bake(request.bake):
         return Result(instance_id=live[0].id, instance_type=live[0].instance_type)
     settings = LaunchSettings.load()
-    attempts: list[str] = []
-    for instance_type in request.launch.instance_types:
-        for subnet in request.launch.subnets:
-            spec = _spec(request, settings, instance_type, subnet)
-            try:
-                return Result(instance_id=ec2.launch_builder(spec), instance_type=instance_type)
-            except ec2.NoRoomError as error:
-                attempts.append(f"- {instance_type} in {subnet.id} ({subnet.zone}): {error}")
-    raise NoCapacityError(
-        "No instance type of the recipe has room in any subnet. Bake later, or add types to "
-        "builder.instance_types or subnets in other zones. Tried:\n" + "\n".join(attempts)
+    attempts = _remembered(settings.table, request.bake)
+    for cell in attempts.worth_trying(request.launch):
+        try:
+            instance_id = ec2.launch_builder(_spec(request, settings, cell))
+        except ec2.NoRoomError as error:
+            attempts = attempts.plus(cell, str(error))
+        else:
+            return Result(instance_id=instance_id, instance_type=cell[0])
+    table.remember(
+        settings.table, _key(request.bake), attempts.model_dump_json(), clock.now(), days=_DAYS
+    )
+    raise _no_room(request, attempts)
+
+
+def _no_room(request: Request, attempts: Attempts) -> BakeryError:
+    patience = timedelta(minutes=request.launch.patience_minutes)
+    hope = any(attempts.worth_trying(request.launch))
+    if hope and clock.now() < request.entered + patience:
+        return NoCapacityYetError(f"No room yet:\n{attempts.listing()}")
+    return NoCapacityError(
+        "No instance type of the recipe has room in any subnet. Bake later, raise "
+        "builder.patience_minutes, or add types to builder.instance_types or subnets in other "
+        f"zones. Tried:\n{attempts.listing()}"
     )
 
 
-def _spec(
-    request: Request, settings: LaunchSettings, instance_type: str, subnet: Subnet
-) -> LaunchSpec:
+def _remembered(table_name: str, bake: str) -> Attempts:
+    stored = table.recall(table_name, _key(bake))
+    return Attempts.model_validate_json(stored) if stored else Attempts()
+
+
+def _key(bake: str) -> str:
+    return f"attempts#{bake}"
+
+
+def _spec(request: Request, settings: LaunchSettings, cell: Cell) -> LaunchSpec:
     launch = request.launch
-    cell = f"{request.bake}/{instance_type}/{subnet.id}"
+    instance_type, subnet = cell
+    token = f"{request.bake}/{instance_type}/{subnet.id}"
     return LaunchSpec(
         image_id=request.base_image.id,
         instance_type=instance_type,
@@ -68,7 +101,7 @@ def _spec(
         ),
         data_volumes=request.base_image.data_volumes,
         tags={"Name": f"ami-bakery {request.recipe}", **bake_tags(request.recipe, request.bake)},
-        client_token=hashlib.sha256(cell.encode()).hexdigest(),
+        client_token=hashlib.sha256(token.encode()).hexdigest(),
     )
 
 

@@ -1,6 +1,8 @@
 """LaunchBuilder: one builder, however often it is asked for, where there is room."""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -119,9 +121,52 @@ def test_a_type_that_a_zone_does_not_offer_is_tried_elsewhere(making: Making) ->
     assert len(making.instances()) == 1
 
 
+def impatient(making: Making, *, minutes: int) -> dict[str, Any]:
+    """The payload of a launch that was begun so many minutes ago; the patience is twenty."""
+    begun = making.world.aws.clock.now() - timedelta(minutes=minutes)
+    return {**making.launching(), "entered": begun.isoformat()}
+
+
+def test_no_room_anywhere_is_tried_again_until_the_patience_ends(making: Making) -> None:
+    making.world.aws.ec2.no_capacity()
+    assert refused(making).name == "NoCapacityYetError"
+    for minutes, name in ((19, "NoCapacityYetError"), (21, "NoCapacityError")):
+        with pytest.raises(FunctionFailedError) as failed:
+            making.world.invoke("launch_builder", impatient(making, minutes=minutes))
+        assert failed.value.name == name
+    assert ", 3 times: InsufficientInstanceCapacity" in failed.value.message
+    assert "patience_minutes" in failed.value.message
+
+
+def test_where_a_zone_does_not_offer_a_type_it_is_not_asked_again(making: Making) -> None:
+    making.world.aws.ec2.no_capacity(instance_type="t3.small", code="Unsupported")
+    making.world.aws.ec2.no_capacity(instance_type="t3a.small")
+    refused(making)
+    making.world.aws.calls.clear()
+    refused(making)
+    assert {instance_type for instance_type, _ in cells(making)} == {"t3a.small"}
+
+
+def test_where_no_type_is_offered_at_all_waiting_is_in_vain(making: Making) -> None:
+    making.world.aws.ec2.no_capacity(code="Unsupported")
+    error = refused(making)
+    assert error.name == "NoCapacityError"
+    assert "Unsupported" in error.message
+
+
+def test_room_that_comes_later_is_taken(making: Making) -> None:
+    making.world.aws.ec2.no_capacity()
+    refused(making)
+    making.world.aws.ec2.state.shortages.clear()
+    assert launch(making)["instance_type"] == "t3.small"
+    assert len(making.instances()) == 1
+
+
 def test_no_room_anywhere_lists_every_attempt(making: Making) -> None:
     making.world.aws.ec2.no_capacity()
-    error = refused(making)
+    with pytest.raises(FunctionFailedError) as failed:
+        making.world.invoke("launch_builder", impatient(making, minutes=21))
+    error = failed.value
     assert error.name == "NoCapacityError"
     plan = making.plan["launch"]
     for instance_type in plan["instance_types"]:
