@@ -6,6 +6,15 @@ from bakery import clock
 from bakery.recipe import OnFailure, RecipeName
 from bakery.resources import DataVolume, Subnet
 
+MAX_STATE_BYTES = 64 * 1024
+"""What an execution's state may have; AWS stops an execution at 256 KiB, which no Catch sees."""
+
+MAX_PLAN_BYTES = 48 * 1024
+"""What of it the plan may take: the stages' results and a failure come beside it."""
+
+MAX_SAID_BYTES = 4 * 1024
+"""What a failure may quote of a script's output."""
+
 
 class State(BaseModel):
     """A part of the execution's state; keys that another release added are ignored."""

@@ -35,7 +35,7 @@ from bakery.problems import Problem
 from bakery.wording import message, shown
 
 MAX_RECIPE_BYTES = 200 * 1024
-"""A plan travels as Step Functions state, which is limited to 256 KiB."""
+"""Of the whole recipe; what of it travels as state is held against its own limit by Plan."""
 
 MAX_KEY_BYTES = 1024
 """S3's limit for a key; here of the whole source."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bakery.bake import MAX_SAID_BYTES
 from bakery.errors import (
     BuilderLostError,
     ImageFailedError,
@@ -82,11 +83,19 @@ def _lost_builder(wait: Wait, builder: Instance | None) -> Failed | None:
 
 def _command_cause(wait: Wait, seen: Invocation) -> str:
     errors = seen.stderr.strip().splitlines()[-_STDERR_LINES:]
-    said = "\n".join(errors) if errors else "(nothing on stderr)"
+    said = _end_of("\n".join(errors)) if errors else "(nothing on stderr)"
     return (
         f"{wait.label} ended as {seen.status} with exit code {seen.exit_code} on "
         f"{wait.instance_id} (command {wait.target}). Its last lines on stderr:\n{said}"
     )
+
+
+def _end_of(text: str) -> str:
+    """The end of a text, so long as a state may carry it: a line can have any length."""
+    content = text.encode()
+    if len(content) <= MAX_SAID_BYTES:
+        return text
+    return "[...]" + content[-MAX_SAID_BYTES:].decode(errors="ignore")
 
 
 def stop_verdict(wait: Wait, builder: Instance | None) -> Verdict:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from bakery import planning
-from bakery.bake import Command, Current, Plan
-from bakery.documents import parameter_problems
+from bakery.bake import MAX_PLAN_BYTES, Command, Current, Plan
+from bakery.documents import parameter_problems, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, fixed_document
 from bakery.planning import World, decide
 from bakery.problems import Problem
+from bakery.recipe import DocumentStep
 from bakery.resources import Image, Parameter, Subnet
 from infra.loading import load_document
 from tests.unit.samples import (
@@ -545,3 +546,50 @@ def test_a_plan_carries_no_script() -> None:
     own = documents(document("AmiBakery.web.x"))
     plan = decide(world(recipe=recipe(customize=[step]), documents=own), force=False)
     assert "VERY-LONG-SCRIPT" not in plan.model_dump_json()
+
+
+# --- the size of the state -----------------------------------------------------------------------
+
+LONGEST = "arn:aws-us-gov:ssm:us-gov-east-1:111122223333:document/".ljust(128, "d")
+
+
+def with_long_names(parameters: Mapping[str, str]) -> World:
+    """As many steps as a recipe may have, every name as long as it may be."""
+    steps = [
+        {"name": f"{number:03}{'n' * 57}", "document": LONGEST, "parameters": parameters}
+        for number in range(100)
+    ]
+    types = tuple(f"t{number}-long.24xlarge" for number in range(10))
+    return world(
+        name="r" * 48,
+        bake="b" * 80,
+        recipe=recipe(
+            description="d" * 255,
+            image_name="i" * 128,
+            customize=steps,
+            identity={"allow_secrets": [f"/srv/{number}" for number in range(30)]},
+        ),
+        documents=documents(document(LONGEST, dict.fromkeys(parameters, NEEDED))),
+        instance_types=types,
+        known_types={name: replace(NITRO, name=name) for name in types},
+        subnets=tuple(Subnet(f"subnet-{n:017}", "us-gov-east-1a", public=True) for n in range(6)),
+    )
+
+
+def test_the_worst_names_fit_into_an_execution() -> None:
+    plan = decide(with_long_names({}), force=True)
+    assert 40_000 < size_of(plan.model_dump(mode="json")) <= MAX_PLAN_BYTES
+
+
+def test_parameters_that_no_execution_could_carry_are_told_before_anything_is_made() -> None:
+    looked_at = with_long_names({"Values": "x" * 500})
+    first, *rest = looked_at.recipe.customize
+    assert isinstance(first, DocumentStep)
+    longer = first.model_copy(update={"parameters": {"Values": "x" * 600}})
+    steps = (*rest[:7], longer, *rest[7:])
+    told = problems(
+        replace(looked_at, recipe=looked_at.recipe.model_copy(update={"customize": steps}))
+    )
+    assert list(told) == ["customize[7]"]
+    assert f"an execution carries {MAX_PLAN_BYTES}" in told["customize[7]"]
+    assert "here: 615 bytes" in told["customize[7]"]

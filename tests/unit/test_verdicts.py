@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from bakery import errors, verdicts
+from bakery.bake import MAX_SAID_BYTES
 from bakery.resources import Instance, Invocation
 from bakery.verdicts import Done, Failed
 from bakery.waits import Kind, Wait
@@ -90,6 +91,14 @@ def test_every_other_end_of_a_command_is_the_failure_of_its_task(status: str) ->
     assert verdict.error == "CustomizationFailedError"
     assert f"Step 'packages' ended as {status} with exit code -1 on i-1" in verdict.cause
     assert "(nothing on stderr)" in verdict.cause
+
+
+def test_a_failure_quotes_no_more_than_a_state_carries() -> None:
+    """A line can have any length, and a character more than one byte."""
+    seen = Invocation(status="Failed", exit_code=1, stdout="", stderr="€" * 24_000 + " the end")
+    verdict = failed(verdicts.command_verdict(COMMAND, seen, RUNNING))
+    assert len(verdict.cause.encode()) < MAX_SAID_BYTES + 300
+    assert verdict.cause.endswith("€ the end")
 
 
 def test_a_failed_step_tells_its_name_exit_code_and_the_end_of_its_stderr() -> None:

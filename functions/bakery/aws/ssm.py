@@ -79,7 +79,7 @@ def send_command(
 
     SendCommand has no client token: look for ``comment`` with find_command before a second try.
     Raises NotYetVisibleError when Systems Manager does not know the instance (any more), and
-    DocumentGoneError when it does not know the document, which Plan has seen.
+    DocumentGoneError when the document that Plan has seen is not there any more.
     """
     with translated("ssm:SendCommand", f"{document} to {instance_id}"):
         try:
@@ -104,9 +104,9 @@ def send_command(
                 ) from error
             if code_of(error) in _NO_SUCH_DOCUMENT:
                 raise DocumentGoneError(
-                    f"Document {document} has no version {version} any more: a deployment since "
-                    "the bake began has taken its step out of the recipe, or renamed it. Start the "
-                    "bake again."
+                    f"Document {document} is no longer what the bake was planned with (version "
+                    f"{version}): {error}. A deployment since then has removed, renamed or "
+                    "replaced its step. Start the bake again."
                 ) from error
             raise
     return answer["Command"]["CommandId"]

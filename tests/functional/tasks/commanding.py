@@ -205,7 +205,7 @@ class CommandTask:
 
     def test_a_document_that_changed_since_the_plan_is_not_run(self, turn: Turn) -> None:
         error = self.refused(turn, hash="0" * 64)
-        assert error.name == "AwsCallFailedError"
+        assert error.name == "DocumentGoneError"
         assert "hash" in error.message
         assert turn.commands(self.stage) == []
 
