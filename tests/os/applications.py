@@ -57,6 +57,8 @@ def install(root: Path, *, systemd: bool) -> None:
         subprocess.run(
             ["chroot", str(root), "useradd", "--create-home", "--uid", str(uid), name], check=True
         )
+    # As Amazon's images come; else generalize-linux would do it, and write backups anew.
+    subprocess.run(["chroot", str(root), "usermod", "--lock", "root"], check=True)
     # cloud-init made it at the first boot, long before.
     (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
     # Folders of the layouts that Debian stands in for.

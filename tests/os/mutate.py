@@ -54,6 +54,8 @@ EXPLAINED: Mapping[str, str] = {
     "/etc/rc?.d/": "update-rc.d removes these links as well",
     "/lib/systemd/system/opsworks-agent.service": "/lib and /usr/lib are one folder here",
     "systemctl daemon-reload": "nothing on the disk",
+    "stop_service awslogs": "nothing on the disk; has a test of its own",
+    "stop_service ecs": "nothing on the disk; has a test of its own",
     "systemctl reset-failed": "nothing on the disk",
     "/tmp/opsworks-": "generalize-linux empties /tmp and /var/tmp",
     "usr-local-lib.conf": "Debian has the setting; has a test of its own",

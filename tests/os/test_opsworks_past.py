@@ -77,10 +77,11 @@ def baked(run: Run, family: str, past: Past | None, *, twice: bool = False) -> I
 
 
 def await_agent(host: Sandbox) -> None:
-    """Monit starts the agent on hosts without a unit for it."""
+    """Monit starts the agent, a second one if it looks before the first has written its id."""
     deadline = time.monotonic() + 60
-    while host.sh("ps ax -o args= | grep -c '^opsworks-agent: '").stdout.strip() != "4":
-        assert time.monotonic() < deadline, "the past's agent never ran"
+    while int(host.sh("ps ax -o args= | grep -c '^opsworks-agent: '").stdout) < 4:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the past's agent never ran: nothing can be said of the documents")
         time.sleep(0.3)
 
 
@@ -224,6 +225,20 @@ def test_what_could_break_the_host_is_left_and_said(run: Run, boot: Callable[...
         "kept /etc/yum.conf: keepcache=1, which OpsWorks set and others may want",
         "kept /etc/security/limits.d/x.conf: mentions OpsWorks, is not known to be its own",
     }
+
+
+def test_agents_are_stopped_before_their_state_goes(run: Run, boot: Callable[..., Sandbox]) -> None:
+    """They would write it again as they end."""
+    host = boot("sysvinit", start=False)
+    opsworks_past.apply(PASTS["amazon-linux-chef-11"], host.root)
+    for name in ("awslogs", "ecs"):
+        script = f'#!/bin/sh\n[ "$1" != stop ] || ls -d /var/awslogs/state /etc/ecs >/srv/{name}\n'
+        opsworks_past.place(host.root, f"etc/init.d/{name}", script, 0o755)
+    host.start()
+
+    run(host, "remove-opsworks-identity")
+    assert host.sh("cat /srv/awslogs").stdout == "/etc/ecs\n/var/awslogs/state\n"
+    assert host.sh("cat /srv/ecs").stdout == "/etc/ecs\n"
 
 
 def test_chef_of_somebody_else_is_left_alone(run: Run, boot: Callable[..., Sandbox]) -> None:
