@@ -1,5 +1,6 @@
 """Reading YAML: what is refused, where, and what the reader is told to do."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bakery.recipe import ShellStep
 from infra.loading import (
     DocumentsError,
     FileProblem,
@@ -387,6 +389,14 @@ def test_the_recipes_of_this_project_have_no_problem() -> None:
 def test_a_recipe_of_this_project_tells_editors_its_schema(path: Path) -> None:
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first == "# yaml-language-server: $schema=recipe.schema.json"
+
+
+@pytest.mark.parametrize("path", recipe_files(PROJECT / "recipes"), ids=lambda path: path.stem)
+def test_a_recipe_of_this_project_leaves_the_running_kernel_alone(path: Path) -> None:
+    """A sandbox's /proc/sys is read-only, and the image keeps only what is in files."""
+    recipe = load_recipes(path.parent)[path.stem]
+    scripts = [step.shell for step in recipe.customize if isinstance(step, ShellStep)]
+    assert not [script for script in scripts if re.search(r"^\s*sysctl\b", script, re.M)]
 
 
 def test_the_documents_of_this_project_have_no_problem() -> None:
