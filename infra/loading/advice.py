@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,7 @@ def advised(problem: Problem, at: Path, value: object) -> Problem:
         message = f"is not a known key; {_spelling(at)}"
     elif message.startswith("must be a text (is: ") and _is_plain(value):
         message = f"{message}; put it in quotes, YAML takes it for something else"
-    return Problem(problem.path, message)
+    return replace(problem, message=message)
 
 
 def _is_plain(value: object) -> bool:

@@ -104,7 +104,7 @@ def _recipe(source: Source) -> Recipe:
 
 def _in_file(source: Source, problem: Problem) -> FileProblem:
     helped = advised(problem, parts(problem.path), source.value(problem.path))
-    return source.problem(helped.path, helped.message)
+    return source.problem(helped.path, helped.message, helped.line)
 
 
 def _base_problem(name: str, recipes: Mapping[str, Recipe], known: Set[str]) -> str | None:

@@ -43,9 +43,12 @@ class Source:
     content: Any
     lines: Mapping[At, int] = field(default_factory=dict)
 
-    def problem(self, path: str, message: str) -> FileProblem:
-        """A problem at ``path``, e.g. ``customize[2].shell``; at its parent if it is missing."""
-        at = parts(path)
+    def problem(self, path: str, message: str, line: int = 0) -> FileProblem:
+        """A problem at ``path``, e.g. ``customize[2].shell``; at its parent if it is missing.
+
+        ``line`` is one of the text there, from 1: exact for texts in a literal block (``|``).
+        """
+        at = (*parts(path), line - 1) if line else parts(path)
         while at and at not in self.lines:
             at = at[:-1]
         return FileProblem(self.file, self.lines.get(at, 1) if path else 0, path, message)
@@ -231,6 +234,9 @@ def _note_lines(node: yaml.Node, at: At, lines: dict[At, int]) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note_lines(item, (*at, index), lines)
+    elif isinstance(node, yaml.ScalarNode) and node.style == "|":
+        for index in range(str(node.value).count("\n") + 1):
+            lines[(*at, index)] = _line(node) + 1 + index
 
 
 def _line(node: yaml.Node) -> int:

@@ -308,6 +308,21 @@ def test_a_problem_says_what_is_wrong_where_and_what_to_do(
     assert message in problem.message
 
 
+def test_every_line_that_systems_manager_would_rewrite_is_named_in_the_file(tmp_path: Path) -> None:
+    script = "      true\n\n      echo {{ platformType }} {{ssm:foo}}\n      {{ b }} {{ b }}\n"
+    write(tmp_path, "web.yaml", f"{GOOD}customize:\n  - name: a\n    shell: |\n{script}")
+    first, second = problems(tmp_path)
+    assert (first.line, first.path) == (8, "customize[0].shell")
+    assert first.message.startswith("{{ platformType }}, {{ssm:foo}} would be replaced")
+    assert first.message.endswith('put together: "{""{ platformType }}"')
+    assert second.line == 9 and second.message.startswith("{{ b }} would be replaced")
+
+
+def test_a_line_of_a_folded_script_is_placed_where_the_script_begins(tmp_path: Path) -> None:
+    write(tmp_path, "web.yaml", f'{GOOD}customize:\n  - {{name: a, shell: "a\\n{{{{ b }}}}"}}\n')
+    assert problems(tmp_path)[0].line == 4
+
+
 def test_a_recipe_that_an_execution_cannot_carry_is_refused(tmp_path: Path) -> None:
     steps = "".join(f"  - {{name: s{n}, shell: {'x' * 47_000}}}\n" for n in range(5))
     problem = the_problem(tmp_path, f"{GOOD}customize:\n{steps}")
