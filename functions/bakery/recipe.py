@@ -145,8 +145,11 @@ class InstanceBase(Model):
     instance: str = Field(description="Id of the instance.", pattern=formats.INSTANCE_ID.pattern)
 
 
-def _one_key(kinds: tuple[str, ...]) -> Discriminator:
-    """Choose a model by the one key of ``kinds`` that is present; none or two is an error."""
+def _one_key(kinds: tuple[str, ...], *, beside: tuple[str, ...] = ()) -> Discriminator:
+    """Choose a model by the one key of ``kinds`` that is present; none or two is an error.
+
+    Keys ``beside`` are common to all forms.
+    """
 
     def choose(value: object) -> str | None:
         if isinstance(value, BaseModel):
@@ -159,6 +162,7 @@ def _one_key(kinds: tuple[str, ...]) -> Discriminator:
         choose,
         custom_error_type="one_of",
         custom_error_message=f"needs exactly one of: {', '.join(kinds)}",
+        custom_error_context={"kinds": ",".join(kinds), "beside": ",".join(beside)},
     )
 
 
@@ -450,7 +454,7 @@ CustomizeStep = Annotated[
     | Annotated[DocumentStep, Tag("document form")]
     | Annotated[RebootStep, Tag("reboot form")]
     | Annotated[ApplicationStep, Tag("application form")],
-    _one_key(("shell", "document", "reboot", "application")),
+    _one_key(("shell", "document", "reboot", "application"), beside=tuple(_Step.model_fields)),
 ]
 
 

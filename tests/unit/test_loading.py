@@ -245,6 +245,13 @@ def test_all_problems_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
     [
         ("{}\n", 1, "base", "is missing; add it. Where the builder starts from"),
         (f"{GOOD}customise: []\n", 3, "customise", "did you mean 'customize'?"),
+        (
+            f"{GOOD}customize: [{{name: a, shell: echo a, b}}]\n",
+            3,
+            "customize[0].b",
+            "put that whole text in quotes: inside { } a comma ends it",
+        ),
+        (f"{GOOD}xyz:\n", 3, "xyz", "is not a known key; remove it"),
         (f"{GOOD}xyz: 1\n", 3, "xyz", "is not a known key; remove it; known here: base, builder"),
         (
             f"{GOOD}builder:\n  root_volume: {{sise_gib: 9}}\n",
