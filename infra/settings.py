@@ -1,6 +1,8 @@
 """The deployment's choices, from ``cdk.json`` or ``cdk -c key=value``: the only reader of them."""
 
+import difflib
 import json
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from constructs import Node
@@ -57,13 +59,15 @@ def _listed(value: object) -> object:
         try:
             return json.loads(value)
         except ValueError as error:
-            raise ValueError(f'is no JSON list ({error}); write a,b or ["a", "b"]') from None
+            remedy = f'write a,b or ["a", "b"] (is: {value})'
+            raise ValueError(f"is no JSON list ({error}); {remedy}") from None
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _retention_exists(days: int) -> int:
     if days not in RETENTION:
-        raise ValueError(f"CloudWatch Logs keeps logs for {', '.join(map(str, RETENTION))} days")
+        choices = ", ".join(map(str, RETENTION))
+        raise ValueError(f"CloudWatch Logs keeps logs for {choices} days (is: {days})")
     return days
 
 
@@ -123,14 +127,28 @@ class Settings(BaseModel):
 
     @classmethod
     def from_context(cls, node: Node) -> "Settings":
-        """The settings of this synthesis; raises ContextError naming every bad key."""
+        """The settings of this synthesis; raises ContextError naming every bad key.
+
+        A key of somebody else's is none of ours, but one that is nearly ours is a mistake.
+        """
         given: dict[str, Any] = {
             name: value
             for name in cls.model_fields
             if (value := node.try_get_context(name)) is not None
         }
+        wrong = list(_mistyped(node.get_all_context(), cls.model_fields))
         try:
-            return cls.model_validate(given)
+            settings = cls.model_validate(given)
         except ValidationError as error:
-            wrong = "; ".join(map(str, validation_problems(error)))
-            raise ContextError(f"context (cdk.json or -c): {wrong}") from None
+            wrong += map(str, validation_problems(error))
+        if wrong:
+            raise ContextError(f"context (cdk.json or -c): {'; '.join(wrong)}")
+        return settings
+
+
+def _mistyped(given: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    settings = list(known)
+    for key in given:
+        close = difflib.get_close_matches(key.lower().replace("-", "_"), settings, n=1, cutoff=0.8)
+        if close and key not in settings:
+            yield f"{key}: is not a known key; did you mean '{close[0]}'?"

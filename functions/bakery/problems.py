@@ -1,7 +1,7 @@
 """What is wrong with an input, where, and what to do about it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _BRIEF = 20
@@ -17,13 +17,23 @@ class Problem:
 
     path: str
     message: str
+    line: int = 0
+    """The line of the text at ``path`` that is meant, from 1; 0: the whole value."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
+class LinesError(ValueError):
+    """Several lines of one text are wrong: what is wrong with each, by its number from 1."""
+
+    def __init__(self, messages: Mapping[int, str]) -> None:
+        self.messages = dict(messages)
+        super().__init__("; ".join(f"line {line}: {text}" for line, text in messages.items()))
+
+
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Each problem once, by path; ``customize[2]`` comes before ``customize[10]``."""
+    """Each problem once, by path and line; ``customize[2]`` comes before ``customize[10]``."""
     return tuple(sorted(set(problems), key=_natural))
 
 
@@ -46,6 +56,6 @@ def shortened(text: str, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _natural(problem: Problem) -> tuple[list[tuple[str, int]], str]:
+def _natural(problem: Problem) -> tuple[list[tuple[str, int]], int, str]:
     parts = re.findall(r"(\D+)(\d*)", problem.path)
-    return [(text, int(number or 0)) for text, number in parts], problem.message
+    return [(text, int(number or 0)) for text, number in parts], problem.line, problem.message

@@ -7,9 +7,9 @@ generated from it. It does no I/O.
 
 import re
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -31,7 +31,7 @@ from bakery.cron import cron_problem
 from bakery.documents import MAX_BYTES, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import image_name_problem, slug
-from bakery.problems import Problem
+from bakery.problems import LinesError, Problem
 from bakery.wording import message, shown
 
 MAX_RECIPE_BYTES = 200 * 1024
@@ -145,8 +145,11 @@ class InstanceBase(Model):
     instance: str = Field(description="Id of the instance.", pattern=formats.INSTANCE_ID.pattern)
 
 
-def _one_key(kinds: tuple[str, ...]) -> Discriminator:
-    """Choose a model by the one key of ``kinds`` that is present; none or two is an error."""
+def _one_key(kinds: tuple[str, ...], *, beside: tuple[str, ...] = ()) -> Discriminator:
+    """Choose a model by the one key of ``kinds`` that is present; none or two is an error.
+
+    Keys ``beside`` are common to all forms.
+    """
 
     def choose(value: object) -> str | None:
         if isinstance(value, BaseModel):
@@ -159,6 +162,7 @@ def _one_key(kinds: tuple[str, ...]) -> Discriminator:
         choose,
         custom_error_type="one_of",
         custom_error_message=f"needs exactly one of: {', '.join(kinds)}",
+        custom_error_context={"kinds": ",".join(kinds), "beside": ",".join(beside)},
     )
 
 
@@ -349,11 +353,13 @@ class ShellStep(_Step):
     @field_validator("shell")
     @classmethod
     def _no_parameters(cls, script: str) -> str:
-        if found := _SSM_PARAMETER.search(script):
-            raise ValueError(
-                f"{found.group()} would be replaced by Systems Manager before the script runs; "
-                "read values on the builder instead, or break up the braces"
-            )
+        tokens = {
+            number: found
+            for number, line in enumerate(script.split("\n"), start=1)
+            if (found := _SSM_PARAMETER.findall(line))
+        }
+        if tokens:
+            raise LinesError({number: _replaced(found) for number, found in tokens.items()})
         return script
 
     @field_validator("shell")
@@ -365,6 +371,15 @@ class ShellStep(_Step):
                 f"{MAX_SCRIPT_BYTES}; move a part of it into an application archive"
             )
         return script
+
+
+def _replaced(tokens: Sequence[str]) -> str:
+    broken_up = tokens[0].replace("{{", '{""{', 1)
+    return (
+        f"{', '.join(dict.fromkeys(tokens))} would be replaced by Systems Manager before the "
+        "script runs; read values on the builder instead, or break up the braces for the shell to "
+        f'put together: "{broken_up}"'
+    )
 
 
 def _text_or_texts(value: object) -> object:
@@ -445,7 +460,7 @@ CustomizeStep = Annotated[
     | Annotated[DocumentStep, Tag("document form")]
     | Annotated[RebootStep, Tag("reboot form")]
     | Annotated[ApplicationStep, Tag("application form")],
-    _one_key(("shell", "document", "reboot", "application")),
+    _one_key(("shell", "document", "reboot", "application"), beside=tuple(_Step.model_fields)),
 ]
 
 
@@ -670,9 +685,16 @@ def _name_problem(name: str) -> Problem:
 def validation_problems(error: ValidationError) -> list[Problem]:
     """Pydantic's findings as problems with paths that a reader of the YAML recognizes."""
     return [
-        Problem(_path(detail["loc"]), message(dict(detail)))
-        for detail in error.errors(include_url=False)
+        problem for detail in error.errors(include_url=False) for problem in _problems(dict(detail))
     ]
+
+
+def _problems(detail: Mapping[str, Any]) -> Iterator[Problem]:
+    path, reason = _path(detail["loc"]), detail.get("ctx", {}).get("error")
+    if isinstance(reason, LinesError):
+        yield from (Problem(path, text, line) for line, text in reason.messages.items())
+    else:
+        yield Problem(path, message(detail))
 
 
 def _path(location: tuple[int | str, ...]) -> str:

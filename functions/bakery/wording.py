@@ -1,5 +1,6 @@
 """What Pydantic finds, in the words of somebody who writes YAML or JSON."""
 
+import difflib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -52,7 +53,7 @@ def message(detail: Mapping[str, Any]) -> str:
         case "value_error":
             return str(detail["ctx"]["error"])
         case "one_of":
-            return f"{detail['msg']} ({_keys(detail['input'])})"
+            return f"{detail['msg']} ({_keys(detail['input'], detail['ctx'])})"
         case kind if kind in _MUST:
             return f"{_MUST[kind](detail.get('ctx', {}))} (is: {shown(detail['input'])})"
         case _:
@@ -66,7 +67,15 @@ def shown(value: object) -> str:
     return shortened(repr(value))
 
 
-def _keys(value: object) -> str:
-    if isinstance(value, Mapping):
-        return shortened(f"has: {', '.join(map(str, value)) or 'none'}")
-    return f"is: {shown(value)}"
+def _keys(value: object, forms: Mapping[str, Any]) -> str:
+    """Which keys there are to choose a form by, with the one that a mistyped key may mean."""
+    if not isinstance(value, Mapping):
+        return f"is: {shown(value)}"
+    kinds = forms["kinds"].split(",")
+    found = [str(key) for key in value if key not in forms["beside"].split(",")]
+    has = shortened(f"has: {', '.join(found) or 'none'}")
+    for key in found:
+        close = difflib.get_close_matches(key, kinds, n=1)
+        if close and not {*found} & {*kinds}:
+            return f"{has}; did you mean '{close[0]}'?"
+    return has

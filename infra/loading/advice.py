@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,19 +12,25 @@ from bakery.recipe import Recipe
 Path = tuple[str | int, ...]
 
 
-def advised(problem: Problem, at: Path, value: object) -> Problem:
+def advised(problem: Problem, at: Path, value: object, *, bare: bool = False) -> Problem:
     """The same problem, its message completed for somebody who edits YAML.
 
-    ``value`` is what the file has at the problem's path, None if nothing.
+    ``value`` is what the file has at the problem's path, None if nothing; ``bare`` says that it
+    is a key inside { } without a value.
     """
     message = problem.message
     if message == "is missing":
         message = f"is missing; add it. {_description(at)}"
+    elif message.startswith("is not a known key") and bare:
+        message = (
+            "is not a known key; if it belongs to the text before the comma, put that whole text "
+            "in quotes: inside { } a comma ends it"
+        )
     elif message.startswith("is not a known key"):
         message = f"is not a known key; {_spelling(at)}"
     elif message.startswith("must be a text (is: ") and _is_plain(value):
         message = f"{message}; put it in quotes, YAML takes it for something else"
-    return Problem(problem.path, message)
+    return replace(problem, message=message)
 
 
 def _is_plain(value: object) -> bool:

@@ -103,8 +103,9 @@ def _recipe(source: Source) -> Recipe:
 
 
 def _in_file(source: Source, problem: Problem) -> FileProblem:
-    helped = advised(problem, parts(problem.path), source.value(problem.path))
-    return source.problem(helped.path, helped.message)
+    at = parts(problem.path)
+    helped = advised(problem, at, source.value(problem.path), bare=at in source.bare)
+    return source.problem(helped.path, helped.message, helped.line)
 
 
 def _base_problem(name: str, recipes: Mapping[str, Recipe], known: Set[str]) -> str | None:

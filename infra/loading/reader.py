@@ -5,7 +5,7 @@ only, so that `on` stays a text and `012` does not become ten.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,15 @@ class Source:
     file: Path
     content: Any
     lines: Mapping[At, int] = field(default_factory=dict)
+    bare: Set[At] = frozenset()
+    """Keys inside { } that have no value: most often the rest of a text with a comma."""
 
-    def problem(self, path: str, message: str) -> FileProblem:
-        """A problem at ``path``, e.g. ``customize[2].shell``; at its parent if it is missing."""
-        at = parts(path)
+    def problem(self, path: str, message: str, line: int = 0) -> FileProblem:
+        """A problem at ``path``, e.g. ``customize[2].shell``; at its parent if it is missing.
+
+        ``line`` is one of the text there, from 1: exact for texts in a literal block (``|``).
+        """
+        at = (*parts(path), line - 1) if line else parts(path)
         while at and at not in self.lines:
             at = at[:-1]
         return FileProblem(self.file, self.lines.get(at, 1) if path else 0, path, message)
@@ -102,7 +107,8 @@ def read(path: Path) -> Source:
             raise YamlError(FileProblem(path, *problem) for problem in problems)
         lines: dict[At, int] = {}
         _note_lines(node, (), lines)
-        return Source(path, loader.construct_document(node), lines)
+        bare = frozenset(_bare_keys(node, ()))
+        return Source(path, loader.construct_document(node), lines, bare)
     except yaml.MarkedYAMLError as error:
         raise _from_yaml(path, error) from None
     except RecursionError:
@@ -231,6 +237,20 @@ def _note_lines(node: yaml.Node, at: At, lines: dict[At, int]) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note_lines(item, (*at, index), lines)
+    elif isinstance(node, yaml.ScalarNode) and node.style == "|":
+        for index in range(str(node.value).count("\n") + 1):
+            lines[(*at, index)] = _line(node) + 1 + index
+
+
+def _bare_keys(node: yaml.Node, at: At) -> Iterator[At]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if node.flow_style and value.value == "" and value.style is None:
+                yield (*at, key.value)
+            yield from _bare_keys(value, (*at, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _bare_keys(item, (*at, index))
 
 
 def _line(node: yaml.Node) -> int:

@@ -46,7 +46,8 @@ class Parameters:
     def publish(self, name: str, value: str, region: str, data_type: str = IMAGE) -> None:
         """Put a public parameter of AWS's, with the history that a second value makes."""
         held = moto_seam.backend("ssm", region)._parameters
-        held.latest_amis_loaded = True
+        # moto's own, of some day in the past, name images that are in no catalog of ours.
+        held.latest_amis_loaded = held.latest_ecs_amis_loaded = True
         versions = held[name]
         versions.append(
             moto_seam.ssm_parameter(

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aws_cdk import App
 from cfnlint import api as cfnlint
 
 from bakery.naming import TAG_BAKE
-from infra.settings import ContextError
+from infra.settings import ContextError, Settings
+from infra.synthesize import project_context
 from tests.infra.conftest import RECIPES, Synthesize, Synthesized, flat
 
 VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
@@ -362,7 +364,9 @@ def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthe
         ({"vpc_id": VPC, "subnet_ids": "[]"}, "but subnet_ids is empty"),
         ({"subnet_ids": SUBNET}, "subnet_ids is given without vpc_id: .* name the VPC"),
         ({"kms_key": "my key"}, r"kms_key: must be a key's alias \(alias/...\), id or ARN"),
-        ({"log_retention_days": 10}, "log_retention_days"),
+        ({"log_retention_days": 10}, r"log_retention_days: .* \(is: 10\)"),
+        ({"notification_emial": "a@example.com"}, "did you mean 'notification_email'"),
+        ({"subnet-ids": SUBNET, "kms_key": "my key"}, "'subnet_ids'.*; kms_key: must be"),
         ({"instance_types": "big one"}, "instance_types"),
         ({"notification_email": "nobody"}, "notification_email"),
     ],
@@ -372,3 +376,9 @@ def test_a_bad_context_value_is_named(
 ) -> None:
     with pytest.raises(ContextError, match=named):
         synthesize(RECIPES, context)
+
+
+def test_context_of_others_is_left_alone() -> None:
+    context = {"environment": "production", "aws:cdk:bundling-stacks": [], "owner": "web"}
+    app = App(context={**project_context(), **context})
+    assert Settings.from_context(app.node) == Settings()

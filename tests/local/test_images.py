@@ -212,3 +212,16 @@ def test_an_image_that_only_looks_like_canonicals_is_found_without_an_owner(ec2:
         i["OwnerId"]
         for i in client.describe_images(Owners=["099720109477"], Filters=name)["Images"]
     } == {"099720109477"}
+
+
+def test_no_public_parameter_is_offered_without_an_image_behind_it(ec2: Bench) -> None:
+    ssm = ec2.aws.client("ssm")
+    for tree in ("ami-amazon-linux-latest", "ecs/optimized-ami"):
+        pages = ssm.get_paginator("get_parameters_by_path").paginate(
+            Path=f"/aws/service/{tree}", Recursive=True
+        )
+        offered = [row["Name"] for page in pages for row in page["Parameters"]]
+        assert offered and set(offered) <= set(catalog.contents()["parameters"])
+    with pytest.raises(ClientError) as error:
+        ssm.get_parameter(Name="/aws/service/ecs/optimized-ami/amazon-linux-2/recommended/image_id")
+    assert refused(error) == "ParameterNotFound"

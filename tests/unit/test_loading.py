@@ -1,5 +1,6 @@
 """Reading YAML: what is refused, where, and what the reader is told to do."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bakery.recipe import ShellStep
 from infra.loading import (
     DocumentsError,
     FileProblem,
@@ -243,6 +245,13 @@ def test_all_problems_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
     [
         ("{}\n", 1, "base", "is missing; add it. Where the builder starts from"),
         (f"{GOOD}customise: []\n", 3, "customise", "did you mean 'customize'?"),
+        (
+            f"{GOOD}customize: [{{name: a, shell: echo a, b}}]\n",
+            3,
+            "customize[0].b",
+            "put that whole text in quotes: inside { } a comma ends it",
+        ),
+        (f"{GOOD}xyz:\n", 3, "xyz", "is not a known key; remove it"),
         (f"{GOOD}xyz: 1\n", 3, "xyz", "is not a known key; remove it; known here: base, builder"),
         (
             f"{GOOD}builder:\n  root_volume: {{sise_gib: 9}}\n",
@@ -304,6 +313,21 @@ def test_a_problem_says_what_is_wrong_where_and_what_to_do(
     problem = problems(tmp_path)[0]
     assert (problem.line, problem.path) == (line, path)
     assert message in problem.message
+
+
+def test_every_line_that_systems_manager_would_rewrite_is_named_in_the_file(tmp_path: Path) -> None:
+    script = "      true\n\n      echo {{ platformType }} {{ssm:foo}}\n      {{ b }} {{ b }}\n"
+    write(tmp_path, "web.yaml", f"{GOOD}customize:\n  - name: a\n    shell: |\n{script}")
+    first, second = problems(tmp_path)
+    assert (first.line, first.path) == (8, "customize[0].shell")
+    assert first.message.startswith("{{ platformType }}, {{ssm:foo}} would be replaced")
+    assert first.message.endswith('put together: "{""{ platformType }}"')
+    assert second.line == 9 and second.message.startswith("{{ b }} would be replaced")
+
+
+def test_a_line_of_a_folded_script_is_placed_where_the_script_begins(tmp_path: Path) -> None:
+    write(tmp_path, "web.yaml", f'{GOOD}customize:\n  - {{name: a, shell: "a\\n{{{{ b }}}}"}}\n')
+    assert problems(tmp_path)[0].line == 4
 
 
 def test_a_recipe_that_an_execution_cannot_carry_is_refused(tmp_path: Path) -> None:
@@ -387,6 +411,14 @@ def test_the_recipes_of_this_project_have_no_problem() -> None:
 def test_a_recipe_of_this_project_tells_editors_its_schema(path: Path) -> None:
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first == "# yaml-language-server: $schema=recipe.schema.json"
+
+
+@pytest.mark.parametrize("path", recipe_files(PROJECT / "recipes"), ids=lambda path: path.stem)
+def test_a_recipe_of_this_project_leaves_the_running_kernel_alone(path: Path) -> None:
+    """A sandbox's /proc/sys is read-only, and the image keeps only what is in files."""
+    recipe = load_recipes(path.parent)[path.stem]
+    scripts = [step.shell for step in recipe.customize if isinstance(step, ShellStep)]
+    assert not [script for script in scripts if re.search(r"^\s*sysctl\b", script, re.M)]
 
 
 def test_the_documents_of_this_project_have_no_problem() -> None:

@@ -538,8 +538,10 @@ def test_the_key_of_a_step_chooses_its_form() -> None:
     [
         (None, "is: null"),
         ("apt-get", "is: 'apt-get'"),
-        ({"name": "x"}, "has: name"),
-        ({**SHELL, "reboot": True}, "has: name, shell, reboot"),
+        ({"name": "x", "timeout_seconds": 60}, "has: none"),
+        ({"name": "x", "shel": "ls"}, "has: shel; did you mean 'shell'?"),
+        ({"name": "x", "run": "ls"}, "has: run"),
+        ({**SHELL, "reboot": True}, "has: shell, reboot"),
     ],
 )
 def test_a_step_that_is_nothing_or_two_things_is_refused_at_its_index(
