@@ -81,7 +81,10 @@ def bake(
         str | None, typer.Option(help="Name of the execution; default: recipe and time.")
     ] = None,
 ) -> None:
-    """Bake an image of recipe NAME and watch it."""
+    """Bake an image of recipe NAME and watch it.
+
+    Ctrl-C ends the watching, not the bake (with --local it ends both); `bakery follow` comes back.
+    """
     chosen: Options = context.obj
     if chosen.local and detach:
         raise CommandError(
@@ -125,9 +128,10 @@ def retry(
     context: typer.Context,
     execution: Annotated[str, typer.Argument(metavar="EXECUTION", help="Its name or ARN.")],
 ) -> None:
-    """Go on with a bake that failed after verification, from the stage that failed.
+    """Go on with a failed bake from the stage that failed.
 
-    What that stage needs must still be there: say --keep-on-failure, or on_failure: keep.
+    That is possible if it failed after verification. What the stage needs must still be there: say
+    --keep-on-failure, or on_failure: keep.
     """
     chosen: Options = context.obj
     if chosen.local:
@@ -148,7 +152,10 @@ def check(
         list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)
     ] = None,
 ) -> None:
-    """Check recipes (default: all) and documents, without AWS: every problem at once."""
+    """Report all problems of recipes and documents.
+
+    Without names: of all recipes. It does not talk to AWS.
+    """
     chosen: Options = context.obj
     raise typer.Exit(
         checks.check(console(), names or [], recipes=chosen.recipes, documents=DOCUMENTS)
@@ -157,13 +164,17 @@ def check(
 
 @app.command()
 def plan(context: typer.Context, name: Name, force: Force = False) -> None:
-    """Show what a bake of NAME would do, in order, and why; nothing is created."""
+    """Show what a bake of NAME would do, and why.
+
+    Nothing is created; only with --local, recipes that NAME builds on are baked first, because the
+    local AWS begins without images.
+    """
     chosen: Options = context.obj
     if chosen.local:
         checks.known_names([name], chosen.recipes)
     screen = console()
     with connect(chosen, lambda text: line(screen, text)) as target:
-        if code := bakes.bake_bases(screen, target, name):
+        if code := bakes.bake_bases(screen, target, name, silent=True):
             raise typer.Exit(code)
         line(screen)
         try:
