@@ -54,7 +54,7 @@ def bake_bases(screen: Console, target: Target, recipe: str, *, silent: bool = F
         arn = _start(progress, target, base, options={}, name=None)
         if code := watch(screen, target, arn, brief=True, progress=progress):
             return code
-        line(screen)
+        line(progress)
     return 0
 
 

@@ -18,9 +18,14 @@ from scripts.bakery_cli.arguments import hoisted
 from scripts.bakery_cli.aws.stack import PlanRefusedError, Stack
 from scripts.bakery_cli.errors import FAILED, INTERRUPTED, UNUSABLE, CommandError
 from scripts.bakery_cli.screen import complain, console, line
+from scripts.bakery_cli.synthesis import recipes_folder
 from scripts.bakery_cli.target import Options, connect
 
 DOCUMENTS = Path("documents")
+_TOGETHER = (
+    "        All recipes of a folder are deployed together: one that is wrong keeps all from use.\n"
+    "        Mend it, or move it out of the folder; `bakery check` shows all problems."
+)
 
 app = typer.Typer(
     name="bakery",
@@ -44,7 +49,10 @@ def options(
     ] = False,
     region: Annotated[str | None, typer.Option(help="AWS Region of the stack.")] = None,
     profile: Annotated[str | None, typer.Option(help="Profile of your AWS configuration.")] = None,
-    recipes: Annotated[Path, typer.Option(help="Folder with the recipes.")] = Path("recipes"),
+    recipes: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the recipes; default: context `recipes` of cdk.json."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show traces of errors.")] = False,
     objects: Annotated[
         Path | None,
@@ -65,7 +73,8 @@ def options(
         raise CommandError("--objects fills the S3 of the local AWS only.", "Say --local.")
     if local and profile:
         raise CommandError("--local uses no account, so no --profile.", "Leave one of them out.")
-    context.obj = Options(local, sandbox, region, profile, recipes, debug, objects)
+    folder = recipes or recipes_folder()
+    context.obj = Options(local, sandbox, region, profile, folder, debug, objects)
 
 
 @app.command()
@@ -220,6 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FilesError as error:
         for problem in error.problems:
             complain(CommandError(str(problem)))
+        if any(problem.file.is_file() for problem in error.problems):
+            line(console(stderr=True), _TOGETHER)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
