@@ -18,6 +18,7 @@ from infra.asset import (
     ARCHITECTURE,
     BUILD,
     LOCK,
+    PROJECT,
     PYTHON_VERSION,
     dependencies_folder,
     normalize,
@@ -53,8 +54,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"build_dependencies: {problem}", file=sys.stderr)
         return 1
     unpack(wheels, folder)
-    print(f"{folder}: {size(folder) / 1e6:.1f} MB unpacked")
+    print(f"{shown(folder)}: {size(folder) / 1e6:.1f} MB unpacked")
     return 0
+
+
+def shown(folder: Path) -> Path:
+    """A folder as somebody knows it who has just said `make`."""
+    return folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder
 
 
 def fetch(wheels: Path) -> str | None:

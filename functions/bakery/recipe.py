@@ -635,13 +635,14 @@ class Recipe(Model):
 
     @field_validator("customize", "test")
     @classmethod
-    def _unique_names(cls, steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
+    def _unique_names(cls, steps: tuple[_Step, ...], info: ValidationInfo) -> tuple[_Step, ...]:
         seen: dict[str, str] = {}
-        for step in steps:
+        for index, step in enumerate(steps):
             # Documents are named after the step, so names that differ in punctuation only collide.
+            place = f"{info.field_name}[{index}] '{step.name}'"
             if earlier := seen.get(slug(step.name)):
-                raise ValueError(f"two steps are named alike: '{earlier}' and '{step.name}'")
-            seen[slug(step.name)] = step.name
+                raise ValueError(f"{earlier} and {place} are named alike; rename one of them")
+            seen[slug(step.name)] = place
         return steps
 
 
@@ -656,7 +657,8 @@ def parse_recipe(name: str, content: object) -> Recipe:
     """
     problems = [] if re.fullmatch(formats.RECIPE_NAME.pattern, name) else [_name_problem(name)]
     if not isinstance(content, Mapping):
-        raise InvalidRecipeError(name, [*problems, Problem("", "is not a mapping of fields")])
+        text = "is not a mapping of fields; write lines such as `description: web tier`"
+        raise InvalidRecipeError(name, [*problems, Problem("", text)])
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:

@@ -102,7 +102,7 @@ def read(path: Path) -> Source:
     try:
         node = loader.get_single_node()
         if node is None:
-            raise _error(path, 0, "is empty")
+            raise _error(path, 0, "is empty; write it, or remove the file")
         if problems := list(_node_problems(node)):
             raise YamlError(FileProblem(path, *problem) for problem in problems)
         lines: dict[At, int] = {}

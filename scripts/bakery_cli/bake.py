@@ -43,14 +43,18 @@ def bake(
     return watch(screen, target, arn)
 
 
-def bake_bases(screen: Console, target: Target, recipe: str) -> int:
-    """Bake what the recipe builds on where that cannot be there yet; the exit code."""
+def bake_bases(screen: Console, target: Target, recipe: str, *, silent: bool = False) -> int:
+    """Bake what the recipe builds on where that cannot be there yet; the exit code.
+
+    ``silent`` shows only how each bake ended.
+    """
     for base in target.bases_to_bake(recipe):
         line(screen, f"{recipe} builds on {base}, which has no image here yet: baking that first")
-        arn = _start(screen, target, base, options={}, name=None)
-        if code := watch(screen, target, arn, brief=True):
+        progress = Console(quiet=True) if silent else screen
+        arn = _start(progress, target, base, options={}, name=None)
+        if code := watch(screen, target, arn, brief=True, progress=progress):
             return code
-        line(screen)
+        line(progress)
     return 0
 
 
@@ -76,12 +80,21 @@ def retry(screen: Console, target: Target, arn: str) -> int:
     return watch(screen, target, arn, after=last)
 
 
-def watch(screen: Console, target: Target, arn: str, *, brief: bool = False, after: int = 0) -> int:
+def watch(
+    screen: Console,
+    target: Target,
+    arn: str,
+    *,
+    brief: bool = False,
+    after: int = 0,
+    progress: Console | None = None,
+) -> int:
     """Show an execution to its end and how it ended, a good end in one line if ``brief``.
 
-    Returns the exit code.
+    What happens meanwhile goes to ``progress``, by default the screen. Returns the exit code.
     """
-    view: View = LiveView(screen) if can_animate(screen) else PlainView(screen)
+    shown = progress or screen
+    view: View = LiveView(shown) if can_animate(shown) else PlainView(shown)
     try:
         followed, execution = follow(
             target.stack,

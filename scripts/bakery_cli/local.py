@@ -38,7 +38,7 @@ def local_target(options: Options, say: Say) -> Iterator[Target]:
                 fill(aws.client("s3"), options.objects, region)
             aws.deploy()
             os.environ.update(aws.environment)
-            say(_what_is_special(options))
+            say(what_is_special(options))
             stack = Stack()
             yield Target(
                 stack=stack,
@@ -51,13 +51,15 @@ def local_target(options: Options, say: Say) -> Iterator[Target]:
         raise CommandError(f"The local AWS cannot do this: {error}") from error
 
 
-def _what_is_special(options: Options) -> str:
-    scripts = (
-        "scripts run for real, in a booted root file system of this machine"
-        if options.sandbox
-        else "scripts are checked but NOT executed (--sandbox runs them)"
+def what_is_special(options: Options) -> str:
+    """What somebody must know who looks at this AWS as if it were the real one."""
+    about = f"Local AWS, no account, no costs: time runs {SCALE:.0f} times faster"
+    if not options.sandbox:
+        return f"{about}; scripts are checked but NOT executed (--sandbox runs them)."
+    return (
+        f"{about}, but at its real pace while scripts run; they run for real, in a booted Debian "
+        "of this machine, which has no dnf and no yum."
     )
-    return f"Local AWS, no account, no costs: time runs {SCALE:.0f} times faster; {scripts}."
 
 
 def bases_to_bake(

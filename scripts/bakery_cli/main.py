@@ -18,9 +18,14 @@ from scripts.bakery_cli.arguments import hoisted
 from scripts.bakery_cli.aws.stack import PlanRefusedError, Stack
 from scripts.bakery_cli.errors import FAILED, INTERRUPTED, UNUSABLE, CommandError
 from scripts.bakery_cli.screen import complain, console, line
+from scripts.bakery_cli.synthesis import recipes_folder
 from scripts.bakery_cli.target import Options, connect
 
 DOCUMENTS = Path("documents")
+_TOGETHER = (
+    "        All recipes of a folder are deployed together: one that is wrong keeps all from use.\n"
+    "        Mend it, or move it out of the folder; `bakery check` shows all problems."
+)
 
 app = typer.Typer(
     name="bakery",
@@ -44,7 +49,10 @@ def options(
     ] = False,
     region: Annotated[str | None, typer.Option(help="AWS Region of the stack.")] = None,
     profile: Annotated[str | None, typer.Option(help="Profile of your AWS configuration.")] = None,
-    recipes: Annotated[Path, typer.Option(help="Folder with the recipes.")] = Path("recipes"),
+    recipes: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the recipes; default: context `recipes` of cdk.json."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show traces of errors.")] = False,
     objects: Annotated[
         Path | None,
@@ -65,7 +73,8 @@ def options(
         raise CommandError("--objects fills the S3 of the local AWS only.", "Say --local.")
     if local and profile:
         raise CommandError("--local uses no account, so no --profile.", "Leave one of them out.")
-    context.obj = Options(local, sandbox, region, profile, recipes, debug, objects)
+    folder = recipes or recipes_folder()
+    context.obj = Options(local, sandbox, region, profile, folder, debug, objects)
 
 
 @app.command()
@@ -81,7 +90,10 @@ def bake(
         str | None, typer.Option(help="Name of the execution; default: recipe and time.")
     ] = None,
 ) -> None:
-    """Bake an image of recipe NAME and watch it."""
+    """Bake an image of recipe NAME and watch it.
+
+    Ctrl-C ends the watching, not the bake (with --local it ends both); `bakery follow` comes back.
+    """
     chosen: Options = context.obj
     if chosen.local and detach:
         raise CommandError(
@@ -125,9 +137,10 @@ def retry(
     context: typer.Context,
     execution: Annotated[str, typer.Argument(metavar="EXECUTION", help="Its name or ARN.")],
 ) -> None:
-    """Go on with a bake that failed after verification, from the stage that failed.
+    """Go on with a failed bake from the stage that failed.
 
-    What that stage needs must still be there: say --keep-on-failure, or on_failure: keep.
+    That is possible if it failed after verification. What the stage needs must still be there: say
+    --keep-on-failure, or on_failure: keep.
     """
     chosen: Options = context.obj
     if chosen.local:
@@ -148,7 +161,10 @@ def check(
         list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)
     ] = None,
 ) -> None:
-    """Check recipes (default: all) and documents, without AWS: every problem at once."""
+    """Report all problems of recipes and documents.
+
+    Without names: of all recipes. It does not talk to AWS.
+    """
     chosen: Options = context.obj
     raise typer.Exit(
         checks.check(console(), names or [], recipes=chosen.recipes, documents=DOCUMENTS)
@@ -157,13 +173,17 @@ def check(
 
 @app.command()
 def plan(context: typer.Context, name: Name, force: Force = False) -> None:
-    """Show what a bake of NAME would do, in order, and why; nothing is created."""
+    """Show what a bake of NAME would do, and why.
+
+    Nothing is created; only with --local, recipes that NAME builds on are baked first, because the
+    local AWS begins without images.
+    """
     chosen: Options = context.obj
     if chosen.local:
         checks.known_names([name], chosen.recipes)
     screen = console()
     with connect(chosen, lambda text: line(screen, text)) as target:
-        if code := bakes.bake_bases(screen, target, name):
+        if code := bakes.bake_bases(screen, target, name, silent=True):
             raise typer.Exit(code)
         line(screen)
         try:
@@ -209,6 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FilesError as error:
         for problem in error.problems:
             complain(CommandError(str(problem)))
+        if any(problem.file.is_file() for problem in error.problems):
+            line(console(stderr=True), _TOGETHER)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

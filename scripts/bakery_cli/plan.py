@@ -1,5 +1,6 @@
 """``bakery plan``: what a bake would do, from the same function that decides it."""
 
+import textwrap
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -7,8 +8,8 @@ from rich.text import Text
 
 from bakery.bake import Command, Plan
 from bakery.estimate import monthly_storage
-from bakery.naming import pointer
-from scripts.bakery_cli.aws.stack import PlanRefusedError
+from bakery.naming import pointer, previous_pointer
+from scripts.bakery_cli.aws.stack import PREVIEW, PlanRefusedError
 from scripts.bakery_cli.errors import FAILED
 from scripts.bakery_cli.screen import line
 from scripts.bakery_cli.stages import step_name
@@ -16,6 +17,8 @@ from scripts.bakery_cli.summary import explanation
 from scripts.bakery_cli.words import count, duration, usd
 
 _LABEL = 17
+_WIDTH = 80
+"""Of what stands beside the titles."""
 
 
 def show_refusal(screen: Console, recipe: str, error: PlanRefusedError) -> int:
@@ -54,11 +57,12 @@ def _stages(plan: Plan) -> Iterator[tuple[str, ...]]:
     """Title of each stage, what it would do, and more lines about that."""
     launch, base = plan.launch, plan.base_image
     subnets = ", ".join(f"{subnet.id} ({subnet.zone})" for subnet in launch.subnets)
+    where = textwrap.wrap(f"in {subnets}", _WIDTH, break_on_hyphens=False)
     yield (
         "Launch builder",
         f"{', else '.join(launch.instance_types)}; from {base.id}",
         f"{launch.size_gib} GiB gp3, {launch.iops} iops, {launch.throughput} MiB/s",
-        f"in {subnets}",
+        *where,
     )
     yield "Wait for agent", "until Systems Manager knows the builder, at most 10 minutes"
     yield "Prepare", _document(plan.prepare)
@@ -68,9 +72,16 @@ def _stages(plan: Plan) -> Iterator[tuple[str, ...]]:
     yield "Generalize", _document(plan.generalize)
     yield "Verify identity", _document(plan.verify_identity)
     yield "Stop builder", "and wait for the stop"
-    yield "Create image", plan.image_name
+    yield "Create image", _image_name(plan)
     yield "Publish pointer", pointer(plan.recipe)
+    kept = plan.current.image or "nothing: this is the first image"
+    yield "Keep previous", f"{previous_pointer(plan.recipe)} gets {kept}"
     yield "Clean up", "terminate the builder"
+
+
+def _image_name(plan: Plan) -> str:
+    """A bake that is only planned has no name yet."""
+    return plan.image_name.replace(PREVIEW, "<bake>")
 
 
 def _document(command: Command) -> str:
@@ -91,7 +102,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "Base image", f"{base.id} ({base.name}), {base.architecture}, {base.size_gib} GiB"
     yield "Current image", f"{plan.current.image or 'none'} {plan.current.name}".strip()
     yield "What changed", plan.reason
-    yield "Image name", plan.image_name
+    yield "Image name", _image_name(plan)
     yield "Time", f"about {plan.estimate.minutes:.0f} min"
     yield (
         "Cost",

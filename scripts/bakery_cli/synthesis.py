@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from scripts.bakery_cli.errors import CommandError
 
@@ -31,6 +32,18 @@ def synthesize(recipes: Path, say: Callable[[str], None]) -> Path:
     return folder
 
 
+def recipes_folder() -> Path:
+    """The folder of recipes that the project in the present directory is deployed with."""
+    return Path(_context(Path()).get("recipes", "recipes"))
+
+
+def _context(project: Path) -> dict[str, Any]:
+    file = project / "cdk.json"
+    if not file.is_file():
+        return {}
+    return dict(json.loads(file.read_text(encoding="utf-8")).get("context", {}))
+
+
 def _key(recipes: Path) -> str:
     """Changes with every file that the template or the asset is made of."""
     key = hashlib.sha256(sys.version.encode())
@@ -44,7 +57,7 @@ def _key(recipes: Path) -> str:
 def _run_app(recipes: Path, folder: Path) -> None:
     """``app.py`` as the CDK runs it: context and output folder come by environment."""
     ASSEMBLIES.mkdir(parents=True, exist_ok=True)
-    context = json.loads((PROJECT / "cdk.json").read_text(encoding="utf-8")).get("context", {})
+    context = _context(PROJECT)
     with tempfile.TemporaryDirectory(dir=ASSEMBLIES, prefix=".new-") as name:
         made = Path(name) / "assembly"
         environment = {

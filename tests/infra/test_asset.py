@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from bakery.aws import SERVICES
 from infra import asset
-from infra.asset import DependenciesMissingError, dependencies_folder, stage_asset
+from infra.asset import PROJECT, DependenciesMissingError, dependencies_folder, stage_asset
 from scripts import build_dependencies
 from tests.infra.import_graph import missing_imports
 
@@ -193,3 +193,8 @@ for name in {handlers()!r}:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_of_the_project_is_shown_without_the_way_to_it(tmp_path: Path) -> None:
+    assert build_dependencies.shown(PROJECT / "build/lambda/0a") == Path("build/lambda/0a")
+    assert build_dependencies.shown(tmp_path) == tmp_path

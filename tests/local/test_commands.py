@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from scripts.local import LocalAws
+from scripts.local.machines import CheckOnly, Machine
 from tests.local.bench import AL2023, Bench, refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scripts.local.runner import Host
 
 DEBIAN = "ami-0deb1200000000064"
 DOCUMENT = "AmiBakery-test-greet"
@@ -350,3 +358,24 @@ def test_an_image_parameter_is_validated_later(ec2: Bench) -> None:
     with pytest.raises(ClientError) as error:
         ssm.put_parameter(**{**put, "Overwrite": False}, Value=AL2023)
     assert refused(error) == "ParameterAlreadyExists"
+
+
+class _SlowToBoot(CheckOnly):
+    """As a sandbox is, which builds and boots a root file system for the first command."""
+
+    def host(self, machine: Machine) -> Host:
+        time.sleep(1)
+        return super().host(machine)
+
+
+def test_the_boot_of_a_host_takes_no_more_aws_time_than_real_time(assembly: Path) -> None:
+    with LocalAws.start(assembly, scale=600, machines=_SlowToBoot()) as aws:
+        aws.schedules.paused = True
+        aws.deploy()
+        bench = Bench(aws)
+        instance = bench.managed()
+        sent = bench.send(instance)
+        bench.done(sent, instance)
+        command = aws.commands.all[sent]
+        assert command.started and command.ended
+        assert (command.ended - command.started).total_seconds() < 300

@@ -148,7 +148,7 @@ def test_an_alias_inside_itself_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is empty"),
+        ("", "is empty; write it, or remove the file"),
         ("# only a comment\n", "is empty"),
         ("a: b: c\n", "column 5 is a colon inside of a text; put the text in quotes"),
         ("a: %b\n", "column 4: a text cannot begin so; put it in quotes"),
@@ -303,7 +303,7 @@ def test_all_problems_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
         ),
         ("description: x\nbase: {recipe: other}\n", 2, "base.recipe", "recipes here: web"),
         ("description: x\nbase: {recipe: web}\n", 2, "base.recipe", "in a circle: web -> web"),
-        ("- a\n- b\n", 0, "", "is not a mapping of fields"),
+        ("- a\n- b\n", 0, "", "is not a mapping of fields; write lines such as"),
     ],
 )
 def test_a_problem_says_what_is_wrong_where_and_what_to_do(

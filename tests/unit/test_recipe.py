@@ -115,7 +115,8 @@ def test_the_recipe_that_synthesis_stores_parses_to_the_same_recipe() -> None:
 
 @pytest.mark.parametrize("value", [None, [], "text", 7, True])
 def test_a_recipe_that_is_no_mapping_is_refused(value: object) -> None:
-    assert problems(value) == {"": "is not a mapping of fields"}
+    text = "is not a mapping of fields; write lines such as `description: web tier`"
+    assert problems(value) == {"": text}
 
 
 def test_all_problems_are_reported_at_once_each_with_its_path() -> None:
@@ -604,7 +605,7 @@ def test_a_duplicate_step_name_is_refused_with_both_names(field: str) -> None:
     steps = [SHELL, {**SHELL, "name": "Install (1)"}, {**SHELL, "name": "install 1"}]
     assert one_problem(**{field: steps}) == (
         field,
-        "two steps are named alike: 'Install (1)' and 'install 1'",
+        f"{field}[1] 'Install (1)' and {field}[2] 'install 1' are named alike; rename one of them",
     )
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 STACK = "AmiBakery"
+PREVIEW = "plan-preview"
+"""Name of the bake that a plan is made for."""
 
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60
@@ -176,7 +178,7 @@ class Stack:
     def plan(self, recipe: str, *, force: bool) -> Plan:
         """What a bake would do; raises PlanRefusedError with the reasons when it would fail."""
         wanted = {"recipe": recipe, **({"force": True} if force else {})}
-        request = {"bake": "plan-preview", "input": wanted, "preview": True}
+        request = {"bake": PREVIEW, "input": wanted, "preview": True}
         with explained(self.region):
             answer = self._lambda.invoke(
                 FunctionName=self._plan_function, Payload=json.dumps(request).encode()

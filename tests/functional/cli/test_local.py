@@ -48,6 +48,7 @@ def test_a_recipe_that_builds_on_another_bakes_that_one_first() -> None:
     done = run("plan", "app-on-web")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "app-on-web builds on web-al2023" in done.stdout
+    assert "start  " not in done.stdout and "Customize        4 steps" not in done.stdout
     found = re.search(r"^Baked web-al2023: (ami-\w+)", done.stdout, re.M)
     assert found and f"Base image            {found[1]} (web-al2023-" in done.stdout
 

@@ -7,8 +7,9 @@ import pytest
 
 from bakery.recipe import Recipe, parse_recipe
 from scripts.bakery_cli.isolation import no_aws_settings
-from scripts.bakery_cli.local import bases_to_bake
+from scripts.bakery_cli.local import bases_to_bake, what_is_special
 from scripts.bakery_cli.main import main
+from scripts.bakery_cli.target import Options
 
 
 def recipe(name: str, **base: str) -> Recipe:
@@ -39,6 +40,13 @@ def test_what_a_recipe_builds_on_is_baked_first_the_lowest_first(
     assert bases_to_bake(name, RECIPES, lambda _: there) == expected
 
 
+def test_the_sandbox_does_not_claim_that_scripts_run_faster_or_on_amazon_linux() -> None:
+    said = what_is_special(Options(local=True, sandbox=True))
+    assert "60 times faster, but at its real pace while scripts run" in said
+    assert "a booted Debian of this machine, which has no dnf" in said
+    assert "NOT executed" in what_is_special(Options(local=True))
+
+
 def test_the_user_s_aws_settings_are_hidden_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "images")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "https://ssm.example.com")
@@ -60,3 +68,4 @@ def test_a_recipe_with_problems_is_refused_before_anything_is_synthesized(
     assert main(["--local", command, "web", "--recipes", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
     assert out == "" and f"{tmp_path}/web.yaml:3: base: is there twice" in err
+    assert "All recipes of a folder are deployed together" in err

@@ -41,6 +41,24 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         assert all(name in out for name in ("bake", "follow", "check", "plan", "recipes"))
 
 
+def test_the_summary_of_a_command_is_not_cut_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, _, commands = run(capsys, "--help")[1].partition("Commands:")
+    assert commands and "..." not in commands
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [("bake", "Ctrl-C ends the watching, not the bake"), ("plan", "baked first")],
+)
+def test_help_of_a_command_says_what_it_leaves_behind(
+    capsys: pytest.CaptureFixture[str], command: str, says: str
+) -> None:
+    assert says in " ".join(run(capsys, command, "--help")[1].split())
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "version")[:2] == (0, f"{VERSION}\n")
 

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from bakery.bake import Plan
 from scripts.bakery_cli import plan as plans
-from scripts.bakery_cli.aws.stack import PlanRefusedError
+from scripts.bakery_cli.aws.stack import PREVIEW, PlanRefusedError
+from scripts.bakery_cli.stages import STAGES
 from tests.unit.cli.events import PLAN, command
 
 
@@ -34,7 +35,8 @@ def test_a_plan_is_shown_in_the_order_in_which_it_would_be_done() -> None:
         "5. Remove identity  AmiBakery-remove-opsworks-identity version 1, Opsworks auto",
         "9. Create image     web-20260131T030000Z",
         "10. Publish pointer  /ami-bakery/web/image",
-        "11. Clean up",
+        "11. Keep previous    /ami-bakery/web/previous-image gets nothing: this is the first",
+        "12. Clean up",
         "Base image            ami-0base0000000000f0 (al2023-base), x86_64, 8 GiB",
         "Current image         none",
         "What changed          first image of this recipe",
@@ -50,6 +52,30 @@ def test_a_plan_that_would_do_nothing_says_why_and_what_force_does() -> None:
     text = shown(bake_needed=False, reason="nothing has changed since image ami-1")
     assert "A bake of web would do nothing: nothing has changed since image ami-1" in text
     assert "bakery plan web --force" in text
+
+
+def test_the_stages_of_a_plan_are_those_of_a_bake() -> None:
+    text = shown()
+    assert all(f". {stage.title} " in text for stage in STAGES if stage.key != "plan")
+
+
+def test_the_image_that_would_be_kept_as_the_previous_one_is_named() -> None:
+    text = shown(current={**PLAN["current"], "image": "ami-0123456789abcdef0"})
+    assert "/ami-bakery/web/previous-image gets ami-0123456789abcdef0" in text
+
+
+def test_the_name_of_a_bake_that_has_none_yet_is_not_made_up() -> None:
+    assert shown(image_name=f"web-{PREVIEW}").count("web-<bake>\n") == 2
+
+
+def test_many_subnets_are_folded() -> None:
+    subnets = [
+        {"id": f"subnet-0123456789abcdef{n}", "zone": f"eu-west-1{n}", "public": True}
+        for n in range(6)
+    ]
+    text = shown(launch={**PLAN["launch"], "subnets": subnets})
+    assert all(f"{subnet['id']} ({subnet['zone']})" in text for subnet in subnets)
+    assert max(map(len, text.splitlines())) <= 105
 
 
 def test_a_locked_release_is_shown() -> None:

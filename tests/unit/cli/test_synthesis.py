@@ -7,7 +7,7 @@ import pytest
 
 from scripts.bakery_cli import synthesis
 from scripts.bakery_cli.errors import CommandError
-from scripts.bakery_cli.synthesis import synthesize
+from scripts.bakery_cli.synthesis import recipes_folder, synthesize
 
 APP = """\
 import json, os, pathlib, sys
@@ -72,6 +72,19 @@ def test_what_the_app_complains_about_is_shown_and_nothing_is_kept(project: Path
     with pytest.raises(CommandError, match=r"cannot be synthesized:\nbad.yaml: is bad"):
         made(project)
     assert list((project / "build/assembly").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "folder"),
+    [('{"context": {"recipes": "images"}}', "images"), ("{}", "recipes"), (None, "recipes")],
+)
+def test_the_folder_of_recipes_is_the_one_that_is_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content:
+        (tmp_path / "cdk.json").write_text(content)
+    assert recipes_folder() == Path(folder)
 
 
 def test_old_assemblies_are_forgotten_and_recent_ones_kept(project: Path) -> None:
