@@ -478,6 +478,8 @@ class Lambdas:
         )
 
     def _log(self, function: Function, worker: Worker, request_id: str, lines: list[str]) -> None:
+        if self._closed:  # the next local AWS of the process has no such group yet
+            return
         self.log_lines.extend(LogLine(function.name, request_id, line) for line in lines)
         self._logs.put(function.log_group, worker.log_stream, lines)
 

@@ -32,11 +32,15 @@ class Account:
         return self.world.aws.client("ec2")
 
     def cut_short(self, recipe: str = "small") -> str:
-        """Name of an execution that was stopped by hand."""
+        """Name of an execution that was stopped by hand, before it has made anything itself."""
         name = f"made-{uuid.uuid4().hex[:8]}"
+        self.world.aws.ec2.no_capacity()
         arn = self.world.start({"recipe": recipe, "force": True}, name=name)
         self.world.aws.client("stepfunctions").stop_execution(executionArn=arn)
-        return self.world.ended(arn).name
+        ended = self.world.ended(arn)
+        self.world.aws.until(lambda: self.world.aws.lambdas.idle, what="the end of all functions")
+        self.world.aws.ec2.state.shortages.clear()
+        return ended.name
 
     def instance(self, given: Mapping[str, str]) -> str:
         answer = self.ec2.run_instances(
