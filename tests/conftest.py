@@ -1,14 +1,17 @@
 """What every test gets: a clean environment, fake credentials, no network but loopback."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from infra.node import use_bundled_node
+from tests.functional.faults import matrix
 
 _KEPT = (
     "HOME",
@@ -63,6 +66,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, reason in reasons.items():
             if item.get_closest_marker(marker) and asked != marker:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--matrix", type=Path, help="write the fault matrix into this file")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """The fault matrix, from what the sweeps recorded (in this process, or in workers)."""
+    reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
+    found = [v for report in reports for k, v in report.user_properties if k == matrix.PROPERTY]
+    if not found:
+        return
+    rows = sorted(found, key=lambda row: (row["scene"], row["function"], row["fault"]))
+    terminalreporter.section("fault matrix")
+    terminalreporter.write_line("\n".join(matrix.lines(rows)))
+    if path := config.getoption("--matrix"):
+        path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from scripts.local.errors import AwsError
@@ -17,11 +18,12 @@ Predicate = Callable[[dict[str, Any]], bool]
 
 @dataclass
 class Fault:
-    """One rule. `times` counts down; `matched` says how often it was applied."""
+    """One rule. `times` counts down; `matched` says how often it was applied. Service and operation
+    may have wildcards, as in file names."""
 
     service: str
     operation: str
-    times: int
+    times: float
     when: Predicate | None = None
     error: AwsError | None = None
     skip: int = 0
@@ -31,9 +33,11 @@ class Fault:
     """A part of the name of the caller's role; empty for every caller."""
 
     def applies(self, call: Call) -> bool:
-        if self.times <= 0 or self.service not in ("*", call.service):
+        if self.times <= 0 or self.role not in call.principal.role:
             return False
-        if self.operation not in ("*", call.operation) or self.role not in call.principal.role:
+        if not fnmatchcase(call.service, self.service):
+            return False
+        if not fnmatchcase(call.operation, self.operation):
             return False
         return self.when is None or self.when(call.parameters)
 
@@ -57,13 +61,12 @@ class Faults:
         code: str,
         message: str = "Injected by the local AWS.",
         status: int = 400,
-        times: int = 1,
+        times: float = 1,
         skip: int = 0,
         when: Predicate | None = None,
         role: str = "",
     ) -> Fault:
-        """Answer with this error instead of doing the work. `*` stands for every service or
-        operation."""
+        """Answer with this error instead of doing the work."""
         error = AwsError(code, message, status)
         fault = Fault(service, operation, times, when, error, skip, role=role)
         self._errors.append(fault)
@@ -74,7 +77,7 @@ class Faults:
         service: str,
         operation: str,
         *,
-        times: int = 1,
+        times: float = 1,
         skip: int = 0,
         when: Predicate | None = None,
         role: str = "",

@@ -378,6 +378,7 @@ class Lambdas:
             "log_group": function.log_group,
             "log_stream": stream,
             "clock": self._clock.reading().to_json(),
+            "scale": self._clock.scale,
             "environment": self._environment(function, stream),
         }
         pid, connection = ForkServer.shared().fork(job)

@@ -205,6 +205,8 @@ def world(deployed: World) -> Iterator[World]:
     aws.calls.clear()
     aws.events.recorded.clear()
     yield deployed
+    # A function of a bake that was stopped goes on: what kept it from making something must stay.
+    aws.until(lambda: aws.lambdas.idle, what="the end of all functions")
     aws.faults.clear()
     aws.events.clear()
     aws.agent.scripts.clear()

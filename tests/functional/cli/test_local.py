@@ -62,6 +62,8 @@ def test_ctrl_c_says_that_the_local_bake_is_gone() -> None:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Who runs the tests in the background has them ignore SIGINT, and so their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stdout
     for line in running.stdout:

@@ -1,5 +1,6 @@
 """What must hold after every bake, whatever went wrong in it."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from bakery.errors import BakeryError
 from bakery.naming import TAG_BAKE
 from scripts.local.faults import Fault
 from tests.functional.conftest import Ended, World
+from tests.functional.faults.points import Point, points_of
 
 OWN_ERRORS = {
     name
@@ -16,18 +18,12 @@ OWN_ERRORS = {
     if isinstance(kind, type) and issubclass(kind, BakeryError)
 }
 
+SCENES = {"good": "SUCCEEDED", "failing": "FAILED"}
+"""The bakes that faults are put into: one that goes well, and one that fails as late as it can,
+when its image is published already."""
 
-@dataclass(frozen=True)
-class Point:
-    """One call of one function: the ``occurrence``-th of its operation in a bake."""
-
-    role: str
-    service: str
-    operation: str
-    occurrence: int
-
-    def __str__(self) -> str:
-        return f"{self.role} {self.service}:{self.operation} #{self.occurrence}"
+_STUCK_SECONDS = 20
+"""Real seconds after which a bake is taken to wait for what will not come: its time-outs."""
 
 
 @dataclass
@@ -43,34 +39,53 @@ class Watched:
             assert world.bake("small").status == "SUCCEEDED"
         return cls(world)
 
-    def points(self, role: str) -> list[Point]:
-        """Every call that the function makes in a bake that goes well."""
+    def points(self, role: str, scene: str = "good") -> list[Point]:
+        """Every call that the function makes in a bake without faults."""
         self.world.aws.calls.clear()
-        assert self.world.bake("small", force=True).status == "SUCCEEDED"
+        self._spoil(scene)
+        ended = self.world.bake("small", force=True)
+        assert ended.status == SCENES[scene], ended
         self.settled()
-        seen: Counter[tuple[str, str]] = Counter()
-        found = []
-        for call in self.world.aws.calls.of(role=role):
-            key = (call.service, call.operation)
-            found.append(Point(role, *key, seen[key]))
-            seen[key] += 1
-        return found
+        return points_of(self.world.aws.calls.of(role=role), role)
 
-    def bake(self, label: str, *faults: Fault, told: int = 1) -> Ended:
+    def bake(self, label: str, *faults: Fault, told: int = 1, scene: str = "good") -> str | None:
         """Bake under faults; note every invariant that does not hold afterwards.
 
-        ``told`` is how often the end may be announced.
+        ``told`` is how often the end may be announced. Returns the error that the faults made of
+        the bake, None when it ended as it would have without.
         """
         world = self.world
         world.aws.calls.clear()
         world.aws.events.recorded.clear()
+        spoilt = self._spoil(scene)
         before = world.pointer("small"), world.previous("small")
-        ended = world.bake("small", force=True, seconds=120)
-        for fault in faults:
+        ended = self._ended(world.start({"recipe": "small", "force": True}))
+        for fault in (*faults, *spoilt):
             fault.times = 0
         self.settled(ended)
         self.violations += [f"{label}: {text}" for text in self._broken(ended, before, told)]
-        return ended
+        if ended.status == SCENES[scene] and (not spoilt or ended.error == "AccessDeniedError"):
+            return None
+        return ended.error or ended.status
+
+    def _spoil(self, scene: str) -> list[Fault]:
+        if scene == "good":
+            return []
+        fault = self.world.aws.faults.error(
+            "ssm", "PutParameter", code="AccessDeniedException", role="TasksKeepPreviousRole"
+        )
+        return [fault]
+
+    def _ended(self, arn: str) -> Ended:
+        """The end of the execution; one that is stuck is helped to its time-outs."""
+        patience = time.monotonic() + _STUCK_SECONDS
+        describe = self.world.aws.client("stepfunctions").describe_execution
+        while describe(executionArn=arn)["status"] == "RUNNING":
+            if time.monotonic() > patience:
+                self.world.aws.clock.advance(hours=26)
+                patience = time.monotonic() + _STUCK_SECONDS / 2
+            time.sleep(0.01)
+        return self.world.ended(arn)
 
     def settled(self, ended: Ended | None = None) -> None:
         """One period of the janitor later; what is told is told."""
@@ -98,7 +113,9 @@ class Watched:
                 yield f"the pointer is {pointed} after {ended.output['image']['id']}"
         elif pointed != before:
             yield f"the pointer moved from {before} to {pointed} though the bake {ended.status}"
-        if ended.status == "FAILED" and ended.error not in OWN_ERRORS:
+        if ended.status not in SCENES.values():
+            yield f"ended as {ended.status}"
+        if ended.status == "FAILED" and ended.error not in OWN_ERRORS - {"UnexpectedError"}:
             yield f"unclassified error {ended.error}: {ended.cause}"
         (image,) = world.aws.client("ec2").describe_images(ImageIds=[str(pointed[0])])["Images"]
         if image["State"] != "available":

@@ -1,0 +1,75 @@
+"""Every call of a bake goes wrong, in every way, one at a time: nothing breaks.
+
+A killed function, a throttled or failing service and a lost answer are survived. A denied call, and
+one whose subject AWS does not show, may fail the bake: with an error of ours, and all cleaned up.
+"""
+
+import pytest
+
+from tests.functional.faults import kinds
+from tests.functional.faults.invariants import SCENES, Watched
+from tests.functional.faults.matrix import Record, Row
+from tests.functional.faults.points import Point, functions, role
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+SURVIVED = {*kinds.CRASHES, "throttled", "server error", "lost answer"}
+
+_ENDING = ("CleanUp", "FailBake")
+"""What works differently, or only, in a bake that fails."""
+
+
+def sweeps() -> list[tuple[str, str]]:
+    """Each task with the bake that it is watched in; Report makes no call."""
+    good = [(task, "good") for task in functions("tasks") if task not in ("FailBake", "Report")]
+    return [*good, *((task, "failing") for task in _ENDING)]
+
+
+def worth_it(point: Point) -> bool:
+    """AwaitManaged polls: only its first look is there in every bake."""
+    return point.role != role("tasks", "AwaitManaged") or point.occurrence == 0
+
+
+@pytest.mark.parametrize("kind", [*kinds.CRASHES, *kinds.KINDS])
+@pytest.mark.parametrize(("task", "scene"), sweeps())
+def test_a_task(
+    watched: Watched, task: str, scene: str, kind: str, record_property: Record
+) -> None:
+    row = Row(task, scene, kind)
+    points = [it for it in watched.points(role("tasks", task), scene) if worth_it(it)]
+    for point in points:
+        fault = kinds.inject(watched.world.aws.faults, kind, point)
+        error = watched.bake(str(point), fault, scene=scene)
+        row.add(error)
+        if fault.matched < 1:
+            watched.violations.append(f"{point}: was not reached")
+        if error and kind in SURVIVED:
+            watched.violations.append(f"{point}: {error}")
+    row.record(record_property)
+    assert watched.violations == []
+
+
+@pytest.mark.parametrize("kind", [*kinds.CRASHES, *kinds.KINDS])
+@pytest.mark.parametrize("job", functions("jobs"))
+def test_a_job(watched: Watched, job: str, kind: str, record_property: Record) -> None:
+    """How often a job runs in a bake is a matter of time, so not every point is reached."""
+    row = Row(job, "good", kind)
+    for point in watched.points(role("jobs", job)):
+        if point.occurrence > 2:
+            continue
+        fault = kinds.inject(watched.world.aws.faults, kind, point)
+        # Killed between the event and its mark, the job tells again: better twice than never.
+        error = watched.bake(str(point), fault, told=3 if job == "AnnounceBake" else 1)
+        if fault.matched:
+            row.add(error)
+        if error and kind in SURVIVED:
+            watched.violations.append(f"{point}: {error}")
+    row.record(record_property)
+    assert watched.violations == []
+    assert row.calls > 0
+
+
+def test_the_scenes_end_as_they_should(watched: Watched) -> None:
+    for scene in SCENES:
+        assert watched.bake(scene, scene=scene) is None
+    assert watched.violations == []
