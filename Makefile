@@ -130,7 +130,7 @@ mutate-os: setup ## Leave out each deletion of the cleaning documents: which doe
 
 .PHONY: faults
 faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other
-	@$(BIN)/pytest -n 2 --dist worksteal -m faults $(PYTEST_ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m faults tests/functional/faults $(PYTEST_ARGS)
 
 ##@ Set up
 

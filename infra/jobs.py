@@ -65,7 +65,7 @@ class Jobs(Construct):
             self,
             "jobs.announce_bake",
             statements=[
-                may.table("GetItem", "PutItem"),
+                may.table("PutItem", "DeleteItem"),
                 may.executions("DescribeExecution"),
                 may.announce(),
             ],

@@ -8,6 +8,7 @@ targets. Rules and targets themselves are moto's.
 from __future__ import annotations
 
 import json
+import random
 import re
 import threading
 import uuid
@@ -68,6 +69,8 @@ class Events:
         self._lock = threading.Lock()
         self._interference: list[Interference] = []
         self.delay = 1.0
+        self._spread = 0.0
+        self._dice = random.Random()
         self.recorded: list[Event] = []
         self.failures: list[Failure] = []
 
@@ -116,8 +119,13 @@ class Events:
                 count += 1
         return count
 
+    def shuffle(self, *, seconds: float, seed: int) -> None:
+        """Every delivery comes up to so many AWS seconds late, each by itself, until `clear`."""
+        self._spread, self._dice = seconds, random.Random(seed)
+
     def clear(self) -> None:
         """Let everything pass from now on; what is held stays held."""
+        self._spread = 0.0
         for rule in self._interference:
             rule.times = 0
 
@@ -166,7 +174,8 @@ class Events:
                 if rule.kind == "hold":
                     rule.held.append(event)
         for _ in range(copies):
-            self._timers.after(self.delay, lambda: self._route(event, bus), event["detail-type"])
+            late = self.delay + self._dice.uniform(0, self._spread)
+            self._timers.after(late, lambda: self._route(event, bus), event["detail-type"])
         return event
 
     def _route(self, event: Event, bus: str = "default") -> None:

@@ -289,14 +289,13 @@ class Lambdas:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGKILL)
 
-    def invoke(self, name_or_arn: str, payload: str) -> Outcome:
+    def invoke(self, name_or_arn: str, payload: str, request_id: str | None = None) -> Outcome:
         """Run a function to its end."""
         function = self.find(name_or_arn)
         with self._clock.busy():
-            return self._run(function, payload)
+            return self._run(function, payload, request_id or str(uuid.uuid4()))
 
-    def _run(self, function: Function, payload: str) -> Outcome:
-        request_id = str(uuid.uuid4())
+    def _run(self, function: Function, payload: str, request_id: str) -> Outcome:
         worker = self._worker(function)
         started = time.monotonic()
         self._log(
@@ -320,24 +319,24 @@ class Lambdas:
         return outcome
 
     def invoke_async(self, name_or_arn: str, payload: str) -> None:
-        """The event invocation: errors are retried (twice, after one and two minutes), then
-        dead-lettered."""
-        function = self.find(name_or_arn)
-        self._spawn(lambda: self._attempt(function.arn, payload, 0))
+        """The event invocation: errors are retried (twice, after one and two minutes, under the
+        same request id), then dead-lettered."""
+        function, request_id = self.find(name_or_arn), str(uuid.uuid4())
+        self._spawn(lambda: self._attempt(function.arn, payload, request_id, 0))
 
-    def _attempt(self, name: str, payload: str, tries: int) -> None:
+    def _attempt(self, name: str, payload: str, request_id: str, tries: int) -> None:
         try:
             function = self.find(name)
         except AwsError:
             return
         if self._closed:
             return
-        outcome = self.invoke(name, payload)
+        outcome = self.invoke(name, payload, request_id)
         if outcome.error is None:
             return
         if tries < function.retries:
             delay = 60.0 * (tries + 1)
-            again = lambda: self._spawn(lambda: self._attempt(name, payload, tries + 1))  # noqa: E731
+            again = lambda: self._spawn(lambda: self._attempt(name, payload, request_id, tries + 1))  # noqa: E731
             self._timers.after(delay, again, f"retry of {name}")
         elif function.on_failure and self.deliver_failure:
             self.deliver_failure(function, payload, outcome, tries + 1)

@@ -128,14 +128,11 @@ class World:
         left = [i["InstanceId"] for i in self.tagged("instance", bake) if not _is_gone(i)]
         left += [v["VolumeId"] for v in self.tagged("volume", bake) if v["State"] == "available"]
         published = set(self._published())
-        kept: set[str] = set()
-        for image in self.tagged("image", bake):
-            if image["ImageId"] in published:
-                kept |= {m["Ebs"]["SnapshotId"] for m in image["BlockDeviceMappings"]}
-            else:
-                left.append(image["ImageId"])
+        images = self.tagged("image", bake)
+        left += [image["ImageId"] for image in images if image["ImageId"] not in published]
+        held = {m["Ebs"]["SnapshotId"] for image in images for m in image["BlockDeviceMappings"]}
         snapshots = {s["SnapshotId"] for s in self.tagged("snapshot", bake)}
-        return left + sorted(snapshots - kept)
+        return left + sorted(snapshots - held)
 
     def _published(self) -> Iterator[str]:
         """Images that a pointer holds or held: taking those away is not a bake's business."""
@@ -143,8 +140,9 @@ class World:
         pages = ssm.get_paginator("get_parameters_by_path")
         for page in pages.paginate(Path="/ami-bakery", Recursive=True):
             for parameter in page["Parameters"]:
-                history = ssm.get_parameter_history(Name=parameter["Name"])["Parameters"]
-                yield from (version["Value"] for version in history)
+                history = ssm.get_paginator("get_parameter_history")
+                for versions in history.paginate(Name=parameter["Name"]):
+                    yield from (version["Value"] for version in versions["Parameters"])
 
     def calls(self, operation: str) -> list[dict[str, Any]]:
         """Parameters of every call of an operation that had its effect."""

@@ -3,7 +3,9 @@
 Driven by Step Functions' own status event, so that aborted and timed-out bakes are told as well;
 no state of the machine would see those. Output of commands stays out of events, so only the first
 line of a cause is passed on.
-Idempotent but for a crash between the event and its mark: then the same end is told twice.
+Idempotent because the invocation that tells an end claims it first; others leave it alone. Lambda
+tries a failed invocation again under the same request id, so a claim outlives a crash. One between
+the event and the function's return has the same end told twice: better than not at all.
 """
 
 import json
@@ -13,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from bakery import clock
 from bakery.aws import events, stepfunctions, table
+from bakery.errors import BakeryError
 from bakery.observability import logger
 from bakery.settings import AnnounceSettings
 
@@ -24,13 +27,16 @@ _TOLD = ("outcome", "image", "copies", "previous", "reason", "left")
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Announce the end of the execution that the status event is about, unless it was before."""
     ended = event["detail"]
-    settings = AnnounceSettings.load()
-    mark = f"announced#{ended['executionArn']}#{ended['stopDate']}"
-    if table.holder_of(settings.table, mark):
+    settings, me = AnnounceSettings.load(), context.aws_request_id
+    end = f"announced#{ended['executionArn']}#{ended['stopDate']}"
+    if table.claim(settings.table, end, by=me, now=clock.now(), days=_MARK_DAYS) != me:
         return
-    detail_type, detail = announcement(ended)
-    events.announce(detail_type, detail)
-    table.claim(settings.table, mark, by=ended["name"], now=clock.now(), days=_MARK_DAYS)
+    try:
+        detail_type, detail = announcement(ended)
+        events.announce(detail_type, detail)
+    except BakeryError:
+        table.release(settings.table, end, by=me)
+        raise
 
 
 def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:

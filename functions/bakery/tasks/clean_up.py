@@ -15,7 +15,7 @@ from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, NotYetVisibleError
 from bakery.naming import pointer, previous_pointer
 from bakery.observability import logger
-from bakery.resources import Image, Instance
+from bakery.resources import Instance
 from bakery.settings import CleanUpSettings
 from bakery.task import lambda_handler
 
@@ -62,9 +62,10 @@ def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
     table_name, recipe = CleanUpSettings.load().table, _recipe(request.state)
     removed: list[str] = []
     kept = [f"instance {builder.id}" for builder in builders]
+    for _, move_back in _pointer(recipe, request.state):
+        move_back()
     for image in ec2.images_of_bake(request.bake):
         if image.state == "available":
-            _withdraw(recipe, image)
             kept.append(f"image {image.id}")
         else:
             ec2.delete_image(image.id, image.snapshots)
@@ -110,7 +111,9 @@ def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
     yield "instances", lambda: _builders(bake)
     yield "volumes", lambda: _volumes(bake)
     if "failure" in state:
-        yield "images", lambda: _images(bake, _recipe(state))
+        recipe = _recipe(state)
+        yield "pointer", lambda: _pointer(recipe, state)
+        yield "images", lambda: _images(bake, recipe)
         yield "snapshots", lambda: _snapshots(bake)
 
 
@@ -124,9 +127,23 @@ def _volumes(bake: str) -> list[Removal]:
     return [(f"volume {volume}", partial(ec2.delete_volume, volume)) for volume in found]
 
 
+def _pointer(recipe: str, state: dict[str, Any]) -> list[Removal]:
+    """The pointer's move, if it has moved to the image: found without a look at EC2, because it
+    matters most that nobody launches what failed."""
+    image = state.get("create_image", {}).get("image_id")
+    if image is None or ssm.get_parameter(pointer(recipe)) != image:
+        return []
+    return [(f"move of {pointer(recipe)} to image {image}", partial(_move_back, recipe, image))]
+
+
 def _images(bake: str, recipe: str) -> list[Removal]:
-    found = ec2.images_of_bake(bake)
-    return [(f"image {image.id}", partial(_unpublish, recipe, image)) for image in found]
+    """What the pointer still holds stays, or it would dangle."""
+    current = ssm.get_parameter(pointer(recipe))
+    return [
+        (f"image {image.id}", partial(ec2.delete_image, image.id, image.snapshots))
+        for image in ec2.images_of_bake(bake)
+        if image.id != current
+    ]
 
 
 def _snapshots(bake: str) -> list[Removal]:
@@ -139,28 +156,17 @@ def _snapshots(bake: str) -> list[Removal]:
     ]
 
 
-def _unpublish(recipe: str, image: Image) -> None:
-    """Take back the image of a failed bake; the pointer first, if it had moved."""
-    _withdraw(recipe, image)
-    ec2.delete_image(image.id, image.snapshots)
-
-
-def _withdraw(recipe: str, image: Image) -> None:
-    if ssm.get_parameter(pointer(recipe)) == image.id:
-        _move_back(recipe, image)
-
-
-def _move_back(recipe: str, image: Image) -> None:
+def _move_back(recipe: str, image: str) -> None:
     """Point to what was current before; raises NotYetVisibleError until that is in force."""
     name = pointer(recipe)
-    before = ssm.earlier_value(name, image.id)
+    before = ssm.earlier_value(name, image)
     if before is None:
         ssm.delete_parameter(name)
         return
     _restore_previous(recipe, before)
     ssm.put_image_parameter(name, before, f"Current image of recipe {recipe}")
     if ssm.get_parameter(name) != before:
-        # Validated asynchronously; until then the image must stay, or the pointer would dangle.
+        # Validated asynchronously.
         raise NotYetVisibleError(f"{name} is not back at {before} yet")
 
 

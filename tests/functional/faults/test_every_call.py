@@ -25,9 +25,12 @@ def sweeps() -> list[tuple[str, str]]:
     return [*good, *((task, "failing") for task in _ENDING)]
 
 
-def worth_it(point: Point) -> bool:
-    """AwaitManaged polls: only its first look is there in every bake."""
-    return point.role != role("tasks", "AwaitManaged") or point.occurrence == 0
+def worth_it(point: Point, scene: str) -> bool:
+    """Without what a task repeats: AwaitManaged polls, and clean up of a failed bake is tried again
+    until the pointer is back."""
+    if point.role == role("tasks", "AwaitManaged"):
+        return point.occurrence == 0
+    return scene == "good" or point.occurrence <= 1
 
 
 @pytest.mark.parametrize("kind", [*kinds.CRASHES, *kinds.KINDS])
@@ -36,12 +39,13 @@ def test_a_task(
     watched: Watched, task: str, scene: str, kind: str, record_property: Record
 ) -> None:
     row = Row(task, scene, kind)
-    points = [it for it in watched.points(role("tasks", task), scene) if worth_it(it)]
+    points = [it for it in watched.points(role("tasks", task), scene) if worth_it(it, scene)]
     for point in points:
         fault = kinds.inject(watched.world.aws.faults, kind, point)
         error = watched.bake(str(point), fault, scene=scene)
         row.add(error)
-        if fault.matched < 1:
+        # How often clean up of a failed bake is tried again, varies.
+        if fault.matched < 1 and scene == "good":
             watched.violations.append(f"{point}: was not reached")
         if error and kind in SURVIVED:
             watched.violations.append(f"{point}: {error}")

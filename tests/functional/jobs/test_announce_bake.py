@@ -153,7 +153,7 @@ def test_an_aborted_bake_is_told_though_no_state_saw_its_end(quiet: World) -> No
     ("service", "operation", "code", "name"),
     [
         ("events", "PutEvents", "AccessDeniedException", "AccessDeniedError"),
-        ("dynamodb", "GetItem", "AccessDeniedException", "AccessDeniedError"),
+        ("dynamodb", "PutItem", "AccessDeniedException", "AccessDeniedError"),
     ],
 )
 def test_what_could_not_be_told_is_told_at_the_next_try(
@@ -177,11 +177,35 @@ def test_a_throttled_call_is_ridden_out(quiet: World) -> None:
     assert len(told(quiet, event)) == 1
 
 
-def test_a_crash_before_its_mark_tells_the_same_end_twice(quiet: World) -> None:
-    """What the docstring admits: better twice than not at all."""
+def delivered(world: World, event: dict[str, Any]) -> None:
+    """Deliver the event as EventBridge does, and let time pass until all its tries are over."""
+    (function,) = [name for name in world.aws.lambdas.functions if "AnnounceBake" in name]
+    world.aws.lambdas.invoke_async(function, json.dumps(event))
+    for _ in range(3):
+        world.aws.until(lambda: world.aws.lambdas.idle)
+        world.aws.clock.advance(minutes=3)
+
+
+@pytest.mark.parametrize(("after", "times"), [(False, 1), (True, 2)])
+def test_a_crash_at_the_event_tells_it_at_the_next_try(
+    quiet: World, after: bool, times: int
+) -> None:
+    """What the docstring admits: told twice is better than not at all."""
     event = ended(quiet)
-    quiet.aws.faults.error("dynamodb", "PutItem", code="AccessDeniedException")
-    with pytest.raises(FunctionFailedError):
+    quiet.aws.faults.crash("JobsAnnounceBakeRole", "PutEvents", after=after)
+    delivered(quiet, event)
+    quiet.aws.until(lambda: len(told(quiet, event)) == times, what="the announcement")
+
+
+def test_while_one_tells_another_does_not(quiet: World) -> None:
+    event = ended(quiet)
+    seen: list[int] = []
+
+    def again() -> None:
         quiet.invoke("announce_bake", event)
+        seen.append(len(told(quiet, event)))
+
+    quiet.aws.faults.after("dynamodb", "PutItem", again)
     quiet.invoke("announce_bake", event)
-    assert len(told(quiet, event)) == 2
+    assert seen == [0]
+    assert len(told(quiet, event)) == 1

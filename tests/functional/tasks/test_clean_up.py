@@ -149,11 +149,11 @@ def test_a_pointer_that_had_moved_goes_back_before_its_image_goes(
     making, image = published
     recipe = making.plan["recipe"]
     with pytest.raises(FunctionFailedError) as failed:
-        clean(making)
+        clean(making, create_image={"image_id": image})
     assert failed.value.name == "NotYetVisibleError"  # the machine asks again
     assert making.images() == [image]
     making.world.aws.until(lambda: making.world.pointer(recipe) == OLD)
-    assert clean(making)["removed"] == [f"image {image}"]
+    assert clean(making, create_image={"image_id": image})["removed"] == [f"image {image}"]
     assert gone(making)
     assert making.world.pointer(recipe) == OLD
     making.world.aws.until(lambda: making.world.previous(recipe) == OLDER)
@@ -162,8 +162,10 @@ def test_a_pointer_that_had_moved_goes_back_before_its_image_goes(
 def test_the_pointer_to_the_first_image_of_a_recipe_is_deleted(making: Making) -> None:
     recipe = f"made-{uuid.uuid4().hex[:8]}"
     own = Making(making.world, making.bake, {**making.plan, "recipe": recipe})
-    point(own.world, pointer(recipe), own.imaged())
-    clean(own)
+    image = own.imaged()
+    point(own.world, pointer(recipe), image)
+    done = clean(own, create_image={"image_id": image})
+    assert f"move of {pointer(recipe)} to image {image}" in done["removed"]
     assert own.world.pointer(recipe) is None
     assert gone(own)
 
@@ -176,15 +178,23 @@ def test_an_image_stays_as_long_as_its_pointer_cannot_go_back(
     making.world.aws.faults.error("ssm", "PutParameter", code=code, message="why", times=9)
     if code == "TooManyUpdates":
         with pytest.raises(FunctionFailedError) as failed:
-            clean(making)
+            clean(making, create_image={"image_id": image})
         assert failed.value.name == "ThrottledError"
     else:
-        done = clean(making)
+        done = clean(making, create_image={"image_id": image})
         assert image in done["left"][0]
     assert making.images() == [image]
     assert making.world.pointer(making.plan["recipe"]) == image
     (builder,) = making.instances()
     assert state(making.world, builder) in ("shutting-down", "terminated")
+
+
+def test_the_pointer_goes_back_even_if_ec2_cannot_be_asked(published: tuple[Making, str]) -> None:
+    making, image = published
+    making.world.aws.faults.error("ec2", "Describe*", code="UnauthorizedOperation", times=99)
+    with pytest.raises(FunctionFailedError):
+        clean(making, create_image={"image_id": image})
+    making.world.aws.until(lambda: making.world.pointer(making.plan["recipe"]) == OLD)
 
 
 @pytest.mark.parametrize(
