@@ -130,7 +130,9 @@ mutate-os: setup ## Leave out each deletion of the cleaning documents: which doe
 
 .PHONY: faults
 faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m faults tests/functional/faults $(PYTEST_ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m faults --matrix tests/functional/faults/matrix.json \
+	  tests/functional/faults $(PYTEST_ARGS)
+	@$(BIN)/python -m scripts.generate
 
 ##@ Set up
 

@@ -6,19 +6,16 @@ from typing import Any
 
 import infra.synthesize
 from bakery.recipe import parse_recipe
+from scripts.generate import marks
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-BEGIN = "<!-- machine: made by `make generate` -->"
-END = "<!-- /machine -->"
 
 State = dict[str, Any]
 
 
 def text() -> str:
-    """README.md with today's machine between its two marks."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n```mermaid\n{diagram(definition())}\n```\n\n{END}{after}"
+    """README.md with today's machine in its place."""
+    return marks.filled(README, machine=f"```mermaid\n{diagram(definition())}\n```")
 
 
 def definition() -> dict[str, Any]:

@@ -143,6 +143,7 @@ def test_time_out_kills_the_whole_process_group(host: HereHost, tmp_path: Path) 
     assert not (tmp_path / "survived").exists()
 
 
+@pytest.mark.failure(24)
 def test_output_is_cut_where_aws_cuts_it(host: HereHost) -> None:
     script = "head -c 30000 /dev/zero | tr '\\0' x\nhead -c 30000 /dev/zero | tr '\\0' y >&2"
     [outcome] = run_document(doc(sh("a", script)), {}, host)

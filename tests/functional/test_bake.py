@@ -61,6 +61,7 @@ def test_the_timeline_has_every_stage_in_order_with_its_duration(first: Ended) -
     assert seconds["stop"] >= 15
 
 
+@pytest.mark.failure(33)
 def test_image_and_snapshots_carry_the_tags_from_the_creating_call(
     deployed: World, first: Ended
 ) -> None:
@@ -87,6 +88,7 @@ def test_the_pointer_is_an_image_parameter_with_the_new_image(
     assert parameter["DataType"] == "aws:ec2:image"
 
 
+@pytest.mark.failure(30)
 def test_the_builder_is_hardened_in_the_launching_call(deployed: World, first: Ended) -> None:
     (launch,) = deployed.calls("RunInstances")
     assert launch["MetadataOptions"]["HttpTokens"] == "required"
@@ -158,6 +160,7 @@ def test_a_forced_bake_moves_the_pointer_and_keeps_the_previous_image(
     assert world.previous("web") == first.output["image"]["id"] == forced.output["previous"]
 
 
+@pytest.mark.failure(57)
 def test_a_slot_delivered_twice_bakes_once(world: World) -> None:
     """The schedule forces its bakes, so nothing but the claim of the slot stops the second."""
     states = world.aws.client("stepfunctions")

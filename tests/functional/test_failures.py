@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from scripts.local.ec2_state import NEVER
 from tests.functional.conftest import Ended, World
 
 
@@ -80,6 +81,7 @@ def test_success_without_the_sentinel_is_not_believed(world: World) -> None:
     assert "without having run to its end" in ended.cause
 
 
+@pytest.mark.failure(19, 21)
 @pytest.mark.parametrize(
     "status", ["Undeliverable", "DeliveryTimedOut", "Cancelled", "TimedOut", "AccessDenied"]
 )
@@ -90,6 +92,7 @@ def test_a_command_that_ends_otherwise_fails_the_bake(world: World, status: str)
     assert "'packages'" in ended.cause
 
 
+@pytest.mark.failure(22)
 def test_a_command_whose_agent_never_reports_is_ended_by_systems_manager(world: World) -> None:
     """Its total time-out comes before the wait's own deadline, and says more."""
     world.aws.agent.script("AmiBakery.small.packages", status="InProgress")
@@ -108,6 +111,7 @@ def test_a_command_whose_agent_never_reports_is_ended_by_systems_manager(world: 
     assert "'packages'" in ended.cause
 
 
+@pytest.mark.failure(34)
 def test_an_image_that_fails_is_removed_with_its_snapshots(world: World) -> None:
     world.aws.ec2.next_image_fails("Server.InternalError: snapshot limit")
     ended = fail(world)
@@ -115,6 +119,7 @@ def test_an_image_that_fails_is_removed_with_its_snapshots(world: World) -> None
     assert "Server.InternalError" in ended.cause
 
 
+@pytest.mark.failure(6)
 def test_a_builder_that_dies_at_launch_is_told_with_ec2s_reason(world: World) -> None:
     world.aws.ec2.next_instance_fails(
         "Client.InvalidKMSKey.InvalidState", "The KMS key is disabled"
@@ -125,6 +130,7 @@ def test_a_builder_that_dies_at_launch_is_told_with_ec2s_reason(world: World) ->
     assert world.calls("SendCommand") == []
 
 
+@pytest.mark.failure(13)
 def test_a_builder_terminated_in_the_middle_of_a_step_ends_the_bake(world: World) -> None:
     world.aws.agent.script("AmiBakery.small.packages", status="InProgress")
     arn = world.start({"recipe": "small", "force": True})
@@ -137,6 +143,7 @@ def test_a_builder_terminated_in_the_middle_of_a_step_ends_the_bake(world: World
     assert builder["InstanceId"] in ended.cause
 
 
+@pytest.mark.failure(14)
 def test_an_agent_that_never_reports_is_told_with_what_to_check(world: World) -> None:
     world.aws.agent.never_online()
     ended = fail(world)
@@ -154,6 +161,7 @@ def test_no_capacity_anywhere_lists_every_attempt(world: World) -> None:
     assert re.search(r", \d+ times: InsufficientInstanceCapacity", ended.cause)
 
 
+@pytest.mark.failure(8)
 def test_a_denied_call_is_told_by_name(world: World) -> None:
     world.aws.faults.error(
         "ec2", "RunInstances", code="UnauthorizedOperation", message="Denied by an SCP", status=403
@@ -164,6 +172,7 @@ def test_a_denied_call_is_told_by_name(world: World) -> None:
     assert "Denied by an SCP" in ended.cause
 
 
+@pytest.mark.failure(4)
 def test_a_quota_is_told_as_such(world: World) -> None:
     world.aws.faults.error(
         "ec2", "RunInstances", code="VcpuLimitExceeded", message="You have requested more vCPU"
@@ -172,6 +181,7 @@ def test_a_quota_is_told_as_such(world: World) -> None:
     assert ended.error == "QuotaExceededError"
 
 
+@pytest.mark.failure(63)
 def test_a_pointer_that_parameter_store_refuses_stays(world: World) -> None:
     """The image is deregistered by somebody while its pointer is being validated."""
 
@@ -218,6 +228,7 @@ def test_clean_up_tells_what_it_could_not_remove_and_keeps_the_first_error(world
     world.aws.client("ec2").terminate_instances(InstanceIds=[builder["InstanceId"]])
 
 
+@pytest.mark.failure(29)
 def test_clean_up_that_itself_fails_does_not_hide_the_first_error(world: World) -> None:
     world.aws.agent.script("AmiBakery.small.packages", exit_code=7)
     # LaunchBuilder asks once for builders of the bake; all later such questions are CleanUp's.
@@ -241,3 +252,20 @@ def test_clean_up_that_itself_fails_does_not_hide_the_first_error(world: World) 
     world.aws.agent.script("AmiBakery.small.packages", exit_code=8)
     assert "exit code 8" in fail(world).cause  # the lease was no obstacle, and is given back
     assert world.leases() == {}
+
+
+def test_a_builder_that_never_stops_ends_the_bake(world: World) -> None:
+    usual, world.aws.ec2.durations.stopping = world.aws.ec2.durations.stopping, NEVER
+    world.aws.faults.after("ec2", "StopInstances", lambda: world.aws.clock.advance(minutes=18))
+    ended = fail(world)
+    world.aws.ec2.durations.stopping = usual
+    assert ended.error == "StageTimedOutError"
+    assert "Stopping the builder" in ended.cause
+
+
+@pytest.mark.failure(36)
+def test_a_create_image_that_is_out_of_order_ends_the_bake(world: World) -> None:
+    world.aws.faults.error("ec2", "CreateImage", code="Unavailable", status=503, times=999)
+    ended = fail(world)
+    assert ended.error == "ServiceUnavailableError"
+    assert len(world.aws.calls.of("ec2", "CreateImage")) > 5

@@ -76,6 +76,7 @@ def test_an_ordinary_bake_is_far_from_every_limit(world: World) -> None:
     assert max(payloads(events).values()) < MAX_STATE_BYTES / 4
 
 
+@pytest.mark.failure(53, 54)
 def test_the_worst_bake_stays_within_its_state_and_history(world: World) -> None:
     world.aws.agent.script(f"AmiBakery.{RECIPE}.*", stdout=OUTPUT, stderr=OUTPUT, times=STEPS)
     ended = world.ended(world.start({"recipe": RECIPE}, name="b" * 80), seconds=300)

@@ -8,6 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+import pytest
 from statelint.linter import Linter
 
 import bakery.jobs
@@ -81,6 +82,7 @@ def test_there_is_no_wait_state(stack: Synthesized) -> None:
     assert [name for name, state in walk(stack.machine) if state["Type"] == "Wait"] == []
 
 
+@pytest.mark.failure(15)
 def test_only_await_managed_polls_by_its_retry(stack: Synthesized) -> None:
     polling = {
         name
@@ -119,6 +121,7 @@ def seconds(state: State) -> float:
     return float(state["TimeoutSeconds"] + pauses)
 
 
+@pytest.mark.failure(48)
 def test_all_parts_of_a_bake_fit_into_the_whole(stack: Synthesized) -> None:
     """The machine's own time-out knows no Catch: it would leave the builder running."""
     machine = stack.machine
@@ -140,6 +143,7 @@ def test_no_state_ends_a_wait_before_its_own_deadline_does(stack: Synthesized) -
         assert limits[name] > budgets.of_command(budgets.DOCUMENT_SECONDS), name
 
 
+@pytest.mark.failure(48)
 def test_every_task_has_a_time_out(stack: Synthesized) -> None:
     for name, state in tasks(stack):
         assert 0 < state["TimeoutSeconds"] <= 25 * 3600, name
@@ -149,6 +153,7 @@ def test_the_machine_ends_at_some_time(stack: Synthesized) -> None:
     assert stack.machine["TimeoutSeconds"] == budgets.WHOLE_BAKE.total_seconds()
 
 
+@pytest.mark.failure(50)
 def test_every_task_retries_what_the_products_list_says(stack: Synthesized) -> None:
     for name, state in tasks(stack):
         # FailBake ends with the bake's own error, which a Retry must not take for its own.

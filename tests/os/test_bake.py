@@ -80,6 +80,7 @@ def test_an_application_comes_from_s3_by_the_builders_role(bake: Bake) -> None:
     assert json.loads(ended["output"])["outcome"] == "baked"
 
 
+@pytest.mark.failure(28)
 def test_secrets_that_a_step_leaves_fail_the_bake_with_their_paths(bake: Bake) -> None:
     ended = bake("leaky")
     assert (ended["status"], ended["error"]) == ("FAILED", "IdentityLeftError"), ended

@@ -27,6 +27,7 @@ ORDINARY = {
 }
 
 
+@pytest.mark.failure(27)
 @pytest.mark.parametrize("new_agent", [True, False])
 def test_no_value_becomes_a_command(
     new_agent: bool, documents: Mapping[str, Any], boot: Callable[..., Sandbox]

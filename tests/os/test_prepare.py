@@ -94,6 +94,7 @@ UNTIL_WAITED_FOR = "until pgrep -fx 'sleep 2' >/dev/null; do sleep 0.2; done"
 """Ends when prepare-linux waits: no test depends on how fast this machine is."""
 
 
+@pytest.mark.failure(25)
 def test_it_waits_for_cloud_init(run: Run, boot: Callable[..., Sandbox]) -> None:
     host = boot(start=False, cloud_init=True)
     config = host.root / "etc/cloud/cloud.cfg.d/98-slow.cfg"
@@ -118,6 +119,7 @@ def hold(host: Sandbox, until: str) -> None:
     assert held.exit_code == 0
 
 
+@pytest.mark.failure(25)
 def test_it_waits_for_a_package_managers_lock(run: Run, boot: Callable[..., Sandbox]) -> None:
     host = boot()
     hold(host, UNTIL_WAITED_FOR)

@@ -26,6 +26,7 @@ def test_a_moment_as_step_functions_writes_it_is_read_as_utc(text: str) -> None:
     assert moment.tzinfo is UTC
 
 
+@pytest.mark.failure(59)
 @pytest.mark.parametrize("text", ["2026-01-01T03:00:00", "2026-01-01", "yesterday", ""])
 def test_a_moment_without_a_zone_is_a_mistake(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):

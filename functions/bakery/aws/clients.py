@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
+# Not "standard": its quota of retries belongs to the client, which outlives an invocation. After a
+# few bad minutes of AWS a warm function would not try again at all.
 _CONFIG = Config(
-    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20
+    retries={"mode": "legacy", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20
 )
 # InsufficientInstanceCapacity comes as HTTP 500, so the SDK's own retries would ask the same
 # full Availability Zone again and again; the launch task moves on to the next one instead.

@@ -50,6 +50,7 @@ def announced(world: World, name: str) -> list[str]:
     ]
 
 
+@pytest.mark.failure(51)
 @pytest.mark.parametrize("state", STATES)
 def test_a_bake_that_is_stopped_by_hand_leaves_nothing(world: World, state: str) -> None:
     arn = begun(world, state)
@@ -61,6 +62,7 @@ def test_a_bake_that_is_stopped_by_hand_leaves_nothing(world: World, state: str)
         assert announced(world, ended.name) == ["Bake Failed"]
 
 
+@pytest.mark.failure(52)
 @pytest.mark.parametrize("state", STATES)
 def test_a_bake_that_times_out_leaves_nothing(world: World, state: str) -> None:
     arn = begun(world, state)

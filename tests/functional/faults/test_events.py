@@ -7,6 +7,7 @@ from tests.functional.faults.invariants import Watched
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
+@pytest.mark.failure(44, 47)
 @pytest.mark.parametrize("seed", range(3))
 def test_events_that_come_three_times_in_any_order_change_nothing(
     watched: Watched, seed: int

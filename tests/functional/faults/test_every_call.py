@@ -33,6 +33,7 @@ def worth_it(point: Point, scene: str) -> bool:
     return scene == "good" or point.occurrence <= 1
 
 
+@pytest.mark.failure(3, 9, 32, 49, 62)
 @pytest.mark.parametrize("kind", [*kinds.CRASHES, *kinds.KINDS])
 @pytest.mark.parametrize(("task", "scene"), sweeps())
 def test_a_task(
@@ -53,6 +54,7 @@ def test_a_task(
     assert watched.violations == []
 
 
+@pytest.mark.failure(49)
 @pytest.mark.parametrize("kind", [*kinds.CRASHES, *kinds.KINDS])
 @pytest.mark.parametrize("job", functions("jobs"))
 def test_a_job(watched: Watched, job: str, kind: str, record_property: Record) -> None:

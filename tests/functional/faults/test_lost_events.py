@@ -38,6 +38,7 @@ def settled(world: World) -> Mapping[str, datetime]:
     return {key.removeprefix("wait#"): time for key, time in keys if key.startswith("wait#")}
 
 
+@pytest.mark.failure(45)
 def test_without_any_event_each_wait_takes_a_minute_more(world: World) -> None:
     world.aws.events.drop(times=float("inf"))
     ended = world.bake("small", force=True, seconds=120)

@@ -247,6 +247,7 @@ LOOK_ALIKES: tuple[dict[str, str], ...] = (
 )
 
 
+@pytest.mark.failure(67, 74)
 def test_in_a_polluted_account_exactly_the_orphans_go(account: Account) -> None:
     """Orphans of 20 bakes among 200 foreign instances, volumes and snapshots."""
     orphans: set[str] = set()
@@ -286,6 +287,7 @@ READS = (
 )
 
 
+@pytest.mark.failure(70)
 @pytest.mark.parametrize(("service", "operation"), READS)
 @pytest.mark.parametrize("code", ["AccessDeniedException", "InternalError"])
 def test_a_read_that_fails_means_that_nothing_is_removed(
@@ -307,6 +309,7 @@ def test_a_read_that_fails_means_that_nothing_is_removed(
     assert told(world) == []
 
 
+@pytest.mark.failure(75)
 def test_what_cannot_be_removed_is_told_and_not_in_the_way(account: Account) -> None:
     bake = account.cut_short()
     first, second = account.instance(tags(bake)), account.instance(tags(bake))

@@ -51,6 +51,7 @@ def test_an_event_resumes_its_own_wait_and_forgets_it(making: Making) -> None:
     assert making.world.open_waits() == []
 
 
+@pytest.mark.failure(47)
 def test_the_same_event_again_finds_nobody_waiting(making: Making) -> None:
     builder = stopping(making)
     has(making, builder, "stopped")
@@ -167,6 +168,7 @@ def test_a_retry_that_waits_with_a_newer_token_is_not_forgotten(making: Making) 
     assert len(resumed(making.world, "newer")) == 1
 
 
+@pytest.mark.failure(22)
 def test_a_wait_beyond_its_time_is_ended_with_what_it_waited_for(making: Making) -> None:
     making.world.aws.ec2.durations.stopping = float("inf")
     builder = stopping(making)

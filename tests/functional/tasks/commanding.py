@@ -158,6 +158,7 @@ class CommandTask:
         self.send(turn)
         assert len(turn.commands(self.stage)) == 1
 
+    @pytest.mark.failure(46)
     def test_a_command_that_has_ended_before_the_second_try_is_told_at_once(
         self, turn: Turn
     ) -> None:
@@ -195,6 +196,7 @@ class CommandTask:
         else:
             assert "output" in answer  # a recipe's own script prints what it likes
 
+    @pytest.mark.failure(16)
     def test_a_builder_that_systems_manager_does_not_see_is_asked_again(self, turn: Turn) -> None:
         turn.world.aws.faults.error(
             "ssm", "SendCommand", code="InvalidInstanceId", message="not in a valid state"

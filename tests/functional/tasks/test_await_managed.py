@@ -35,6 +35,7 @@ def test_called_twice_it_says_the_same_and_calls_nothing_that_changes(making: Ma
     assert operations == {"DescribeInstances", "DescribeInstanceInformation"}
 
 
+@pytest.mark.failure(14)
 def test_a_builder_whose_agent_is_silent_is_asked_again_and_says_what_to_check(
     making: Making,
 ) -> None:
@@ -54,6 +55,7 @@ def test_an_agent_that_lost_its_connection_does_not_count(making: Making) -> Non
     assert refused(making, builder).name == "NotManagedError"
 
 
+@pytest.mark.failure(5)
 def test_a_builder_that_ec2_does_not_show_yet_is_asked_again(making: Making) -> None:
     making.world.aws.ec2.lag(instances=1)
     builder = making.world.invoke("launch_builder", making.launching())["instance_id"]

@@ -214,6 +214,7 @@ def test_a_lost_answer_is_ridden_out(making: Making, service: str, operation: st
     assert gone(making)
 
 
+@pytest.mark.failure(75)
 @pytest.mark.parametrize(
     ("operation", "kept"),
     [
@@ -241,6 +242,7 @@ def test_what_is_denied_is_left_told_and_not_in_the_way_of_the_rest(
     assert gone(making)
 
 
+@pytest.mark.failure(72)
 def test_a_snapshot_whose_deletion_failed_is_found_again_without_its_image(
     making: Making,
 ) -> None:
@@ -264,6 +266,7 @@ def test_a_denied_removal_does_not_fail_a_bake_that_went_well(making: Making) ->
     assert builder in done["left"][0]
 
 
+@pytest.mark.failure(73)
 def test_a_snapshot_that_still_counts_as_in_use_is_tried_again(making: Making) -> None:
     making.imaged()
     fault = making.world.aws.faults.error("ec2", "DeleteSnapshot", code="InvalidSnapshot.InUse")

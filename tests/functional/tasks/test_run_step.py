@@ -41,6 +41,7 @@ class TestRunStep(CommandTask):
         assert failure["error"] == self.error
         assert f"ended as {status}" in failure["cause"]
 
+    @pytest.mark.failure(20)
     def test_a_step_that_overruns_its_time_is_told(self, turn: Turn) -> None:
         turn.world.aws.agent.script(self.document, status="TimedOut")
         self.send(turn)

@@ -66,6 +66,7 @@ def test_a_denied_stop_is_told_and_nothing_waits(making: Making) -> None:
     assert state(making.world, builder) == "running"
 
 
+@pytest.mark.failure(30)
 def test_a_builder_that_stopped_by_itself_is_fine(making: Making) -> None:
     builder = making.launched()
     making.world.aws.ec2.shut_down_from_inside(builder)
