@@ -129,10 +129,14 @@ mutate-os: setup ## Leave out each deletion of the cleaning documents: which doe
 	@$(BIN)/python -m tests.os.mutate
 
 .PHONY: faults
-faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other
+faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other (many minutes)
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m faults --matrix tests/functional/faults/matrix.json \
 	  tests/functional/faults $(PYTEST_ARGS)
 	@$(BIN)/python -m scripts.generate
+
+.PHONY: mutants
+mutants: setup ## Break the product in forty ways: which does no test notice? (minutes)
+	@$(BIN)/python -m tests.mutants $(MUTANTS)
 
 ##@ Set up
 

@@ -65,7 +65,7 @@ class TaskFunctions(Construct):
                 subnet_ids=settings.subnet_ids,
                 default_instance_profile=host.default_profile,
             ),
-            # Up to a hundred documents are looked at, each with two calls.
+            # Up to two hundred documents are looked at, each with two calls.
             timeout=Duration.minutes(3),
             memory_mib=512,
         )
@@ -87,7 +87,8 @@ class TaskFunctions(Construct):
             ("verify_identity", VERIFY_IDENTITY),
         ):
             self._add(module, may.send([documents.arn(fixed_document(stem))]), commands)
-        self._add("run_step", may.send(documents.step_arns), commands)
+        steps = [*may.send(documents.step_arns), may.table("GetItem")]
+        self._add("run_step", steps, commands)
         self._add("stop_builder", [may.on_own_instances("StopInstances"), *may.resume()], waits)
         self._add("create_image", [*may.create_image(), *may.resume()], waits)
         self._add("publish_pointer", [may.pointers("PutParameter"), *may.resume()], waits)

@@ -73,7 +73,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
     """The fault matrix, from what the sweeps recorded (in this process, or in workers)."""
     reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
@@ -83,7 +83,8 @@ def pytest_terminal_summary(
     rows = sorted(found, key=lambda row: (row["scene"], row["function"], row["fault"]))
     terminalreporter.section("fault matrix")
     terminalreporter.write_line("\n".join(matrix.lines(rows)))
-    if path := config.getoption("--matrix"):
+    path: Path | None = config.getoption("--matrix")
+    if path and exitstatus == 0 and not config.getoption("keyword"):  # else it is a part only
         path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 

@@ -9,9 +9,6 @@ from bakery.resources import DataVolume, Subnet
 MAX_STATE_BYTES = 64 * 1024
 """What an execution's state may have; AWS stops an execution at 256 KiB, which no Catch sees."""
 
-MAX_PLAN_BYTES = 48 * 1024
-"""What of it the plan may take: the stages' results and a failure come beside it."""
-
 MAX_SAID_BYTES = 4 * 1024
 """What a failure may quote of a script's output."""
 
@@ -83,10 +80,15 @@ class LaunchPlan(State):
     """How long to go on trying while nothing has room."""
 
 
-class Command(State):
-    """One document to run on the builder, pinned by version and content."""
+class Step(State):
+    """A step of the recipe, as the execution's state knows it; the table has its command."""
 
     label: str
+
+
+class Command(Step):
+    """One document to run on the builder, pinned by version and content."""
+
     document: str
     version: str
     hash: str
@@ -125,7 +127,7 @@ class Plan(State):
     current: Current
     launch: LaunchPlan
     prepare: Command
-    customize: tuple[Command, ...]
+    customize: tuple[Step, ...]
     remove_identity: Command
     generalize: Command
     verify_identity: Command
@@ -134,3 +136,9 @@ class Plan(State):
     usd_per_hour: dict[str, float]
     """For each instance type."""
     estimate: Estimate
+
+
+class WholePlan(Plan):
+    """The plan with the commands of all steps, which are too many to travel."""
+
+    customize: tuple[Command, ...]

@@ -1,12 +1,47 @@
 """Running one document on the builder: what Prepare, RunStep and the identity tasks share."""
 
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter
+
 from bakery import clock, waiting
-from bakery.aws import ssm
+from bakery.aws import ssm, table
 from bakery.bake import Command, State
 from bakery.budgets import DELIVERY_SECONDS, of_command
-from bakery.errors import BakeryError
+from bakery.errors import BakeryError, DocumentGoneError
 from bakery.settings import CommandSettings
 from bakery.waits import Kind, Wait
+
+_DAYS = 30
+"""How long the commands of a bake's steps stay in the table: longer than any bake."""
+
+_COMMANDS = TypeAdapter(tuple[Command, ...])
+
+
+def keep(table_name: str, bake: str, commands: Sequence[Command]) -> None:
+    """Keep the commands of all steps for the bake; safe to repeat.
+
+    Two hundred are more than an execution's state may have; an item of the table takes 400 KB.
+    """
+    text = _COMMANDS.dump_json(tuple(commands)).decode()
+    table.remember(table_name, _key(bake), text, clock.now(), days=_DAYS)
+
+
+def of_step(table_name: str, bake: str, index: int) -> Command:
+    """The command of a step, by its position in the recipe.
+
+    Raises DocumentGoneError when the table has none any more.
+    """
+    text = table.recall(table_name, _key(bake))
+    if text is None:
+        raise DocumentGoneError(
+            f"The table has no commands of bake {bake} any more. Start a new bake."
+        )
+    return _COMMANDS.validate_json(text)[index]
+
+
+def _key(bake: str) -> str:
+    return f"steps#{bake}"
 
 
 class CommandRequest(State):

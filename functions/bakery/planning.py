@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bakery import VERSION, budgets, estimate, naming, steps
-from bakery.bake import MAX_PLAN_BYTES, BaseImage, Command, Current, LaunchPlan, Plan
+from bakery.bake import BaseImage, Command, Current, LaunchPlan, WholePlan
 from bakery.compatibility import image_problems, type_problems
-from bakery.documents import parameter_problems, size_of
+from bakery.documents import parameter_problems
 from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import changes, fingerprint, to_tag
 from bakery.naming import fixed_document
@@ -108,41 +108,22 @@ def image_name_of(world: World) -> str:
     )
 
 
-def decide(world: World, *, force: bool) -> Plan:
+def decide(world: World, *, force: bool) -> WholePlan:
     """The plan; raises InvalidRecipeError with every problem that ``world`` shows."""
     problems = [*world.problems, *_problems(world)]
     if problems or world.base is None:
         raise InvalidRecipeError(world.name, problems)
-    plan = _plan(world, world.base, force=force)
-    if problem := _size_problem(plan):
-        raise InvalidRecipeError(world.name, [problem])
-    return plan
+    return _plan(world, world.base, force=force)
 
 
-def _size_problem(plan: Plan) -> Problem | None:
-    """The plan is the largest part of an execution's state; its parameters can have any length."""
-    size = size_of(plan.model_dump(mode="json"))
-    if size <= MAX_PLAN_BYTES:
-        return None
-    lengths = [size_of(command.parameters) for command in plan.customize]
-    longest = max(lengths, default=0)
-    path = f"customize[{lengths.index(longest)}]" if longest > size_of({}) else ""
-    return Problem(
-        path,
-        f"the plan of this bake has {size} bytes, and an execution carries {MAX_PLAN_BYTES}; "
-        f"shorten the parameters of the steps (the longest are here: {longest} bytes), or move "
-        "what is long into a script or an application archive",
-    )
-
-
-def _plan(world: World, base: Image, *, force: bool) -> Plan:
+def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
     parts = _fingerprint(world)
     needed, reason = _change(world, base, parts, force=force)
     hourly = {
         name: round(estimate.usd_per_hour(world.known_types[name], _size(world)), 4)
         for name in world.instance_types
     }
-    return Plan(
+    return WholePlan(
         recipe=world.name,
         bake=world.bake,
         region=world.region,

@@ -590,7 +590,7 @@ class Recipe(Model):
     )
     builder: Builder = Field(default_factory=Builder, description="The temporary instance.")
     customize: tuple[CustomizeStep, ...] = Field(
-        default=(), max_length=100, description="Steps that make the image what it is, in order."
+        default=(), max_length=200, description="Steps that make the image what it is, in order."
     )
     test: tuple[ShellStep, ...] = Field(
         default=(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from bakery.bake import Command, Plan
+from bakery.bake import Command, WholePlan
 from bakery.estimate import monthly_storage
 from bakery.naming import pointer, previous_pointer
 from scripts.bakery_cli.aws.stack import PREVIEW, PlanRefusedError
@@ -36,7 +36,7 @@ def show_refusal(screen: Console, recipe: str, error: PlanRefusedError) -> int:
     return FAILED
 
 
-def show(screen: Console, plan: Plan) -> None:
+def show(screen: Console, plan: WholePlan) -> None:
     """Print the plan, in the order in which it would be done."""
     if plan.bake_needed:
         line(screen, f"A bake of {plan.recipe} would make an image: {plan.reason}", style="bold")
@@ -53,7 +53,7 @@ def show(screen: Console, plan: Plan) -> None:
         line(screen, Text.assemble((f"{label:<{_LABEL + 5}}", "bold"), value))
 
 
-def _stages(plan: Plan) -> Iterator[tuple[str, ...]]:
+def _stages(plan: WholePlan) -> Iterator[tuple[str, ...]]:
     """Title of each stage, what it would do, and more lines about that."""
     launch, base = plan.launch, plan.base_image
     subnets = ", ".join(f"{subnet.id} ({subnet.zone})" for subnet in launch.subnets)
@@ -79,7 +79,7 @@ def _stages(plan: Plan) -> Iterator[tuple[str, ...]]:
     yield "Clean up", "terminate the builder"
 
 
-def _image_name(plan: Plan) -> str:
+def _image_name(plan: WholePlan) -> str:
     """A bake that is only planned has no name yet."""
     return plan.image_name.replace(PREVIEW, "<bake>")
 
@@ -97,7 +97,7 @@ def _step(command: Command) -> str:
     )
 
 
-def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+def _facts(plan: WholePlan) -> Iterator[tuple[str, str]]:
     base, storage = plan.base_image, monthly_storage(plan.launch.size_gib)
     yield "Base image", f"{base.id} ({base.name}), {base.architecture}, {base.size_gib} GiB"
     yield "Current image", f"{plan.current.image or 'none'} {plan.current.name}".strip()

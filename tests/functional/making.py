@@ -1,7 +1,8 @@
 """A bake taken apart: brought to the stage that a test looks at, by the deployed functions."""
 
+import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,18 @@ class Making:
     world: "World"
     bake: str
     plan: Mapping[str, Any]
+    steps: list[Mapping[str, Any]]
+    """The commands of the recipe's steps."""
 
     @classmethod
     def begin(cls, world: "World", recipe: str = "small") -> "Making":
         bake = f"made-{uuid.uuid4().hex[:8]}"
         content = {"recipe": recipe, "force": True}
         event = {"bake": bake, "execution": world.execution(bake), "input": content}
-        return cls(world, bake, world.invoke("plan", event))
+        plan = world.invoke("plan", event)
+        return cls(
+            world, bake, plan, json.loads(world.items()[f"claim#steps#{bake}"]["holder"]["S"])
+        )
 
     # Payloads
 
@@ -46,6 +52,17 @@ class Making:
             "command": command,
             "index": index,
         }
+
+    def stepping(self, builder: str, index: int, *, token: str = NOBODY) -> dict[str, Any]:
+        return {"token": token, "bake": self.bake, "instance_id": builder, "index": index}
+
+    def plan_steps(self, steps: Sequence[Mapping[str, Any]]) -> None:
+        """Put other commands into the table than Plan did."""
+        dynamodb = self.world.aws.client("dynamodb")
+        (table,) = dynamodb.list_tables()["TableNames"]
+        item = self.world.items()[f"claim#steps#{self.bake}"]
+        item["holder"] = {"S": json.dumps(steps)}
+        dynamodb.put_item(TableName=table, Item=item)
 
     def stopping(self, builder: str, *, token: str = NOBODY) -> dict[str, Any]:
         return {"token": token, "bake": self.bake, "instance_id": builder}

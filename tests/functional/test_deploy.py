@@ -128,7 +128,8 @@ def pinned(world: World, arn: str) -> dict[str, tuple[str, str]]:
         if event.get("stateExitedEventDetails", {}).get("name") == "Plan"
     ]
     fixed = [plan[key] for key in ("prepare", "remove_identity", "generalize", "verify_identity")]
-    return {c["document"]: (c["version"], c["hash"]) for c in [*fixed, *plan["customize"]]}
+    steps = json.loads(world.items()[f"claim#steps#{plan['bake']}"]["holder"]["S"])
+    return {c["document"]: (c["version"], c["hash"]) for c in [*fixed, *steps]}
 
 
 def history(world: World, arn: str) -> list[dict[str, Any]]:

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from bakery import planning
-from bakery.bake import MAX_PLAN_BYTES, Command, Current, Plan
+from bakery.bake import MAX_STATE_BYTES, Command, Current, Plan, WholePlan
 from bakery.documents import parameter_problems, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, fixed_document
 from bakery.planning import World, decide
 from bakery.problems import Problem
-from bakery.recipe import DocumentStep
 from bakery.resources import Image, Parameter, Subnet
 from infra.loading import load_document
 from tests.unit.samples import (
@@ -377,7 +376,7 @@ def test_a_current_image_that_cannot_be_launched_any_more_is_replaced(state: str
 # --- the plan -----------------------------------------------------------------------------------
 
 
-def commands(plan: Plan) -> dict[str, Command]:
+def commands(plan: WholePlan) -> dict[str, Command]:
     return {
         "prepare": plan.prepare,
         **{command.label: command for command in plan.customize},
@@ -538,7 +537,7 @@ def test_the_plan_prices_every_type_and_estimates_by_the_first() -> None:
 
 def test_a_plan_survives_the_way_through_the_execution() -> None:
     plan = decide(everything(), force=False)
-    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    assert WholePlan.model_validate_json(plan.model_dump_json()) == plan
 
 
 def test_a_plan_carries_no_script() -> None:
@@ -556,8 +555,13 @@ LONGEST = "arn:aws-us-gov:ssm:us-gov-east-1:111122223333:document/".ljust(128, "
 def with_long_names(parameters: Mapping[str, str]) -> World:
     """As many steps as a recipe may have, every name as long as it may be."""
     steps = [
-        {"name": f"{number:03}{'n' * 57}", "document": LONGEST, "parameters": parameters}
-        for number in range(100)
+        {
+            "name": f"{number:03}{'n' * 57}",
+            "document": LONGEST,
+            "parameters": parameters,
+            "timeout_seconds": 1200,
+        }
+        for number in range(200)
     ]
     types = tuple(f"t{number}-long.24xlarge" for number in range(10))
     return world(
@@ -576,20 +580,17 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
     )
 
 
-def test_the_worst_names_fit_into_an_execution() -> None:
-    plan = decide(with_long_names({}), force=True)
-    assert 40_000 < size_of(plan.model_dump(mode="json")) <= MAX_PLAN_BYTES
+def test_the_worst_names_fit_into_an_execution_and_the_commands_into_an_item_of_the_table() -> None:
+    whole = decide(with_long_names({"Values": "x" * 500}), force=True)
+    plan = Plan.model_validate(whole.model_dump())
+    assert 15_000 < size_of(plan.model_dump(mode="json")) < MAX_STATE_BYTES / 2
+    commands = [command.model_dump(mode="json") for command in whole.customize]
+    assert 150_000 < size_of(commands) < 400_000 * 0.9
 
 
-def test_parameters_that_no_execution_could_carry_are_told_before_anything_is_made() -> None:
-    looked_at = with_long_names({"Values": "x" * 500})
-    first, *rest = looked_at.recipe.customize
-    assert isinstance(first, DocumentStep)
-    longer = first.model_copy(update={"parameters": {"Values": "x" * 600}})
-    steps = (*rest[:7], longer, *rest[7:])
-    told = problems(
-        replace(looked_at, recipe=looked_at.recipe.model_copy(update={"customize": steps}))
-    )
-    assert list(told) == ["customize[7]"]
-    assert f"an execution carries {MAX_PLAN_BYTES}" in told["customize[7]"]
-    assert "here: 615 bytes" in told["customize[7]"]
+def test_what_travels_has_the_names_of_the_steps_only() -> None:
+    whole = decide(everything(), force=False)
+    plan = Plan.model_validate(whole.model_dump())
+    assert [step.model_dump() for step in plan.customize] == [
+        {"label": command.label} for command in whole.customize
+    ]

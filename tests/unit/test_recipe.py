@@ -507,8 +507,9 @@ def steps(count: int, seconds: int) -> dict[str, Any]:
     return {"customize": each}
 
 
-def test_as_many_steps_as_a_recipe_may_have_fit_with_their_default_time_outs() -> None:
+def test_a_hundred_steps_fit_with_their_default_time_outs_and_more_with_shorter_ones() -> None:
     recipe(**steps(100, 3600))
+    recipe(**steps(200, 1200))
 
 
 def test_steps_that_may_take_longer_than_a_bake_has_are_refused_with_both_times() -> None:
@@ -572,7 +573,7 @@ def test_a_step_that_is_nothing_or_two_things_is_refused_at_its_index(
         ({"builder": {"spot": "yes"}}, "must be true or false, without quotes (is: 'yes')"),
         ({"builder": []}, "must be a mapping of keys to values (is: [])"),
         ({"builder": {"instance_types": "t3.medium"}}, "must be a list: [a, b], or a line with"),
-        ({"customize": [REBOOT] * 101}, "must have at most 100 entries"),
+        ({"customize": [REBOOT] * 201}, "must have at most 200 entries"),
         ({"customize": [{"name": "r", "reboot": "yes"}]}, "must be true (is: 'yes')"),
         (step(shell=""), "must not be empty (is: '')"),
         (step(shell=["a"]), "must be a text (is: ['a'])"),

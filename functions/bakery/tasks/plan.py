@@ -2,8 +2,8 @@
 
 Loads the recipe, resolves its base image, checks all that can be checked without spending money,
 pins the documents, and finds out whether anything has changed since the current image.
-Idempotent because it only reads, but for the claims of a schedule's slot and of the recipe, which
-the same execution may repeat.
+Idempotent because it only reads, but for the claims of a schedule's slot and of the recipe, and the
+commands that it keeps for the steps, all of which the same execution may repeat.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bakery import catalogue, clock, leases, planning, steps
+from bakery import catalogue, clock, commands, leases, planning, steps
 from bakery.aws import ec2, ssm, table
 from bakery.bake import Current, ExecutionInput, Plan, State
 from bakery.errors import InvalidInputError, InvalidRecipeError
@@ -47,7 +47,7 @@ class Request(State):
 
 
 def run(request: Request) -> Plan:
-    """The plan of the bake.
+    """The plan of the bake; for a preview with the commands of all steps.
 
     Raises InvalidInputError, UnknownRecipeError or InvalidRecipeError, each with all problems, and
     RecipeBusyError while another execution bakes the recipe.
@@ -58,11 +58,13 @@ def run(request: Request) -> Plan:
         raise InvalidRecipeError(wanted.recipe, problems)
     settings = PlanSettings.load()
     world = _look(request.bake, wanted.recipe, recipe, settings)
-    plan = planning.decide(world, force=wanted.force).model_copy(
+    whole = planning.decide(world, force=wanted.force).model_copy(
         update={"entered": request.entered, "keep_hours": _keep_hours(wanted, recipe)}
     )
     if request.preview:
-        return plan
+        return whole
+    commands.keep(settings.table, whole.bake, whole.customize)
+    plan = Plan.model_validate(whole.model_dump())
     return _claim(plan, wanted.slot, request.execution, settings.table)
 
 

@@ -4,16 +4,32 @@ Idempotent because ``commands.send`` adopts the command of an earlier try.
 """
 
 from bakery import commands
+from bakery.bake import State
+from bakery.commands import CommandRequest
 from bakery.errors import CustomizationFailedError
+from bakery.settings import CommandSettings
 from bakery.task import lambda_handler
 
 
-def run(request: commands.CommandRequest) -> None:
-    """Send the step's document to the builder.
+class Request(State):
+    token: str
+    bake: str
+    instance_id: str
+    index: int
+    """Position of the step in the recipe."""
+
+
+def run(request: Request) -> None:
+    """Send the step's document, as Plan pinned it, to the builder.
 
     The task ends with the command, or with CustomizationFailedError.
     """
-    commands.send(request, stage="step", error=CustomizationFailedError)
+    command = commands.of_step(CommandSettings.load().table, request.bake, request.index)
+    commands.send(
+        CommandRequest(**request.model_dump(), command=command),
+        stage="step",
+        error=CustomizationFailedError,
+    )
 
 
-handler = lambda_handler(commands.CommandRequest, run)
+handler = lambda_handler(Request, run)

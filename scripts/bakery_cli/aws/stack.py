@@ -11,7 +11,7 @@ import boto3  # noqa: TID251 - see scripts.bakery_cli.aws
 from botocore import exceptions  # noqa: TID251
 from botocore.config import Config  # noqa: TID251
 
-from bakery.bake import Plan
+from bakery.bake import WholePlan
 from bakery.naming import pointer
 from scripts.bakery_cli.aws.failures import explained
 from scripts.bakery_cli.errors import FAILED, CommandError
@@ -175,7 +175,7 @@ class Stack:
                     break
         return found[::-1]
 
-    def plan(self, recipe: str, *, force: bool) -> Plan:
+    def plan(self, recipe: str, *, force: bool) -> WholePlan:
         """What a bake would do; raises PlanRefusedError with the reasons when it would fail."""
         wanted = {"recipe": recipe, **({"force": True} if force else {})}
         request = {"bake": PREVIEW, "input": wanted, "preview": True}
@@ -186,7 +186,7 @@ class Stack:
             payload = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
             raise PlanRefusedError(payload.get("errorType", ""), payload.get("errorMessage", ""))
-        return Plan.model_validate(payload)
+        return WholePlan.model_validate(payload)
 
     def current_images(self, recipes: Sequence[str]) -> dict[str, str]:
         """The current image of each recipe that has one."""

@@ -188,8 +188,7 @@ def test_a_wait_beyond_its_time_is_ended_with_what_it_waited_for(making: Making)
 
 def test_a_command_is_ended_by_its_event(making: Making) -> None:
     builder = making.managed()
-    command = making.plan["customize"][0]
-    making.world.invoke("run_step", making.commanding(builder, command))
+    making.world.invoke("run_step", making.stepping(builder, 0))
     (wait,) = making.world.waits().values()
     kind = "EC2 Command Invocation Status-change Notification"
     ended = event(kind, **{"command-id": wait["target"], "status": "Success"})

@@ -72,8 +72,11 @@ class CommandTask:
 
     def send(self, turn: Turn, *, token: str = NOBODY, **changes: str) -> None:
         command = {**self.command(turn.making), **changes}
-        payload = turn.making.commanding(turn.builder, command, index=turn.index, token=token)
-        assert turn.world.invoke(self.module, payload) is None
+        assert turn.world.invoke(self.module, self.payload(turn, command, token)) is None
+
+    def payload(self, turn: Turn, command: Mapping[str, Any], token: str) -> dict[str, Any]:
+        """What the machine gives the task."""
+        return turn.making.commanding(turn.builder, command, index=turn.index, token=token)
 
     def refused(self, turn: Turn, **changes: str) -> FunctionFailedError:
         with pytest.raises(FunctionFailedError) as failed:

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -46,7 +47,7 @@ def holds(world: World, name: str, image: str) -> bool:
 def published(making: Making) -> tuple[Making, str]:
     """A bake of a recipe of its own, whose image is published."""
     recipe = f"made-{uuid.uuid4().hex[:8]}"
-    own = Making(making.world, making.bake, {**making.plan, "recipe": recipe})
+    own = replace(making, plan={**making.plan, "recipe": recipe})
     image = own.imaged()
     point(own.world, pointer(recipe), OLDER, OLD, image)
     point(own.world, previous_pointer(recipe), OLDER, OLD)
@@ -161,7 +162,7 @@ def test_a_pointer_that_had_moved_goes_back_before_its_image_goes(
 
 def test_the_pointer_to_the_first_image_of_a_recipe_is_deleted(making: Making) -> None:
     recipe = f"made-{uuid.uuid4().hex[:8]}"
-    own = Making(making.world, making.bake, {**making.plan, "recipe": recipe})
+    own = replace(making, plan={**making.plan, "recipe": recipe})
     image = own.imaged()
     point(own.world, pointer(recipe), image)
     done = clean(own, create_image={"image_id": image})
@@ -280,12 +281,12 @@ def test_a_snapshot_that_still_counts_as_in_use_is_tried_again(making: Making) -
 
 def keeping(making: Making) -> Making:
     """The same bake, whose recipe keeps the builder of a failed bake for two hours."""
-    return Making(making.world, making.bake, {**making.plan, "keep_hours": 2})
+    return replace(making, plan={**making.plan, "keep_hours": 2})
 
 
 def let_go(making: Making) -> None:
     making.world.aws.clock.advance(hours=3)
-    clean(Making(making.world, making.bake, {**making.plan, "keep_hours": 0}))
+    clean(replace(making, plan={**making.plan, "keep_hours": 0}))
     assert gone(making)
 
 

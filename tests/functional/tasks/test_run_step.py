@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.conftest import World
+from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making, resumed, state
 from tests.functional.tasks.commanding import CommandTask, Turn
 
@@ -18,8 +18,11 @@ class TestRunStep(CommandTask):
     sentinel = False
 
     def command(self, making: Making) -> Mapping[str, Any]:
-        command: Mapping[str, Any] = making.plan["customize"][0]
-        return command
+        return making.steps[0]
+
+    def payload(self, turn: Turn, command: Mapping[str, Any], token: str) -> dict[str, Any]:
+        turn.making.plan_steps([command] * (turn.index + 1))
+        return turn.making.stepping(turn.builder, turn.index, token=token)
 
     def test_two_steps_that_run_the_same_document_are_two_commands(self, turn: Turn) -> None:
         again = Turn(turn.making, turn.builder, turn.index + 1000)
@@ -52,8 +55,7 @@ class TestRunStep(CommandTask):
 
 
 def run(making: Making, builder: str, index: int) -> None:
-    command = making.plan["customize"][index]
-    making.world.invoke("run_step", making.commanding(builder, command, index=index))
+    making.world.invoke("run_step", making.stepping(builder, index))
 
 
 def end_of(world: World, document: str) -> None:
@@ -65,9 +67,9 @@ def end_of(world: World, document: str) -> None:
 def test_every_kind_of_step_is_sent_by_its_index_and_ends(quiet: World) -> None:
     making = Making.begin(quiet, "web")
     builder = making.managed()
-    for index in range(len(making.plan["customize"])):
+    for index in range(len(making.steps)):
         run(making, builder, index)
-        end_of(quiet, making.plan["customize"][index]["document"])
+        end_of(quiet, making.steps[index]["document"])
         run(making, builder, index)
     assert [call["DocumentName"] for call in quiet.calls("SendCommand")] == [
         "AmiBakery.web.packages",
@@ -124,3 +126,15 @@ def test_a_builder_that_goes_away_under_its_command_ends_the_wait(making: Making
     assert f"Builder {builder} is {state(making.world, builder)}" in failure["cause"]
     assert "Client.UserInitiatedShutdown" in failure["cause"]
     assert builder not in str(making.world.waits())
+
+
+def test_without_its_command_a_step_is_not_run(making: Making) -> None:
+    for step in [key for key in making.world.items() if key == f"claim#steps#{making.bake}"]:
+        dynamodb = making.world.aws.client("dynamodb")
+        (table,) = dynamodb.list_tables()["TableNames"]
+        dynamodb.delete_item(TableName=table, Key={"id": {"S": step}})
+    with pytest.raises(FunctionFailedError) as failed:
+        run(making, "i-0123456789abcdef0", 0)
+    assert failed.value.name == "DocumentGoneError"
+    assert making.bake in failed.value.message
+    assert making.world.calls("SendCommand") == []

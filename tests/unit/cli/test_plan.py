@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bakery.bake import Plan
+from bakery.bake import WholePlan
 from scripts.bakery_cli import plan as plans
 from scripts.bakery_cli.aws.stack import PREVIEW, PlanRefusedError
 from scripts.bakery_cli.stages import STAGES
@@ -15,7 +15,7 @@ from tests.unit.cli.events import PLAN, command
 
 def shown(**changes: Any) -> str:
     out = StringIO()
-    plans.show(Console(file=out, width=120), Plan.model_validate({**PLAN, **changes}))
+    plans.show(Console(file=out, width=120), WholePlan.model_validate({**PLAN, **changes}))
     return out.getvalue()
 
 

@@ -1,0 +1,1 @@
+"""Bugs made by hand, to see whether the tests notice."""

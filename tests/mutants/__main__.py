@@ -1,0 +1,101 @@
+"""Puts each bug into a copy of the project and runs the tests that should notice.
+
+    python -m tests.mutants [part of a name …]
+
+Exit code 1 when a bug goes unnoticed, or does not fit the code any more.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.mutants.bugs import BUGS, Bug
+
+PROJECT = Path(__file__).resolve().parents[2]
+JOBS = 2
+SHARED = (".venv", "build")
+"""Not copied; nothing in it changes."""
+
+NOTICED, PASSED = 1, 0
+"""pytest's exit codes; any other means that the tests did not run."""
+
+
+def main(wanted: Sequence[str]) -> int:
+    chosen = [bug for bug in BUGS if not wanted or any(part in bug.name for part in wanted)]
+    with ThreadPoolExecutor(JOBS) as pool:
+        tests = tuple(dict.fromkeys(test for bug in chosen for test in bug.tests))
+        sound = pool.submit(run, Bug("none", "README.md", "", "", tests))
+        verdicts = list(pool.map(judge, chosen))
+        if sound.result() != PASSED:
+            print("The tests fail without any bug: nothing is proven.")
+            return 1
+    missed = sum(not noticed for noticed in verdicts)
+    print(f"{len(chosen)} bugs, {len(chosen) - missed} noticed")
+    return 1 if missed else 0
+
+
+def judge(bug: Bug) -> bool:
+    """Whether the tests notice the bug; says so."""
+    code = run(bug)
+    verdict = {NOTICED: "noticed", PASSED: "MISSED"}.get(code, "CANNOT SAY")
+    print(f"{verdict:<10}  {bug.name}", flush=True)
+    return code == NOTICED
+
+
+def run(bug: Bug) -> int:
+    """pytest's exit code in a copy of the project with the bug."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder) / "project"
+        copy_project(copy)
+        if not put(bug, copy):
+            return -1
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *bug.tests],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": f"{copy / 'functions'}:{copy}"},
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode not in (NOTICED, PASSED):
+        print(done.stdout[-2000:], done.stderr[-2000:])
+    return done.returncode
+
+
+def copy_project(copy: Path) -> None:
+    """What git knows of, as it is in the working tree."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (PROJECT / name).is_file():
+            target = copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, target)
+    for name in SHARED:
+        (copy / name).symlink_to(PROJECT / name)
+
+
+def put(bug: Bug, copy: Path) -> bool:
+    """Change the one place; whether there is just one."""
+    if not bug.old:
+        return True
+    path = copy / bug.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(bug.old) != 1:
+        print(f"'{bug.name}' does not fit {bug.file}: {text.count(bug.old)} places have its text")
+        return False
+    path.write_text(text.replace(bug.old, bug.new), encoding="utf-8")
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

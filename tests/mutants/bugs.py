@@ -1,0 +1,312 @@
+"""The bugs: each is a change of one place, and the tests that should notice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bug:
+    """``old`` occurs once in ``file``; ``tests`` are arguments of pytest."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_TASKS, _JOBS = "functions/bakery/tasks", "functions/bakery/jobs"
+_OF = "tests/functional/tasks"
+_LAUNCH = (f"{_OF}/test_launch_builder.py",)
+_CLEAN = (f"{_OF}/test_clean_up.py",)
+_IMAGE = (f"{_OF}/test_create_image.py",)
+_PLAN = (f"{_OF}/test_plan.py",)
+_STEP = (f"{_OF}/test_run_step.py",)
+_STOP = (f"{_OF}/test_stop_builder.py",)
+_JANITOR = ("tests/functional/jobs/test_remove_orphans.py",)
+_SWEEPER = ("tests/functional/jobs/test_resume_waits.py",)
+_MACHINE = ("tests/infra/test_machine.py",)
+
+BUGS = (
+    # Done twice
+    Bug(
+        "no client token of ours",
+        "functions/bakery/aws/ec2.py",
+        '"ClientToken": spec.client_token,',
+        '"ClientToken": __import__("uuid").uuid4().hex,',
+        _LAUNCH,
+    ),
+    Bug(
+        "one client token for all places",
+        f"{_TASKS}/launch_builder.py",
+        "/{instance_type}/{subnet.id}",
+        "",
+        _LAUNCH,
+    ),
+    Bug(
+        "no adoption of the builder",
+        f"{_TASKS}/launch_builder.py",
+        "if live := ec2.builders_of_bake(request.bake):",
+        "if live := ec2.builders_of_bake(request.bake)[:0]:",
+        _LAUNCH,
+    ),
+    Bug(
+        "no adoption of the command",
+        "functions/bakery/commands.py",
+        "ssm.find_command(request.instance_id, comment) or ",
+        "",
+        _STEP,
+    ),
+    Bug(
+        "commands of two steps are taken for one",
+        "functions/bakery/commands.py",
+        "{request.bake}/{stage}/{request.index}",
+        "{request.bake}/{stage}",
+        _STEP,
+    ),
+    Bug(
+        "no adoption of the image",
+        f"{_TASKS}/create_image.py",
+        "return made[0].id if made else None",
+        "return None",
+        _IMAGE,
+    ),
+    Bug(
+        "an image is adopted by its name alone",
+        f"{_TASKS}/create_image.py",
+        "if image.tags.get(TAG_BAKE) == request.bake:",
+        "if image.id:",
+        _IMAGE,
+    ),
+    Bug(
+        "an end is told by everybody who hears of it",
+        f"{_JOBS}/announce_bake.py",
+        "days=_MARK_DAYS) != me:",
+        'days=_MARK_DAYS) == "":',
+        ("tests/functional/jobs/test_announce_bake.py",),
+    ),
+    Bug(
+        "a slot is not claimed",
+        f"{_TASKS}/plan.py",
+        "if plan.bake_needed and slot:",
+        "if plan.bake_needed and not slot:",
+        _PLAN,
+    ),
+    Bug("no lease", f"{_TASKS}/plan.py", "leases.take(", "leases.give_back(", _PLAN),
+    # Waits
+    Bug(
+        "a task does not look after it has stored its wait",
+        "functions/bakery/waiting.py",
+        "    table.store_wait(table_name, wait)\n    settle(table_name, wait)\n",
+        "    table.store_wait(table_name, wait)\n",
+        _STEP,
+    ),
+    Bug(
+        "a settled wait is not forgotten",
+        "functions/bakery/waiting.py",
+        "    table.forget_wait(table_name, wait)\n    return True",
+        "    return True",
+        _SWEEPER,
+    ),
+    Bug(
+        "a newer token is forgotten with the old wait",
+        "functions/bakery/aws/table.py",
+        'ConditionExpression="#token = :token",',
+        'ConditionExpression="#token = :token OR attribute_exists(id)",',
+        _SWEEPER,
+    ),
+    Bug(
+        "no wait has a deadline",
+        "functions/bakery/verdicts.py",
+        "if now < wait.deadline:",
+        "if wait.deadline:",
+        _SWEEPER,
+    ),
+    Bug(
+        "one broken wait stops the sweeper",
+        f"{_JOBS}/resume_waits.py",
+        "except (BakeryError, ValidationError) as error:",
+        "except KeyError as error:",
+        _SWEEPER,
+    ),
+    Bug(
+        "an event is believed without a look",
+        "functions/bakery/verdicts.py",
+        '    if builder.state != "stopped":\n        return None\n',
+        "",
+        _STOP,
+    ),
+    Bug(
+        "a retry predicate that never fires",
+        "infra/machine.py",
+        "errors=[*RETRYABLE, *LAMBDA_RETRYABLE],",
+        'errors=["Never"],',
+        _MACHINE,
+    ),
+    Bug(
+        "a throttled call is final",
+        "functions/bakery/aws/failures.py",
+        '    "RequestLimitExceeded",\n',
+        "",
+        ("tests/unit/aws/test_failures.py",),
+    ),
+    Bug(
+        "the SDK asks a full zone again and again",
+        "functions/bakery/aws/ec2.py",
+        "clients.ec2_one_try().run_instances(",
+        "clients.ec2().run_instances(",
+        _LAUNCH,
+    ),
+    Bug(
+        "a failed stage passes clean up by",
+        "infra/machine.py",
+        'return steps.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")',
+        "return steps",
+        _MACHINE,
+    ),
+    # What is believed
+    Bug(
+        "success is believed without the last line",
+        "functions/bakery/verdicts.py",
+        "if wait.sentinel and wait.sentinel not in seen.stdout.splitlines():",
+        "if wait.sentinel and wait.sentinel in wait.bake:",
+        ("tests/unit/test_verdicts.py",),
+    ),
+    Bug(
+        "a document is not pinned",
+        "functions/bakery/aws/ssm.py",
+        '                DocumentHash=content_hash,\n                DocumentHashType="Sha256",\n',
+        "",
+        _STEP,
+    ),
+    Bug(
+        "a running builder is imaged",
+        f"{_TASKS}/create_image.py",
+        'if builder is None or builder.state != "stopped":',
+        "if builder is None:",
+        _IMAGE,
+    ),
+    Bug(
+        "the pointer moves before the image is there",
+        "infra/machine.py",
+        ".next(create_image)\n            .next(publish)\n",
+        ".next(publish)\n            .next(create_image)\n",
+        (*_MACHINE, "tests/functional/test_bake.py"),
+    ),
+    Bug(
+        "a builder without IMDSv2",
+        "functions/bakery/aws/ec2.py",
+        '"HttpTokens": "required"',
+        '"HttpTokens": "optional"',
+        ("tests/functional/test_bake.py",),
+    ),
+    # Left behind
+    Bug(
+        "clean up forgets the images of a failed bake",
+        f"{_TASKS}/clean_up.py",
+        '        yield "images", lambda: _images(bake, recipe)\n',
+        "",
+        _CLEAN,
+    ),
+    Bug(
+        "clean up leaves the pointer where it is",
+        f"{_TASKS}/clean_up.py",
+        '        yield "pointer", lambda: _pointer(recipe, state)\n',
+        "",
+        _CLEAN,
+    ),
+    Bug(
+        "clean up deletes the image of a good bake",
+        f"{_TASKS}/clean_up.py",
+        'yield "volumes", lambda: _volumes(bake)\n    if "failure" in state:',
+        'yield "volumes", lambda: _volumes(bake)\n    if state:',
+        _CLEAN,
+    ),
+    Bug(
+        "clean up stops at the first error",
+        f"{_TASKS}/clean_up.py",
+        '                logger.exception("could not remove", what=what)\n',
+        "                raise\n",
+        _CLEAN,
+    ),
+    Bug(
+        "clean up keeps the lease",
+        f"{_TASKS}/clean_up.py",
+        "    leases.give_back(table_name, _recipe(request.state), request.execution)\n"
+        "    return Result(removed=tuple(removed), left=left)",
+        "    return Result(removed=tuple(removed), left=left)",
+        _CLEAN,
+    ),
+    Bug(
+        "a lease of a dead bake blocks for ever",
+        "functions/bakery/leases.py",
+        "if not stepfunctions.is_running(holder) and table.take_over(",
+        "if not holder and table.take_over(",
+        _PLAN,
+    ),
+    # The janitor
+    Bug(
+        "the janitor takes a failed read for an empty account",
+        "functions/bakery/aws/inventory.py",
+        "        yield from paginator.paginate(**request)\n",
+        "        try:\n            yield from paginator.paginate(**request)\n"
+        "        except Exception:\n            return\n",
+        _JANITOR,
+    ),
+    Bug(
+        "the janitor removes what it cannot attribute",
+        "functions/bakery/orphans.py",
+        "    if execution.recipe != item.recipe:\n",
+        "    if execution.recipe == '':\n",
+        (*_JANITOR, "tests/unit/test_orphans.py"),
+    ),
+    Bug(
+        "the janitor ends running bakes",
+        "functions/bakery/orphans.py",
+        "    if execution.ended is None:\n        return False\n",
+        "    if execution.ended is None:\n        return True\n",
+        (*_JANITOR, "tests/unit/test_orphans.py"),
+    ),
+    Bug(
+        "the janitor removes what is published",
+        "functions/bakery/orphans.py",
+        "if item.id in published or (",
+        "if not item.id or (",
+        (*_JANITOR, "tests/unit/test_orphans.py"),
+    ),
+    Bug(
+        "the janitor knows no limit",
+        f"{_JOBS}/remove_orphans.py",
+        "for orphan in found.orphans[: settings.most]:",
+        "for orphan in found.orphans:",
+        _JANITOR,
+    ),
+    Bug(
+        "the janitor does not hear of aborted bakes",
+        "infra/jobs.py",
+        '"status": ["ABORTED", "TIMED_OUT"]}',
+        '"status": ["ABORTING"]}',
+        ("tests/functional/jobs/test_remove_orphans.py", "tests/functional/faults"),
+    ),
+    Bug(
+        "a kept builder is removed at once",
+        f"{_JOBS}/remove_orphans.py",
+        "    tagged = [it for it in tagged if it.bake not in kept]\n",
+        "",
+        ("tests/functional/test_retry.py",),
+    ),
+    # What is told
+    Bug(
+        "the failure of clean up hides the first error",
+        "functions/bakery/failures.py",
+        'caught = state["failure"]',
+        'caught = state.get("clean_up_failure") or state["failure"]',
+        (f"{_OF}/test_fail_bake.py",),
+    ),
+    Bug(
+        "a retry puts an older image in place of a newer",
+        "functions/bakery/resuming.py",
+        'if current != state["plan"]["current"]["image"]:',
+        'if current == "":',
+        ("tests/unit/test_resuming.py", "tests/functional/test_retry.py"),
+    ),
+)
