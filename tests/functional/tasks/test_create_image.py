@@ -60,7 +60,7 @@ def test_called_twice_it_makes_one_image_and_the_newest_token_waits(making: Maki
     builder = making.stopped()
     image(making, builder, token="first")
     image(making, builder, token="second")
-    assert len(making.images()) == len(making.world.calls("CreateImage")) == 1
+    assert len(making.images()) == len(making.world.aws.calls.of("ec2", "CreateImage")) == 1
     assert wait_of(making)["token"] == "second"
 
 
