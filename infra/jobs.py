@@ -48,7 +48,13 @@ class Jobs(Construct):
         resume = factory.make(
             self,
             "jobs.resume_waits",
-            statements=[may.table("GetItem", "Scan"), *may.resume()],
+            statements=[
+                may.table("GetItem", "Scan"),
+                *may.resume(),
+                # A turn comes with the end of another bake.
+                may.executions("DescribeExecution"),
+                may.announce(),
+            ],
             environment=env.WaitSettings(table=store.table.table_name),
             timeout=Duration.seconds(55),
         )
@@ -61,6 +67,7 @@ class Jobs(Construct):
         )
         for name, pattern in _wait_events(documents).items():
             self._on(name, resume, pattern)
+        self._on("TurnCame", resume, _ends_of(machine, *_ENDED))
         announce = factory.make(
             self,
             "jobs.announce_bake",
@@ -74,11 +81,7 @@ class Jobs(Construct):
         self._on(
             "BakeEnded",
             announce,
-            {
-                "source": ["aws.states"],
-                "detail_type": ["Step Functions Execution Status Change"],
-                "detail": {"stateMachineArn": [machine.arn], "status": list(_ENDED)},
-            },
+            _ends_of(machine, *_ENDED),
         )
         janitor = factory.make(
             self,
@@ -111,16 +114,8 @@ class Jobs(Construct):
             description="AMI Bakery: remove what bakes left behind",
             content={},
         )
-        self._on(
-            "BakeCutShort",
-            janitor,
-            {
-                "source": ["aws.states"],
-                "detail_type": ["Step Functions Execution Status Change"],
-                # Both pass every Catch of the machine by.
-                "detail": {"stateMachineArn": [machine.arn], "status": ["ABORTED", "TIMED_OUT"]},
-            },
-        )
+        # Both pass every Catch of the machine by.
+        self._on("BakeCutShort", janitor, _ends_of(machine, "ABORTED", "TIMED_OUT"))
         self.functions = (resume, announce, janitor)
 
     def _every(
@@ -164,6 +159,15 @@ def _target(function: lambda_.Function, dead_letters: sqs.IQueue) -> targets.Lam
         max_event_age=Duration.hours(1),
         retry_attempts=10,
     )
+
+
+def _ends_of(machine: BakeMachine, *statuses: str) -> dict[str, Any]:
+    """The events of bakes that have ended so."""
+    return {
+        "source": ["aws.states"],
+        "detail_type": ["Step Functions Execution Status Change"],
+        "detail": {"stateMachineArn": [machine.arn], "status": list(statuses)},
+    }
 
 
 def _wait_events(documents: Documents) -> dict[str, dict[str, Any]]:

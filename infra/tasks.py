@@ -69,6 +69,7 @@ class TaskFunctions(Construct):
             timeout=Duration.minutes(3),
             memory_mib=512,
         )
+        self._add("await_turn", [may.executions("DescribeExecution"), *may.resume()], waits)
         self._add(
             "launch_builder",
             [may.read(*_DESCRIBE_OWN), *may.launch(), may.table("GetItem", "PutItem")],

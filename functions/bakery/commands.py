@@ -3,7 +3,7 @@
 from bakery import clock, waiting
 from bakery.aws import ssm
 from bakery.bake import Command, State
-from bakery.budgets import DELIVERY_SECONDS, of_command
+from bakery.budgets import DELIVERY_SECONDS, expected_of_command, of_command
 from bakery.errors import BakeryError
 from bakery.settings import CommandSettings
 from bakery.waits import Kind, Wait
@@ -18,6 +18,7 @@ class CommandRequest(State):
     command: Command
     index: int = 0
     """Position of the step in the recipe; two steps may run the same document."""
+    recipe: str = ""
 
 
 def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> None:
@@ -49,10 +50,12 @@ def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> No
             token=request.token,
             bake=request.bake,
             begun=now,
+            expected=now + expected_of_command(command.timeout_seconds),
             deadline=now + budget,
             instance_id=request.instance_id,
             label=command.label,
             error=error.__name__,
             sentinel=command.sentinel,
+            recipe=request.recipe,
         ),
     )

@@ -553,6 +553,7 @@ class Schedule(Model):
 
 
 OnFailure = Literal["clean", "keep"]
+WhenBusy = Literal["queue", "join", "refuse"]
 
 
 class Recipe(Model):
@@ -605,6 +606,12 @@ class Recipe(Model):
         default=None, description="Which old images are kept. Not supported yet."
     )
     schedule: Schedule | None = Field(default=None, description="When it bakes by itself.")
+    when_busy: WhenBusy = Field(
+        default="queue",
+        description="What a bake does that starts while another one bakes this recipe: `queue` "
+        "waits for its end and then plans anew, `join` waits and ends with the image that the "
+        "other has made, `refuse` fails at once.",
+    )
     on_failure: OnFailure = Field(
         default="clean",
         description="What becomes of the builder of a bake that failed: `clean` removes it, `keep` "
