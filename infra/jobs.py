@@ -45,6 +45,7 @@ class Jobs(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self._dead_letters = store.dead_letters
+        self._schedule_group = store.schedule_group
         resume = factory.make(
             self,
             "jobs.resume_waits",
@@ -116,7 +117,8 @@ class Jobs(Construct):
         )
         # Both pass every Catch of the machine by.
         self._on("BakeCutShort", janitor, _ends_of(machine, "ABORTED", "TIMED_OUT"))
-        self.functions = (resume, announce, janitor)
+        self.sweeper = resume
+        self.others = (announce, janitor)
 
     def _every(
         self,
@@ -131,6 +133,7 @@ class Jobs(Construct):
             self,
             name,
             description=description,
+            schedule_group=self._schedule_group,
             schedule=scheduler.ScheduleExpression.rate(period),
             target=scheduler_targets.LambdaInvoke(
                 function,
