@@ -17,7 +17,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from bakery import settings as env
-from bakery.naming import DOCUMENT_PREFIX
+from bakery.naming import DOCUMENT_PREFIX, EVENT_SOURCE, STAGE_SLOW
 from infra.documents import Documents
 from infra.functions import FunctionFactory
 from infra.machine import BakeMachine
@@ -69,6 +69,8 @@ class Jobs(Construct):
         for name, pattern in _wait_events(documents).items():
             self._on(name, resume, pattern)
         self._on("TurnCame", resume, _ends_of(machine, *_ENDED))
+        # Its own event tells the sweeper that it was sent.
+        self._on("SlowTold", resume, {"source": [EVENT_SOURCE], "detail_type": [STAGE_SLOW]})
         announce = factory.make(
             self,
             "jobs.announce_bake",

@@ -364,7 +364,7 @@ class BakeMachine(Construct):
             lambda_function=self._functions.released(module),
             integration_pattern=sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN,
             payload=sfn.TaskInput.from_object(
-                {"token": sfn.JsonPath.task_token, **_BAKE, **_RECIPE, **payload}
+                {"token": sfn.JsonPath.task_token, **_RECIPE, **_BAKE, **payload}
             ),
             result_selector={**_ENTERED, **(result or {})},
             result_path=f"$.{key}" if key else None,

@@ -10,7 +10,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from bakery.naming import EVENT_SOURCE
+from bakery.naming import EVENT_SOURCE, STAGE_SLOW
 from infra.jobs import Jobs
 from infra.settings import Settings
 from infra.store import Store
@@ -64,7 +64,7 @@ class Notifications(Construct):
         )
         self._tell(
             "StageSlow",
-            events.EventPattern(source=[EVENT_SOURCE], detail_type=["Stage Slow"]),
+            events.EventPattern(source=[EVENT_SOURCE], detail_type=[STAGE_SLOW]),
             f"AMI Bakery: recipe {field('$.detail.recipe')} is slow: "
             f"{field('$.detail.stage')} (bake {field('$.detail.bake')}) has begun at "
             f"{field('$.detail.since')} and was expected to end by {field('$.detail.expected')}. "

@@ -323,6 +323,7 @@ def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left(
         if rule["Properties"]["EventPattern"]["source"] == ["ami-bakery"]
     ]
     assert [(p["detail-type"], p.get("detail")) for p in patterns] == [
+        (["Stage Slow"], None),  # back to the sweeper, which has sent it
         (["Bake Failed"], None),
         (["Bake Succeeded"], {"clean": [False]}),
         (["Orphans Removed"], None),

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from bakery import slow, waiting
 from bakery.aws import table
 from bakery.errors import BakeryError
+from bakery.naming import STAGE_SLOW
 from bakery.observability import logger
 from bakery.settings import WaitSettings
 from bakery.waits import Wait, subject_of_event
@@ -23,7 +24,9 @@ from bakery.waits import Wait, subject_of_event
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """An EventBridge event resumes its own wait; anything else (the schedule) sweeps all."""
     table_name = WaitSettings.load().table
-    if "detail-type" in event:
+    if event.get("detail-type") == STAGE_SLOW:
+        slow.told_by(table_name, event)
+    elif "detail-type" in event:
         resume_one(table_name, event)
     else:
         sweep(table_name)
