@@ -521,7 +521,8 @@ class Schedule(Model):
 
     cron: str = Field(
         description="Six fields: minutes hours day-of-month month day-of-week year. "
-        "Hours that a change to summer time skips are skipped.",
+        "A time that clocks jump over (01:30 in London, one night in March) is skipped that night, "
+        "one that comes twice is used once; `bakery check` warns.",
         examples=["0 3 * * ? *"],
     )
     timezone: str = Field(default="UTC", description="IANA time zone, e.g. `Europe/London`.")

@@ -64,7 +64,7 @@ RULES = (
     Rule("scripts.bakery_cli.aws", ("bakery", "scripts.bakery_cli"), third_party=_SDK),
     Rule(
         "scripts.local",
-        ours=("bakery", "infra", "scripts.local"),
+        ours=("bakery", "infra", "scripts.cron", "scripts.local"),
         third_party=(*_SDK, "aws_croniter", "jsonschema", "moto", "pydantic", "rich", "yaml"),
     ),
 )
