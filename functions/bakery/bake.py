@@ -55,7 +55,7 @@ class ExecutionInput(BaseModel):
         if slot is not None:
             try:
                 clock.parse(slot)
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise ValueError(
                     f"'{slot}' is no moment such as 2026-01-31T03:00:00Z; the schedule writes it, "
                     "leave it out when you start a bake yourself"

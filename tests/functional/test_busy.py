@@ -184,6 +184,19 @@ def test_an_event_that_comes_three_times_gives_nobody_a_second_turn(world: World
     assert sorted(baked(world)) == sorted(name(arn) for arn in arns)
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("operation", ["PutItem", "DescribeExecution"])
+def test_a_task_that_is_killed_begins_its_wait_again(
+    world: World, operation: str, after: bool
+) -> None:
+    first = busy(world)
+    fault = world.aws.faults.crash("TasksAwaitTurnRole", operation, after=after)
+    second = world.start({"recipe": "small", "force": True, "when_busy": "join"})
+    made, ended = world.ended(first), world.ended(second)
+    assert fault.matched == 1
+    assert ended.output["image"] == made.output["image"]
+
+
 def test_who_does_not_want_to_wait_is_refused_at_once(world: World) -> None:
     first = busy(world)
     second = world.bake("small", force=True, when_busy="refuse")

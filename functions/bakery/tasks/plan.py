@@ -128,18 +128,22 @@ def _input(request: Request) -> ExecutionInput:
     try:
         wanted = ExecutionInput.model_validate(request.input)
     except ValidationError as error:
-        raise InvalidInputError(
-            "The execution input is not valid:\n"
-            f"{brief_listing(validation_problems(error))}\n"
-            f'Write {{"recipe": NAME}}. {catalogue.names_hint()}'
-        ) from None
+        raise _not_valid(validation_problems(error)) from None
     if problem := planning.bake_name_problem(request.bake):
         raise InvalidInputError(problem)
     if wanted.slot and (ahead := slots.future_problem(wanted.slot, begun=_begun(request))):
-        raise InvalidInputError(f"The execution input is not valid:\n- slot: {ahead}")
+        raise _not_valid([Problem("slot", ahead)])
     if not request.preview:
         _refuse_used_name(request.bake)
     return wanted
+
+
+def _not_valid(problems: list[Problem]) -> InvalidInputError:
+    return InvalidInputError(
+        "The execution input is not valid:\n"
+        f"{brief_listing(problems)}\n"
+        f'Write {{"recipe": NAME}}. {catalogue.names_hint()}'
+    )
 
 
 def _begun(request: Request) -> datetime:
@@ -319,11 +323,11 @@ def _claim_slot(plan: Plan, slot: str, recipe: Recipe, begun: datetime, table_na
     what = slots.key(plan.recipe, slot)
     holder = table.claim(table_name, what, by=plan.bake, now=clock.now(), days=_SLOT_MEMORY_DAYS)
     if holder != plan.bake:
-        reason = f"the schedule's slot {slot} was delivered twice; bake {holder} has it"
-        return plan.model_copy(update={"bake_needed": False, "reason": reason})
+        twice = f"the schedule's slot {slot} was delivered twice; bake {holder} has it"
+        return plan.model_copy(update={"bake_needed": False, "reason": twice})
     flexible = recipe.schedule.flexible_minutes if recipe.schedule else 0
-    if reason := slots.late_reason(slot, begun=begun, flexible_minutes=flexible):
-        update = {"bake_needed": False, "reason": reason, "skipped_slot": slot}
+    if late := slots.late_reason(slot, begun=begun, flexible_minutes=flexible):
+        update = {"bake_needed": False, "reason": late, "skipped_slot": slot}
         return plan.model_copy(update=update)
     return plan
 

@@ -324,8 +324,12 @@ def test_a_recipe_that_is_being_baked_is_named_with_who_has_it(
     holder = quiet.start({"recipe": "none"}, name=f"made-{uuid.uuid4().hex[:8]}")
     quiet.ended(holder)
     plan(quiet, bake="made-holder", execution=holder)
-    quiet.aws.faults.after("stepfunctions", "DescribeExecution", lambda: plan(quiet, bake="made-2"))
-    # The holder has ended, and another one has just taken its lease over.
+
+    def another() -> None:
+        plan(quiet, bake="made-2")
+
+    # The holder has ended, and another one takes its lease over first.
+    quiet.aws.faults.after("stepfunctions", "DescribeExecution", another)
     planned = plan(quiet, bake="made-3", content={"when_busy": "queue"})
     assert planned["busy"]["holder"] == holder
     assert planned["busy"]["bake"] == holder.rpartition(":")[2]
