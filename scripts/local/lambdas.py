@@ -332,7 +332,12 @@ class Lambdas:
             return
         if self._closed:
             return
-        outcome = self.invoke(name, payload)
+        try:
+            outcome = self.invoke(name, payload)
+        except AwsError:
+            if self._closed:  # since the look above
+                return
+            raise
         if outcome.error is None:
             return
         if tries < function.retries:
