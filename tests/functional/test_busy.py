@@ -19,6 +19,7 @@ def nobody_waits(world: World) -> Iterator[None]:
     """After each test no turn is waited for, and the recipe is free."""
     yield
     world.aws.ec2.durations.image = 120
+    world.aws.schedules.paused = False
     assert [key for key in world.open_waits() if key.startswith("wait#turn/")] == []
 
 
@@ -172,6 +173,24 @@ def test_a_lost_event_costs_about_a_minute(world: World) -> None:
         assert world.ended(arn).output["image"] == made.output["image"]
         late = states.describe_execution(executionArn=arn)["stopDate"] - stopped
         assert late < timedelta(seconds=100)
+
+
+@pytest.mark.parametrize("how", ["SUCCEEDED", "FAILED", "ABORTED"])
+def test_every_end_is_an_event_that_resumes_all_who_wait(world: World, how: str) -> None:
+    """Nothing is swept meanwhile."""
+    if how == "FAILED":
+        world.aws.agent.script("AmiBakery.small.packages", exit_code=1)
+    first = busy(world)
+    # Its own waits are for the events as well.
+    world.aws.schedules.paused = True
+    others = [world.start({"recipe": "small", "force": True}) for _ in range(2)]
+    waiting(world, *others)
+    if how == "ABORTED":
+        world.aws.client("stepfunctions").stop_execution(executionArn=first)
+    assert world.ended(first).status == how
+    ends = [world.ended(arn) for arn in others]
+    assert [ended.status for ended in ends] == ["SUCCEEDED"] * 2
+    swept(world, first)
 
 
 def test_an_event_that_comes_three_times_gives_nobody_a_second_turn(world: World) -> None:
