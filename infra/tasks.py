@@ -69,7 +69,15 @@ class TaskFunctions(Construct):
             timeout=Duration.minutes(3),
             memory_mib=512,
         )
-        self._add("await_turn", [may.executions("DescribeExecution"), *may.resume()], waits)
+        self._add(
+            "await_turn",
+            [
+                may.executions("DescribeExecution"),
+                may.end_tasks(),
+                may.table("PutItem", "DeleteItem"),
+            ],
+            waits,
+        )
         self._add(
             "launch_builder",
             [may.read(*_DESCRIBE_OWN), *may.launch(), may.table("GetItem", "PutItem")],
