@@ -330,12 +330,10 @@ class Lambdas:
             function = self.find(name)
         except AwsError:
             return
-        if self._closed:
-            return
         try:
             outcome = self.invoke(name, payload)
         except AwsError:
-            if self._closed:  # since the look above
+            if self._closed:
                 return
             raise
         if outcome.error is None:
