@@ -17,7 +17,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from bakery import settings as env
-from bakery.naming import DOCUMENT_PREFIX
+from bakery.naming import DOCUMENT_PREFIX, EVENT_SOURCE, STAGE_SLOW
 from infra.documents import Documents
 from infra.functions import FunctionFactory
 from infra.machine import BakeMachine
@@ -45,10 +45,17 @@ class Jobs(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self._dead_letters = store.dead_letters
+        self._schedule_group = store.schedule_group
         resume = factory.make(
             self,
             "jobs.resume_waits",
-            statements=[may.table("GetItem", "Scan"), *may.resume()],
+            statements=[
+                may.table("GetItem", "Scan"),
+                *may.resume(),
+                # A turn comes with the end of another bake.
+                may.executions("DescribeExecution"),
+                may.announce(),
+            ],
             environment=env.WaitSettings(table=store.table.table_name),
             timeout=Duration.seconds(55),
         )
@@ -61,6 +68,9 @@ class Jobs(Construct):
         )
         for name, pattern in _wait_events(documents).items():
             self._on(name, resume, pattern)
+        self._on("TurnCame", resume, _ends_of(machine, *_ENDED))
+        # Its own event tells the sweeper that it was sent.
+        self._on("SlowTold", resume, {"source": [EVENT_SOURCE], "detail_type": [STAGE_SLOW]})
         announce = factory.make(
             self,
             "jobs.announce_bake",
@@ -74,11 +84,7 @@ class Jobs(Construct):
         self._on(
             "BakeEnded",
             announce,
-            {
-                "source": ["aws.states"],
-                "detail_type": ["Step Functions Execution Status Change"],
-                "detail": {"stateMachineArn": [machine.arn], "status": list(_ENDED)},
-            },
+            _ends_of(machine, *_ENDED),
         )
         janitor = factory.make(
             self,
@@ -111,17 +117,10 @@ class Jobs(Construct):
             description="AMI Bakery: remove what bakes left behind",
             content={},
         )
-        self._on(
-            "BakeCutShort",
-            janitor,
-            {
-                "source": ["aws.states"],
-                "detail_type": ["Step Functions Execution Status Change"],
-                # Both pass every Catch of the machine by.
-                "detail": {"stateMachineArn": [machine.arn], "status": ["ABORTED", "TIMED_OUT"]},
-            },
-        )
-        self.functions = (resume, announce, janitor)
+        # Both pass every Catch of the machine by.
+        self._on("BakeCutShort", janitor, _ends_of(machine, "ABORTED", "TIMED_OUT"))
+        self.sweeper = resume
+        self.others = (announce, janitor)
 
     def _every(
         self,
@@ -136,6 +135,7 @@ class Jobs(Construct):
             self,
             name,
             description=description,
+            schedule_group=self._schedule_group,
             schedule=scheduler.ScheduleExpression.rate(period),
             target=scheduler_targets.LambdaInvoke(
                 function,
@@ -164,6 +164,15 @@ def _target(function: lambda_.Function, dead_letters: sqs.IQueue) -> targets.Lam
         max_event_age=Duration.hours(1),
         retry_attempts=10,
     )
+
+
+def _ends_of(machine: BakeMachine, *statuses: str) -> dict[str, Any]:
+    """The events of bakes that have ended so."""
+    return {
+        "source": ["aws.states"],
+        "detail_type": ["Step Functions Execution Status Change"],
+        "detail": {"stateMachineArn": [machine.arn], "status": list(statuses)},
+    }
 
 
 def _wait_events(documents: Documents) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,8 @@
 """The bake, top to bottom: the one state machine.
 
-It reads like the procedure it replaces. Waits are task tokens, so there is no loop in it; the one
-state that polls, AwaitManaged, does so by its Retry. Every failure goes to CleanUp.
+It reads like the procedure it replaces. Waits are task tokens, so the one loop in it, from
+AwaitTurn back to Plan, turns only when another bake has ended; the one state that polls,
+AwaitManaged, does so by its Retry. Every failure goes to CleanUp.
 """
 
 from collections.abc import Mapping
@@ -23,10 +24,11 @@ from infra.store import retention
 from infra.tasks import TaskFunctions
 
 # Each a little longer than the wait's own budget, which ends it with a better message.
-_SHORT, _COMMAND, _STEP, _STOP, _IMAGE, _POINTER, _WHOLE_BAKE = (
+_SHORT, _TURN, _COMMAND, _STEP, _STOP, _IMAGE, _POINTER, _WHOLE_BAKE = (
     Duration.seconds(int(budget.total_seconds()))
     for budget in (
         budgets.SHORT,
+        budgets.TURN,
         budgets.COMMAND,
         budgets.STEP,
         budgets.STOP,
@@ -50,6 +52,7 @@ _CAPACITY_TRIES = 80
 _ENTERED = {"entered.$": "$$.State.EnteredTime"}
 _BAKE = {"bake": sfn.JsonPath.string_at("$$.Execution.Name")}
 _EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
+_RECIPE = {"recipe": sfn.JsonPath.string_at("$.plan.recipe")}
 
 
 class BakeMachine(Construct):
@@ -105,10 +108,12 @@ class BakeMachine(Construct):
         self._clean_up.add_catch(ending, errors=["States.ALL"], result_path="$.clean_up_failure")
         self._clean_up.next(ending)
 
+        plan = self._plan()
         needed = sfn.Choice(self, "BakeNeeded")
+        needed.when(sfn.Condition.is_not_null("$.plan.busy"), self._await_turn().next(plan))
         needed.when(sfn.Condition.boolean_equals("$.plan.bake_needed", True), image)
         needed.otherwise(report)
-        return self._plan().next(needed)
+        return plan.next(needed)
 
     def _image(self) -> sfn.IChainable:
         instance = {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")}
@@ -137,17 +142,31 @@ class BakeMachine(Construct):
             {
                 **_BAKE,
                 **_EXECUTION,
-                "input": sfn.JsonPath.entire_payload,
+                # Not the state: after AwaitTurn that has more than what the bake was started with.
+                "input": sfn.JsonPath.object_at("$$.Execution.Input"),
+                "state": sfn.JsonPath.entire_payload,
                 "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
             },
-            key=None,
-            result={"plan.$": "$"},
+            key="plan",
+            result=None,
             comment="Check everything that can be checked before money is spent",
         )
         # An execution's input may be any JSON, with no place for a key: the error replaces it.
         refused = sfn.Pass(self, "PlanRefused", parameters={"failure.$": "$"})
         refused.next(self._clean_up)
         return plan.add_catch(refused, errors=["States.ALL"])
+
+    def _await_turn(self) -> sfn.TaskStateBase:
+        return self._wait(
+            "AwaitTurn",
+            "await_turn",
+            {"busy": sfn.JsonPath.object_at("$.plan.busy")},
+            key="await_turn",
+            # A bake may wait for several others, one after the other: since the first of them.
+            result={"entered.$": "$.since", "holder.$": "$.holder"},
+            timeout=_TURN,
+            comment="The end of the bake that has the recipe is an event; then plan anew",
+        )
 
     def _launch(self) -> sfn.TaskStateBase:
         task = self._task(
@@ -201,6 +220,7 @@ class BakeMachine(Construct):
             {
                 "instance_id": sfn.JsonPath.string_at("$.instance_id"),
                 "index": sfn.JsonPath.number_at("$.index"),
+                "recipe": sfn.JsonPath.string_at("$.recipe"),
             },
             key=None,
             result={"command_id.$": "$.command_id"},
@@ -217,6 +237,7 @@ class BakeMachine(Construct):
                 "step.$": "$$.Map.Item.Value.label",
                 "index.$": "$$.Map.Item.Index",
                 "instance_id.$": "$.launch.instance_id",
+                "recipe.$": "$.plan.recipe",
             },
             max_concurrency=1,
             # Nobody reads what the steps return; two hundred of them would be a third of the state.
@@ -245,10 +266,7 @@ class BakeMachine(Construct):
         return self._wait(
             "PublishPointer",
             "publish_pointer",
-            {
-                "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
-                "image_id": sfn.JsonPath.string_at("$.create_image.image_id"),
-            },
+            {"image_id": sfn.JsonPath.string_at("$.create_image.image_id")},
             key="publish",
             result={"parameter.$": "$.parameter"},
             timeout=_POINTER,
@@ -258,10 +276,7 @@ class BakeMachine(Construct):
         return self._wait(
             "KeepPrevious",
             "keep_previous",
-            {
-                "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
-                "image_id": sfn.JsonPath.string_at("$.create_image.image_id"),
-            },
+            {"image_id": sfn.JsonPath.string_at("$.create_image.image_id")},
             key="keep_previous",
             result={"image.$": "$.image"},
             timeout=_POINTER,
@@ -339,15 +354,17 @@ class BakeMachine(Construct):
         timeout: Duration,
         result: Mapping[str, str] | None = None,
         guarded: bool = True,
+        comment: str | None = None,
     ) -> sfn.TaskStateBase:
         """A task that acts, then sleeps until its token comes back."""
         task = sfn_tasks.LambdaInvoke(
             self,
             name,
+            comment=comment,
             lambda_function=self._functions.released(module),
             integration_pattern=sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN,
             payload=sfn.TaskInput.from_object(
-                {"token": sfn.JsonPath.task_token, **_BAKE, **payload}
+                {"token": sfn.JsonPath.task_token, **_RECIPE, **_BAKE, **payload}
             ),
             result_selector={**_ENTERED, **(result or {})},
             result_path=f"$.{key}" if key else None,

@@ -10,14 +10,17 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from bakery.naming import EVENT_SOURCE
+from bakery.naming import EVENT_SOURCE, STAGE_SLOW
 from infra.jobs import Jobs
 from infra.settings import Settings
 from infra.store import Store
 
+_FIVE_MINUTES = Duration.minutes(5)
+
 
 class Notifications(Construct):
-    """A topic for failed bakes, for what clean up left, for lost events, for failing jobs."""
+    """A topic for bakes that failed, were skipped or are slow, and for what clean up left; for
+    events that were lost, and jobs that fail."""
 
     def __init__(
         self, scope: Construct, id_: str, *, settings: Settings, store: Store, jobs: Jobs
@@ -51,27 +54,53 @@ class Notifications(Construct):
             f"AMI Bakery: bakes were cut short; the janitor has removed "
             f"{field('$.detail.removed')} and left {field('$.detail.left')}",
         )
-        alarms = {
-            "DeadLetters": store.dead_letters.metric_approximate_number_of_messages_visible(
-                period=Duration.minutes(5)
+        self._tell(
+            "SlotSkipped",
+            events.EventPattern(
+                source=[EVENT_SOURCE], detail_type=["Bake Unchanged"], detail={"skipped": [True]}
             ),
-            **{
-                f"{function.node.id}Errors": function.metric_errors(period=Duration.minutes(5))
-                for function in jobs.functions
-            },
-        }
-        for name, metric in alarms.items():
-            alarm = cloudwatch.Alarm(
-                self,
-                name,
-                metric=metric,
-                threshold=1,
-                # The sweeper fails now and then under throttling; twice in a row needs a person.
-                evaluation_periods=2 if name.endswith("Errors") else 1,
-                comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            )
-            alarm.add_alarm_action(actions.SnsAction(topic))
+            f"AMI Bakery: recipe {field('$.detail.recipe')} was not baked: "
+            f"{field('$.detail.reason')}. Execution: {field('$.detail.execution')}",
+        )
+        self._tell(
+            "StageSlow",
+            events.EventPattern(source=[EVENT_SOURCE], detail_type=[STAGE_SLOW]),
+            f"AMI Bakery: recipe {field('$.detail.recipe')} is slow: "
+            f"{field('$.detail.stage')} (bake {field('$.detail.bake')}) has begun at "
+            f"{field('$.detail.since')} and was expected to end by {field('$.detail.expected')}. "
+            f"It goes on; at {field('$.detail.deadline')} it fails.",
+        )
+        self._alarm(
+            "DeadLetters",
+            store.dead_letters.metric_approximate_number_of_messages_visible(period=_FIVE_MINUTES),
+        )
+        # What cannot even become a dead letter leaves no other trace.
+        self._alarm(
+            "DeadLettersLost",
+            store.schedule_group.metric_failed_to_be_sent_to_dlq(period=_FIVE_MINUTES),
+        )
+        # The sweeper fails now and then under throttling; twice in a row needs a person.
+        self._alarm(
+            f"{jobs.sweeper.node.id}Errors",
+            jobs.sweeper.metric_errors(period=_FIVE_MINUTES),
+            periods=2,
+        )
+        # The others run so seldom that twice in a row is never: the janitor every 15 minutes.
+        for function in jobs.others:
+            errors = function.metric_errors(period=Duration.minutes(15))
+            self._alarm(f"{function.node.id}Errors", errors)
+
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, *, periods: int = 1) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric,
+            threshold=1,
+            evaluation_periods=periods,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self._topic))
 
     def _tell(self, name: str, pattern: events.EventPattern, text: str) -> None:
         message = events.RuleTargetInput.from_text(text)

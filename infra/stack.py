@@ -70,9 +70,7 @@ class AmiBakery(Stack):
             may=may,
             settings=settings,
         )
-        Schedules(
-            self, "Schedules", recipes=recipes, machine=machine, dead_letters=store.dead_letters
-        )
+        Schedules(self, "Schedules", recipes=recipes, machine=machine, store=store)
         Notifications(self, "Notifications", settings=settings, store=store, jobs=jobs)
 
         Tags.of(self).add("ami-bakery:stack", self.stack_name)

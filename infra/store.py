@@ -3,6 +3,7 @@
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -10,7 +11,7 @@ from infra.settings import RETENTION, Settings
 
 
 class Store(Construct):
-    """Table, log group and dead-letter queue."""
+    """Table, log group, dead-letter queue, and the group of all schedules."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
         super().__init__(scope, id_)
@@ -36,6 +37,10 @@ class Store(Construct):
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=Duration.days(14),
+        )
+        # Scheduler's metrics are of groups: in the default one are everybody's schedules.
+        self.schedule_group = scheduler.ScheduleGroup(
+            self, "ScheduleGroup", removal_policy=RemovalPolicy.DESTROY
         )
 
 

@@ -70,6 +70,15 @@ class TaskFunctions(Construct):
             memory_mib=512,
         )
         self._add(
+            "await_turn",
+            [
+                may.executions("DescribeExecution"),
+                may.end_tasks(),
+                may.table("PutItem", "DeleteItem"),
+            ],
+            waits,
+        )
+        self._add(
             "launch_builder",
             [may.read(*_DESCRIBE_OWN), *may.launch(), may.table("GetItem", "PutItem")],
             env.LaunchSettings(

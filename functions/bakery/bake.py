@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bakery import clock
-from bakery.recipe import OnFailure, RecipeName
+from bakery.recipe import OnFailure, RecipeName, WhenBusy
 from bakery.resources import DataVolume, Subnet
 
 MAX_STATE_BYTES = 64 * 1024
@@ -29,9 +29,13 @@ class ExecutionInput(BaseModel):
     on_failure: OnFailure | None = Field(
         default=None, description="`keep` or `clean`, instead of what the recipe says."
     )
+    when_busy: WhenBusy | None = Field(
+        default=None, description="`queue`, `join` or `refuse`, instead of what the recipe says."
+    )
     slot: str | None = Field(
         default=None,
-        description="The schedule's time; a slot that is delivered twice bakes once.",
+        description="The schedule's time; a slot that is delivered twice bakes once, one that is "
+        "delivered late not at all.",
         max_length=40,
     )
 
@@ -48,7 +52,7 @@ class ExecutionInput(BaseModel):
         if slot is not None:
             try:
                 clock.parse(slot)
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise ValueError(
                     f"'{slot}' is no moment such as 2026-01-31T03:00:00Z; the schedule writes it, "
                     "leave it out when you start a bake yourself"
@@ -111,6 +115,16 @@ class Estimate(State):
     usd: float
 
 
+class Busy(State):
+    """The bake that has the recipe, and for whose end this one waits."""
+
+    holder: str
+    """ARN of its execution."""
+    bake: str
+    since: str
+    """When this bake began to wait for its turn; the same for every bake that it waits for."""
+
+
 class Plan(State):
     """The whole bake, decided before anything is created."""
 
@@ -120,6 +134,10 @@ class Plan(State):
     region: str
     bake_needed: bool
     reason: str
+    busy: Busy | None = None
+    """Set: nothing of the plan is done until that bake has ended; then it is made anew."""
+    skipped_slot: str | None = None
+    """The schedule's slot that came so late that nothing is baked for it."""
     description: str
     image_name: str
     image_tags: dict[str, str]

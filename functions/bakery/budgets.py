@@ -1,5 +1,8 @@
 """How long each part of a bake may take, and that the whole may take longer than all of them.
 
+Each wait has two limits: a hard one, which ends it, and before that a soft one, at which people are
+told that it takes longer than it usually does.
+
 Step Functions ends an execution at its time-out without any Catch: no clean up, a builder left. So
 that time-out must never be what ends a bake: each part ends by its own budget before.
 """
@@ -9,6 +12,8 @@ from datetime import timedelta
 
 SHORT = timedelta(minutes=5)
 """A task that only calls AWS."""
+TURN = timedelta(hours=12, minutes=15)
+"""All waits for the recipe to be free."""
 COMMAND = timedelta(hours=1)
 """A document of ours, with its delivery."""
 STEP = timedelta(hours=13)
@@ -19,7 +24,7 @@ POINTER = timedelta(minutes=15)
 
 STEPS = timedelta(days=5)
 """All steps of a recipe together: a hundred with the default time-out."""
-WHOLE_BAKE = timedelta(days=8)
+WHOLE_BAKE = timedelta(days=9)
 
 MAX_STEP_SECONDS = 12 * 3600
 """The longest time-out that a recipe may give a step."""
@@ -29,6 +34,19 @@ DELIVERY_SECONDS = 600
 """How long Systems Manager tries to hand a command to the agent (its default is an hour)."""
 COMMAND_SLACK = timedelta(minutes=2)
 """For the command's status to come to us."""
+LONGEST_TURN = timedelta(hours=12)
+"""How long a bake waits for its turn, however many bakes it waits for."""
+
+# The soft limits. Source of the figures: what such tools publish, see docs/architecture.md.
+TURN_EXPECTED = timedelta(hours=2)
+STOP_EXPECTED = timedelta(minutes=10)
+IMAGE_EXPECTED = timedelta(minutes=60)
+POINTER_EXPECTED = timedelta(minutes=5)
+
+
+def expected_of_command(timeout_seconds: int) -> timedelta:
+    """When a command is slow: at half of what its document may take on the builder."""
+    return timedelta(seconds=timeout_seconds / 2)
 
 
 def of_command(timeout_seconds: int) -> timedelta:

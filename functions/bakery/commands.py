@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from bakery import clock, waiting
 from bakery.aws import ssm, table
 from bakery.bake import Command, State
-from bakery.budgets import DELIVERY_SECONDS, of_command
+from bakery.budgets import DELIVERY_SECONDS, expected_of_command, of_command
 from bakery.errors import BakeryError, DocumentGoneError
 from bakery.settings import CommandSettings
 from bakery.waits import Kind, Wait
@@ -53,6 +53,7 @@ class CommandRequest(State):
     command: Command
     index: int = 0
     """Position of the step in the recipe; two steps may run the same document."""
+    recipe: str = ""
 
 
 def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> None:
@@ -84,10 +85,12 @@ def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> No
             token=request.token,
             bake=request.bake,
             begun=now,
+            expected=now + expected_of_command(command.timeout_seconds),
             deadline=now + budget,
             instance_id=request.instance_id,
             label=command.label,
             error=error.__name__,
             sentinel=command.sentinel,
+            recipe=request.recipe,
         ),
     )

@@ -38,6 +38,14 @@ class InvalidRecipeError(BakeryError):
 class RecipeBusyError(BakeryError):
     """Another execution bakes this recipe; the message names it. Wait for its end or stop it."""
 
+    def __init__(self, recipe: str, holder: str, *, waited: str = "") -> None:
+        self.holder = holder
+        """ARN of the other execution."""
+        super().__init__(
+            f"Recipe '{recipe}' is being baked by another execution: {holder.rpartition(':')[2]}. "
+            f"{waited}Wait for its end, or stop it, then start again."
+        )
+
 
 class CannotResumeError(BakeryError):
     """The redriven execution cannot go on, the message says why. Start a new bake."""

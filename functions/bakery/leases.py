@@ -31,10 +31,7 @@ def take(table_name: str, recipe: str, execution: str) -> None:
         table_name, what, holder=holder, by=execution, expires=expires
     ):
         return
-    raise RecipeBusyError(
-        f"Recipe '{recipe}' is being baked by another execution: {holder.rpartition(':')[2]}. "
-        "Wait for its end, or stop it, then start again."
-    )
+    raise RecipeBusyError(recipe, holder)
 
 
 def give_back(table_name: str, recipe: str, execution: str) -> None:

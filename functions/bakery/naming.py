@@ -9,6 +9,8 @@ TAG_BASE_IMAGE = "ami-bakery:base-image"
 TAG_FINGERPRINT = "ami-bakery:fingerprint"
 
 EVENT_SOURCE = "ami-bakery"
+STAGE_SLOW = "Stage Slow"
+"""Detail type of the event about a wait that takes longer than it usually does."""
 DOCUMENT_PREFIX = "AmiBakery"
 
 # Narrower than CreateImage's own rule (it also allows space, [ ] ' @) because EC2's error page

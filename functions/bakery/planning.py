@@ -30,7 +30,7 @@ _FIXED = {
     VERIFY_IDENTITY: "Verifying the identity",
 }
 
-_NOT_IN_THE_IMAGE = {"schedule", "description", "on_failure", "keep_hours"}
+_NOT_IN_THE_IMAGE = {"schedule", "description", "on_failure", "keep_hours", "when_busy"}
 """Fields of a recipe whose change makes no other image."""
 
 _SOME_IMAGE = "ami-00000000000000000"

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from bakery import clock, waiting
+from bakery import budgets, clock, waiting
 from bakery.aws import ssm
 from bakery.settings import WaitSettings
 from bakery.waits import Kind, Wait
@@ -10,7 +10,7 @@ from bakery.waits import Kind, Wait
 BUDGET = timedelta(minutes=10)
 
 
-def put(name: str, image_id: str, *, description: str, token: str, bake: str) -> None:
+def put(name: str, image_id: str, *, description: str, token: str, bake: str, recipe: str) -> None:
     """Put the parameter unless it holds the image already, and begin to wait for the value.
 
     Idempotent because of that look. The waiting task ends with PointerRejectedError when
@@ -27,8 +27,10 @@ def put(name: str, image_id: str, *, description: str, token: str, bake: str) ->
             token=token,
             bake=bake,
             begun=now,
+            expected=now + budgets.POINTER_EXPECTED,
             deadline=now + BUDGET,
             label=f"Setting parameter {name}",
             image_id=image_id,
+            recipe=recipe,
         ),
     )

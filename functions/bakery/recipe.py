@@ -521,7 +521,8 @@ class Schedule(Model):
 
     cron: str = Field(
         description="Six fields: minutes hours day-of-month month day-of-week year. "
-        "Hours that a change to summer time skips are skipped.",
+        "A time that clocks jump over (01:30 in London, one night in March) is skipped that night, "
+        "one that comes twice is used once; `bakery check` warns.",
         examples=["0 3 * * ? *"],
     )
     timezone: str = Field(default="UTC", description="IANA time zone, e.g. `Europe/London`.")
@@ -553,6 +554,7 @@ class Schedule(Model):
 
 
 OnFailure = Literal["clean", "keep"]
+WhenBusy = Literal["queue", "join", "refuse"]
 
 
 class Recipe(Model):
@@ -605,6 +607,12 @@ class Recipe(Model):
         default=None, description="Which old images are kept. Not supported yet."
     )
     schedule: Schedule | None = Field(default=None, description="When it bakes by itself.")
+    when_busy: WhenBusy = Field(
+        default="queue",
+        description="What a bake does that starts while another one bakes this recipe: `queue` "
+        "waits for its end and then plans anew, `join` waits and ends with the image that the "
+        "other has made, `refuse` fails at once.",
+    )
     on_failure: OnFailure = Field(
         default="clean",
         description="What becomes of the builder of a bake that failed: `clean` removes it, `keep` "

@@ -27,10 +27,15 @@ STAGES: tuple[str, ...] = (
 )
 """Keys of the execution's state, in the order in which the machine runs them."""
 
+AWAIT_TURN = "await_turn"
+"""Key of the stage between plan and launch that a bake has only if its recipe was busy."""
+
+_IN_ORDER = ("plan", AWAIT_TURN, *STAGES[1:])
+
 
 def timeline(state: Mapping[str, Any], ended: datetime) -> list[dict[str, object]]:
     """Every stage that ran, with its start (ISO 8601, UTC) and whole duration in seconds."""
-    entered = [(stage, parse(state[stage]["entered"])) for stage in STAGES if stage in state]
+    entered = [(stage, parse(state[stage]["entered"])) for stage in _IN_ORDER if stage in state]
     ends = [start for _, start in entered[1:]] + [ended]
     return [
         {
@@ -44,6 +49,8 @@ def timeline(state: Mapping[str, Any], ended: datetime) -> list[dict[str, object
 
 def failed_stage(state: Mapping[str, Any]) -> str:
     """The stage that was under way when the bake failed."""
+    if state.get("plan", {}).get("busy"):
+        return AWAIT_TURN
     return next((stage for stage in STAGES if stage not in state), STAGES[-1])
 
 

@@ -12,10 +12,12 @@ from bakery.errors import (
     BuilderLostError,
     ImageFailedError,
     PointerRejectedError,
+    RecipeBusyError,
     StageTimedOutError,
 )
+from bakery.orphans import Execution
 from bakery.resources import Image, Instance, Invocation
-from bakery.waits import Wait
+from bakery.waits import Kind, Wait
 
 _IMAGE_FAILED = {"failed", "error", "invalid", "deregistered", "disabled"}
 _GONE = {"shutting-down", "terminated"}
@@ -49,6 +51,11 @@ def overdue(wait: Wait, now: datetime) -> Failed | None:
     """A failure when the wait's time budget is used up."""
     if now < wait.deadline:
         return None
+    if wait.kind is Kind.TURN:
+        hours = round((now - wait.begun) / timedelta(hours=1))
+        waited = f"This bake has waited {hours} hours for its turn. "
+        busy = RecipeBusyError(wait.recipe, wait.execution, waited=waited)
+        return Failed(RecipeBusyError.__name__, str(busy))
     return Failed(
         StageTimedOutError.__name__,
         f"{wait.label} did not end within its time budget ({wait.kind} {wait.target}).",
@@ -157,3 +164,10 @@ def pointer_verdict(wait: Wait, value: str | None, exception: str | None) -> Ver
             f"The pointer is still {value or 'empty'}.",
         )
     return None
+
+
+def turn_verdict(wait: Wait, holder: Execution | None) -> Verdict:
+    """The bake that has the recipe is over, however it ended, or AWS knows it no more."""
+    if holder is not None and holder.ended is None:
+        return None
+    return Done({"holder": wait.execution, "since": wait.begun.isoformat()})

@@ -51,3 +51,5 @@ def _observe(wait: Wait, exception: str | None, now: datetime) -> Verdict:
             return verdicts.image_verdict(wait, found[0] if found else None, now)
         case Kind.POINTER:
             return verdicts.pointer_verdict(wait, ssm.get_parameter(wait.target), exception)
+        case Kind.TURN:
+            return verdicts.turn_verdict(wait, stepfunctions.find_execution(wait.execution))

@@ -12,6 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+EVERY = "*"
+"""At the end of a subject: all that begin so. No name of an execution can contain it."""
+
 
 class Kind(StrEnum):
     """What a wait looks at."""
@@ -20,6 +23,7 @@ class Kind(StrEnum):
     STOP = "stop"
     IMAGE = "image"
     POINTER = "pointer"
+    TURN = "turn"
 
 
 class Wait(BaseModel):
@@ -33,7 +37,7 @@ class Wait(BaseModel):
 
     kind: Kind
     target: str
-    """Command id, instance id, image id or parameter name."""
+    """Command id, instance id, image id, parameter name; TURN: see ``turn``."""
     token: str
     bake: str
     begun: datetime
@@ -48,6 +52,12 @@ class Wait(BaseModel):
     """COMMAND: a line without which Success is not believed; empty when none is due."""
     image_id: str = ""
     """POINTER: the value that must come into force."""
+    recipe: str = ""
+    """For what is told about the wait; empty where the release before stored it."""
+    expected: datetime | None = None
+    """When it is over as a rule; later, people are told once that it is slow."""
+    execution: str = ""
+    """TURN: ARN of the bake that has the recipe."""
 
     @property
     def subject(self) -> str:
@@ -59,10 +69,16 @@ def subject(kind: Kind, target: str) -> str:
     return f"{kind}/{target}"
 
 
+def turn(holder: str, bake: str) -> str:
+    """The target of a bake's wait for the end of another, both by name: many wait for one."""
+    return f"{holder}/{bake}"
+
+
 def subject_of_event(event: Mapping[str, Any]) -> str | None:
     """The subject that an EventBridge event is about, or None when no wait looks at such events.
 
-    Shapes: aws-facts D6. Keys of SSM's events are kebab-case, those of AMI events PascalCase.
+    One that ends in EVERY is the beginning of those that it is about. Shapes: aws-facts D6. Keys of
+    SSM's events are kebab-case, those of AMI events PascalCase.
     """
     detail = event.get("detail", {})
     match event.get("detail-type"):
@@ -74,5 +90,7 @@ def subject_of_event(event: Mapping[str, Any]) -> str | None:
             return subject(Kind.IMAGE, detail["ImageId"])
         case "Parameter Store Change":
             return subject(Kind.POINTER, detail["name"])
+        case "Step Functions Execution Status Change":
+            return subject(Kind.TURN, turn(detail["name"], EVERY))
         case _:
             return None

@@ -1,6 +1,7 @@
 """``bakery check``: everything that can be found wrong without AWS."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.text import Text
 from bakery import steps
 from bakery.documents import parameter_problems, problems_of
 from bakery.naming import DOCUMENT_PREFIX, fixed_document
-from bakery.recipe import DocumentStep, Recipe, ShellStep
+from bakery.recipe import DocumentStep, Recipe, Schedule, ShellStep
 from infra.loading import (
     FileProblem,
     document_problems,
@@ -19,9 +20,12 @@ from infra.loading import (
     recipe_files,
 )
 from infra.loading.reader import read
+from scripts import cron
 from scripts.bakery_cli.errors import FAILED, CommandError
 from scripts.bakery_cli.screen import line
 from scripts.bakery_cli.words import count
+
+_AHEAD = timedelta(days=730)
 
 
 def check(screen: Console, names: Sequence[str], *, recipes: Path, documents: Path) -> int:
@@ -32,8 +36,13 @@ def check(screen: Console, names: Sequence[str], *, recipes: Path, documents: Pa
         for problem in find(recipes, documents)
         if not names or problem.file.stem in names or problem.file.parent == documents
     ]
+    warnings = [
+        warning for warning in _warnings(recipes) if not names or warning.file.stem in names
+    ]
     for problem in problems:
         line(screen, _shown(problem))
+    for warning in warnings:
+        line(screen, Text.assemble(_shown(warning), style="yellow"))
     if problems:
         line(screen)
         line(screen, f"{count(len(problems), 'problem')}.", style="bold red")
@@ -41,6 +50,8 @@ def check(screen: Console, names: Sequence[str], *, recipes: Path, documents: Pa
     what = ", ".join(names) or count(len(recipe_files(recipes)), "recipe")
     number = len(list(documents.glob("*.yaml")))
     line(screen, f"No problem in {what} and {count(number, 'document')}.", style="bold green")
+    if warnings:
+        line(screen, f"{count(len(warnings), 'warning')}, see above.", style="bold yellow")
     return 0
 
 
@@ -68,6 +79,29 @@ def find(recipes: Path, documents: Path) -> list[FileProblem]:
     for name, recipe in loaded.items():
         found += _step_problems(recipes / f"{name}.yaml", recipe, sound)
     return sorted(found)
+
+
+def _warnings(recipes: Path) -> Iterator[FileProblem]:
+    """What can be deployed, but does not do all that its author may expect."""
+    loaded, _ = inspect_recipes(recipes)
+    for name, recipe in loaded.items():
+        if recipe.schedule and (text := _lost_night(recipe.schedule, datetime.now(UTC))):
+            yield read(recipes / f"{name}.yaml").problem("schedule.cron", f"warning: {text}")
+
+
+def _lost_night(when: Schedule, now: datetime) -> str | None:
+    """That the schedule names a time which clocks will jump over, with the remedy."""
+    try:
+        found = next(cron.lost(when.cron, when.timezone, now, now + _AHEAD), None)
+    except ValueError:
+        return None  # one of the few forms that the library does not know
+    if found is None:
+        return None
+    return (
+        f"{found:%H:%M} on {found:%Y-%m-%d} does not exist in {when.timezone}, because clocks go "
+        "forward: EventBridge Scheduler skips that bake; name an hour at which no clocks change, "
+        "such as 4, or leave out timezone for UTC"
+    )
 
 
 def _step_problems(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scripts.bakery_cli.stages import BY_STATE, Stage, detail, step_name
+from scripts.bakery_cli.stages import BY_STATE, Stage, detail, step_name, waits_for
 
 Event = Mapping[str, Any]
 
@@ -44,8 +44,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class StageStarted:
+    """``detail`` says for what it waits; mostly empty."""
+
     at: datetime
     stage: Stage
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ class Tracker:
 
     def _enter(self, name: str, at: datetime) -> Iterator[Change]:
         if stage := BY_STATE.get(name):
-            self._stage, self._failure, self._tries = StageStarted(at, stage), None, 0
+            started = StageStarted(at, stage, waits_for(stage, self.state))
+            self._stage, self._failure, self._tries = started, None, 0
             yield self._stage
 
     def _exit(self, details: Mapping[str, Any], at: datetime) -> Iterator[Change]:

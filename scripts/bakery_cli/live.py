@@ -21,7 +21,7 @@ from scripts.bakery_cli.history import (
     StepStarted,
     TriedAgain,
 )
-from scripts.bakery_cli.stages import STAGES
+from scripts.bakery_cli.stages import AWAIT_TURN, STAGES
 from scripts.bakery_cli.words import duration
 
 _STEPS_SHOWN = 6
@@ -38,10 +38,14 @@ class _Row:
 
 
 class LiveView:
-    """All stages at once: those that are done, the one under way, those to come."""
+    """All stages at once: those that are done, the one under way, those to come.
+
+    The wait for a turn is shown once it has begun; few bakes have it.
+    """
 
     def __init__(self, screen: Console) -> None:
-        self._rows = {stage.key: _Row(stage.title) for stage in STAGES}
+        first, *others = STAGES
+        self._rows = {stage.key: _Row(stage.title) for stage in (first, AWAIT_TURN, *others)}
         self._steps: list[_Row] = []
         self._now: datetime | None = None
         self._note = ""
@@ -75,7 +79,8 @@ class LiveView:
         self._note = ""
         match change:
             case StageStarted():
-                self._rows[change.stage.key].started = change.at
+                row = self._rows[change.stage.key]
+                row.started, row.seconds, row.detail = change.at, None, change.detail
             case StageEnded():
                 row = self._rows[change.stage.key]
                 row.seconds, row.failed = change.seconds, change.failure is not None
@@ -109,7 +114,8 @@ class LiveView:
 
     def _shown(self) -> Iterator[_Row]:
         for key, row in self._rows.items():
-            yield row
+            if key != AWAIT_TURN.key or row.started:
+                yield row
             if key == "customize":
                 yield from self._steps[-_STEPS_SHOWN:]
 

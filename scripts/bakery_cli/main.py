@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bakery import VERSION
+from bakery.recipe import WhenBusy
 from infra.loading import FilesError, recipe_files
 from scripts.bakery_cli import bake as bakes
 from scripts.bakery_cli import check as checks
@@ -85,6 +86,13 @@ def bake(
     keep: Annotated[
         bool, typer.Option("--keep-on-failure", help="Keep the builder of a bake that fails.")
     ] = False,
+    when_busy: Annotated[
+        WhenBusy | None,
+        typer.Option(
+            help="If the recipe is being baked: wait and plan anew, wait and end with that image, "
+            "or fail; default: as the recipe says.",
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Start it and return.")] = False,
     execution_name: Annotated[
         str | None, typer.Option(help="Name of the execution; default: recipe and time.")
@@ -106,6 +114,8 @@ def bake(
     wanted: dict[str, object] = {"force": True} if force else {}
     if keep:
         wanted["on_failure"] = "keep"
+    if when_busy:
+        wanted["when_busy"] = when_busy
     with connect(chosen, lambda text: line(screen, text)) as target:
         code = bakes.bake(screen, target, name, options=wanted, detach=detach, name=execution_name)
     raise typer.Exit(code)

@@ -52,7 +52,7 @@ class PlainView:
         """Print what changed."""
         match change:
             case StageStarted(stage=stage):
-                self._print(change, "start", stage.title)
+                self._print(change, "start", stage.title, detail=change.detail)
             case StepStarted(name=name, number=number, total=total):
                 self._print(change, "start", f"  {number}/{total} {name}")
             case StepEnded(name=name, number=number, total=total, seconds=seconds, failed=failed):

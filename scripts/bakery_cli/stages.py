@@ -31,8 +31,11 @@ STAGES = (
     Stage("keep_previous", "KeepPrevious", "Keep previous"),
     Stage("clean_up", "CleanUp", "Clean up"),
 )
-BY_STATE: Mapping[str, Stage] = {stage.state: stage for stage in STAGES}
-BY_KEY: Mapping[str, Stage] = {stage.key: stage for stage in STAGES}
+AWAIT_TURN = Stage("await_turn", "AwaitTurn", "Wait for turn")
+"""After Plan, and only when the recipe is busy; then Plan is entered once more."""
+
+BY_STATE: Mapping[str, Stage] = {stage.state: stage for stage in (*STAGES, AWAIT_TURN)}
+BY_KEY: Mapping[str, Stage] = {stage.key: stage for stage in (*STAGES, AWAIT_TURN)}
 
 RUN_STEP = "RunStep"
 """The state that runs one step of the recipe, inside Customize."""
@@ -51,6 +54,12 @@ def detail(stage: Stage, state: State) -> str:
         return ""  # a machine of another release says other things
 
 
+def waits_for(stage: Stage, state: State) -> str:
+    """What a stage that has just begun waits for, where that is not plain from its title."""
+    busy = state.get("plan", {}).get("busy") if stage == AWAIT_TURN else None
+    return f"behind bake {busy['bake']}, which has the recipe" if busy else ""
+
+
 def step_name(label: str) -> str:
     """The recipe's name for a step, from the label that Plan gave its command."""
     return label.removeprefix("Step '").removesuffix("'")
@@ -58,10 +67,16 @@ def step_name(label: str) -> str:
 
 def _plan(state: State) -> str:
     plan = state["plan"]
+    if busy := plan.get("busy"):
+        return f"the recipe is busy: bake {busy['bake']} is under way"
     if not plan["bake_needed"]:
         return str(plan["reason"])
     base = plan["base_image"]
     return f"{plan['reason']}; base {base['id']} ({base['name']})"
+
+
+def _await_turn(state: State) -> str:
+    return f"bake {state['await_turn']['holder'].rpartition(':')[2]} has ended"
 
 
 def _launch(state: State) -> str:
@@ -118,6 +133,7 @@ def _clean_up(state: State) -> str:
 
 _DETAILS: Mapping[str, Callable[[State], str]] = {
     "plan": _plan,
+    "await_turn": _await_turn,
     "launch": _launch,
     "await_managed": _await_managed,
     "prepare": _prepare,

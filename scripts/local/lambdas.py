@@ -329,9 +329,12 @@ class Lambdas:
             function = self.find(name)
         except AwsError:
             return
-        if self._closed:
-            return
-        outcome = self.invoke(name, payload, request_id)
+        try:
+            outcome = self.invoke(name, payload, request_id)
+        except AwsError:
+            if self._closed:
+                return
+            raise
         if outcome.error is None:
             return
         if tries < function.retries:

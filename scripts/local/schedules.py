@@ -1,5 +1,5 @@
-"""EventBridge Scheduler: rates fire with the clock, cron expressions when a test or the command
-line says so."""
+"""EventBridge Scheduler: rates fire with the clock, cron expressions when a test says so, or with
+the clock after `keep_time`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import json
 import re
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from scripts import cron
 from scripts.local.clock import Clock, Timer, Timers, iso_seconds, parse_time
 from scripts.local.errors import LocalAwsError
 from scripts.local.iam import ACCOUNT
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from scripts.local.targets import Targets
 
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
+_CRON = re.compile(r"cron\((.*)\)")
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
+_FAR = timedelta(days=400)
 DEFAULT_RETRIES = 185
 
 
@@ -85,6 +89,32 @@ class Schedules:
         moment = iso_seconds(parse_time(slot)) if slot else iso_seconds(self._clock.now())
         self._deliver(schedule, moment, attempt)
         return schedule
+
+    def keep_time(self, name: str, *, since: datetime | None = None) -> Schedule:
+        """Start at the times of the cron expression, as on AWS; the first since now, or `since`.
+
+        Not of itself: a jump of the clock past the night would start bakes in every test. Of the
+        times that one jumps over, the first is delivered, late.
+        """
+        schedule = self.find(name)
+        if schedule.timer:
+            schedule.timer.cancel()
+        self._arm(schedule, since or self._clock.now())
+        return schedule
+
+    def _arm(self, schedule: Schedule, after: datetime) -> None:
+        expression = _CRON.fullmatch(schedule.expression)
+        if expression is None:
+            raise LocalAwsError(f"{schedule.name} has no cron expression: {schedule.expression}")
+        slot = next(cron.slots(expression[1], schedule.timezone, after, after + _FAR), None)
+        if slot is not None:
+            wait = (slot - self._clock.now()).total_seconds()
+            schedule.timer = self._timers.after(wait, lambda: self._strike(schedule, slot))
+
+    def _strike(self, schedule: Schedule, slot: datetime) -> None:
+        self._arm(schedule, max(slot + timedelta(minutes=1), self._clock.now()))
+        if not self.paused and schedule.state == "ENABLED":
+            self._deliver(schedule, iso_seconds(slot), 1)
 
     def _tick(self, schedule: Schedule) -> None:
         if not self.paused and schedule.state == "ENABLED":

@@ -46,8 +46,7 @@ class Making:
         self, builder: str, command: Mapping[str, Any], *, index: int = 0, token: str = NOBODY
     ) -> dict[str, Any]:
         return {
-            "token": token,
-            "bake": self.bake,
+            **self._waiting(token),
             "instance_id": builder,
             "command": command,
             "index": index,
@@ -65,11 +64,14 @@ class Making:
         dynamodb.put_item(TableName=table, Item=item)
 
     def stopping(self, builder: str, *, token: str = NOBODY) -> dict[str, Any]:
-        return {"token": token, "bake": self.bake, "instance_id": builder}
+        return {**self._waiting(token), "instance_id": builder}
 
     def imaging(self, builder: str, *, token: str = NOBODY) -> dict[str, Any]:
         parts = {key: self.plan[key] for key in ("image_name", "description", "image_tags")}
-        return {"token": token, "bake": self.bake, "instance_id": builder, **parts}
+        return {**self._waiting(token), "instance_id": builder, **parts}
+
+    def _waiting(self, token: str) -> dict[str, Any]:
+        return {"token": token, "bake": self.bake, "recipe": self.plan["recipe"]}
 
     # Stages
 

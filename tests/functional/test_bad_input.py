@@ -209,6 +209,22 @@ INPUTS: dict[str, tuple[object, dict[str, str]]] = {
         {"recipe": "good", "slot": "2" * 41},
         {"slot": "must have at most 40 characters"},
     ),
+    "a slot that is to come": (
+        {"recipe": "good", "slot": "2199-01-31T03:00:00Z"},
+        {"slot": "'2199-01-31T03:00:00Z' is "},
+    ),
+    "a slot beyond the calendar": (
+        {"recipe": "good", "slot": "9999-12-31T23:59:59-05:00"},
+        {"slot": "'9999-12-31T23:59:59-05:00' is no moment such as"},
+    ),
+    "a way to be busy that there is not": (
+        {"recipe": "good", "when_busy": "wait"},
+        {"when_busy": "must be 'queue', 'join' or 'refuse' (is: 'wait')"},
+    ),
+    "a turn that nobody had": (
+        {"recipe": "good", "await_turn": {"entered": "2026-01-31T03:00:00Z"}, "plan": {}},
+        {"await_turn": "is not a known key", "plan": "is not a known key"},
+    ),
     "everything at once": (
         {"recipe": 7, "force": "yes", "slot": 7, "instance": "t3.small"},
         {"recipe": "(is: 7)", "force": "must be", "slot": "(is: 7)", "instance": "not a known key"},

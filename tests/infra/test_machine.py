@@ -15,7 +15,7 @@ import bakery.jobs
 import bakery.tasks
 from bakery import budgets, errors, publishing
 from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, BakeryError
-from bakery.stages import STAGES
+from bakery.stages import AWAIT_TURN, STAGES
 from bakery.tasks import create_image, stop_builder
 from tests.infra.conftest import Synthesize, Synthesized, flat
 
@@ -68,14 +68,35 @@ def test_the_definition_is_valid_amazon_states_language(stack: Synthesized) -> N
 
 
 def test_no_state_can_be_reached_from_itself(stack: Synthesized) -> None:
-    """No polling loop: with waits as task tokens the graph has no cycle at all.
+    """No polling loop: with waits as task tokens the graph has no cycle but two.
 
-    But for the way back of a redriven execution: it has ended at FailBake before.
+    A redriven execution comes back from where it has ended, FailBake. And a bake that waits for its
+    turn plans anew: no round goes past AwaitTurn, which the test below proves to sleep.
     """
-    machine = {"States": {**stack.machine["States"], "ResumeAt": {"Type": "Succeed"}}}
+    ends = {"ResumeAt": {"Type": "Succeed"}, "AwaitTurn": {"Type": "Succeed"}}
+    machine = {"States": {**stack.machine["States"], **ends}}
     for name, state in machine["States"].items():
         for successor in successors(state):
             assert name not in reachable(machine, successor), f"{name} loops through {successor}"
+
+
+def test_the_one_loop_turns_only_when_somebody_sends_its_token(stack: Synthesized) -> None:
+    machine = stack.machine
+    turn = machine["States"]["AwaitTurn"]
+    assert turn["Resource"].endswith(":lambda:invoke.waitForTaskToken")
+    assert turn["Next"] == "Plan"
+    # Only for a bake that Plan found busy, and before anything is made.
+    (branch, _) = machine["States"]["BakeNeeded"]["Choices"]
+    assert branch == {"Variable": "$.plan.busy", "IsNull": False, "Next": "AwaitTurn"}
+    entering = [name for name, state in walk(machine) if "AwaitTurn" in successors(state)]
+    assert entering == ["BakeNeeded"]
+
+
+def test_plan_reads_the_input_and_not_the_state_after_a_turn(stack: Synthesized) -> None:
+    plan = stack.machine["States"]["Plan"]
+    assert plan["Parameters"]["input.$"] == "$$.Execution.Input"
+    assert plan["Parameters"]["state.$"] == "$"
+    assert plan["ResultPath"] == "$.plan"
 
 
 def test_there_is_no_wait_state(stack: Synthesized) -> None:
@@ -135,6 +156,7 @@ def test_all_parts_of_a_bake_fit_into_the_whole(stack: Synthesized) -> None:
 def test_no_state_ends_a_wait_before_its_own_deadline_does(stack: Synthesized) -> None:
     """A wait's deadline fails with a better message."""
     limits = {name: timedelta(seconds=state["TimeoutSeconds"]) for name, state in tasks(stack)}
+    assert limits["AwaitTurn"] > budgets.LONGEST_TURN
     assert limits["StopBuilder"] > stop_builder.BUDGET
     assert limits["CreateImage"] > create_image.BUDGET
     assert limits["PublishPointer"] == limits["KeepPrevious"] > publishing.BUDGET
@@ -223,7 +245,7 @@ def test_clean_up_cannot_be_passed_by_on_the_way_to_an_end(stack: Synthesized) -
 
 def test_every_wait_passes_its_token(stack: Synthesized) -> None:
     waits = [s for _, s in tasks(stack) if s["Resource"].endswith("waitForTaskToken")]
-    assert len(waits) == 10
+    assert len(waits) == 11
     for state in waits:
         assert state["Parameters"]["Payload"]["token.$"] == "$$.Task.Token"
 
@@ -235,7 +257,9 @@ def test_each_stage_leaves_its_key_and_when_it_was_entered(stack: Synthesized) -
         for _, state in walk(stack.machine)
         if state.get("ResultPath", "$").startswith("$.") and "ResultSelector" in state
     }
-    assert set(left) == set(STAGES) - {"plan"}
+    assert set(left) == {AWAIT_TURN, *STAGES} - {"plan"}
+    # It may be entered for several bakes, one after the other.
+    assert left.pop(AWAIT_TURN)["entered.$"] == "$.since"
     assert all(selector["entered.$"] == "$$.State.EnteredTime" for selector in left.values())
 
 

@@ -1,6 +1,7 @@
 """The rest of the template: functions, roles, documents, schedules, network, determinism."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -322,10 +323,62 @@ def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left(
         if rule["Properties"]["EventPattern"]["source"] == ["ami-bakery"]
     ]
     assert [(p["detail-type"], p.get("detail")) for p in patterns] == [
+        (["Stage Slow"], None),  # back to the sweeper, which has sent it
         (["Bake Failed"], None),
         (["Bake Succeeded"], {"clean": [False]}),
         (["Orphans Removed"], None),
+        (["Bake Unchanged"], {"skipped": [True]}),
+        (["Stage Slow"], None),
     ]
+
+
+def alarms(stack: Synthesized) -> dict[str, dict[str, Any]]:
+    """The alarms, by what they watch: metric and the resource it is of."""
+    found = {}
+    for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+        properties = alarm["Properties"]
+        (dimension,) = properties["Dimensions"]
+        found[f"{properties['MetricName']} {flat(dimension['Value'])}"] = properties
+    return found
+
+
+def test_a_person_is_told_of_dead_letters_and_of_jobs_that_fail(stack: Synthesized) -> None:
+    (topic,) = stack.of_type("AWS::SNS::Topic")
+    watched = {re.sub(r"<(\w+?)[0-9A-F]{8}>", r"\1", key) for key in alarms(stack)}
+    assert {re.sub(r"AmiBakery-Store-ScheduleGroup.*", "group", key) for key in watched} == {
+        "ApproximateNumberOfMessagesVisible StoreDeadLetters",
+        "InvocationsFailedToBeSentToDeadLetterCount group",
+        "Errors JobsResumeWaits",
+        "Errors JobsAnnounceBake",
+        "Errors JobsRemoveOrphans",
+    }
+    for properties in alarms(stack).values():
+        assert [flat(action) for action in properties["AlarmActions"]] == [f"<{topic}>"]
+        assert properties["Threshold"] == 1
+        assert properties["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        # No message and no run are no reason for an alarm.
+        assert properties["TreatMissingData"] == "notBreaching"
+
+
+def test_an_alarm_can_see_a_job_fail_as_often_as_it_runs(stack: Synthesized) -> None:
+    """The janitor runs every 15 minutes: twice in a row of five it never does."""
+    rates = {"ResumeWaits": 60, "RemoveOrphans": 900}
+    for job, every in rates.items():
+        (errors,) = [
+            found for key, found in alarms(stack).items() if key.startswith("Errors") and job in key
+        ]
+        assert errors["Period"] >= every, job
+        assert errors["Statistic"] == "Sum"
+
+
+def test_every_schedule_is_of_the_group_whose_metrics_are_watched(stack: Synthesized) -> None:
+    ((group, made),) = stack.of_type("AWS::Scheduler::ScheduleGroup").items()
+    roles = stack.of_type("AWS::IAM::Role")
+    for id_, schedule in stack.of_type("AWS::Scheduler::Schedule").items():
+        assert schedule["Properties"]["GroupName"] == made["Properties"]["Name"], id_
+        # The group is named by text: the schedule is made after it because of its role's trust.
+        role = roles[flat(schedule["Properties"]["Target"]["RoleArn"]).strip("<>")]
+        assert f'"{group}", "Arn"' in json.dumps(role["Properties"]["AssumeRolePolicyDocument"])
 
 
 def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthesize) -> None:

@@ -40,7 +40,7 @@ RULES = (
     # Shared parts of tasks: they act through bakery.aws, as a task does.
     *(
         Rule(f"bakery.{name}", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME)
-        for name in ("commands", "holds", "leases", "publishing", "waiting")
+        for name in ("commands", "holds", "leases", "publishing", "slow", "waiting")
     ),
     Rule("bakery.tasks", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME),
     Rule("bakery.jobs", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME),
@@ -64,7 +64,7 @@ RULES = (
     Rule("scripts.bakery_cli.aws", ("bakery", "scripts.bakery_cli"), third_party=_SDK),
     Rule(
         "scripts.local",
-        ours=("bakery", "infra", "scripts.local"),
+        ours=("bakery", "infra", "scripts.cron", "scripts.local"),
         third_party=(*_SDK, "aws_croniter", "jsonschema", "moto", "pydantic", "rich", "yaml"),
     ),
 )

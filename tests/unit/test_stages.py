@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bakery import stages
-from bakery.stages import STAGES
+from bakery.stages import AWAIT_TURN, STAGES
 
 START = datetime(2026, 1, 1, 3, 0, 0, tzinfo=UTC)
 
@@ -31,6 +31,29 @@ def test_the_timeline_has_every_stage_in_order_without_gaps() -> None:
 def test_an_unchanged_bake_has_one_stage() -> None:
     found = stages.timeline(state("plan"), START + timedelta(seconds=2.34))
     assert found == [{"stage": "plan", "started": "2026-01-01T03:00:00Z", "seconds": 2.3}]
+
+
+def test_a_wait_for_the_turn_stands_between_plan_and_launch() -> None:
+    ran = {**state("plan", "launch"), AWAIT_TURN: {"entered": at(0.5)}}
+    found = stages.timeline(ran, START + timedelta(minutes=5))
+    assert [(row["stage"], row["seconds"]) for row in found] == [
+        ("plan", 30.0),
+        (AWAIT_TURN, 30.0),
+        ("launch", 240.0),
+    ]
+
+
+@pytest.mark.parametrize("before", [{}, {AWAIT_TURN: {"entered": at(1)}}])
+def test_a_bake_that_failed_while_it_waited_failed_in_its_turn(before: dict[str, Any]) -> None:
+    """Also at its second turn, when the key is there already."""
+    waiting = {"plan": {"entered": at(0), "busy": {"bake": "other"}}, **before}
+    assert stages.failed_stage(waiting) == AWAIT_TURN
+
+
+def test_a_bake_that_has_waited_fails_in_the_stage_after() -> None:
+    ran = {**state("plan", "launch"), AWAIT_TURN: {"entered": at(0.5)}}
+    ran["plan"]["busy"] = None
+    assert stages.failed_stage(ran) == "await_managed"
 
 
 def test_the_order_is_the_machines_whatever_the_order_of_the_keys() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from bakery import errors, verdicts
 from bakery.bake import MAX_SAID_BYTES
+from bakery.orphans import Execution
 from bakery.resources import Instance, Invocation
 from bakery.verdicts import Done, Failed
 from bakery.waits import Kind, Wait
@@ -26,6 +27,15 @@ COMMAND = Wait(
 OURS = COMMAND.model_copy(update={"sentinel": "ami-bakery: bake-1 done"})
 STOP = COMMAND.model_copy(update={"kind": Kind.STOP, "target": "i-1"})
 CREATE = COMMAND.model_copy(update={"kind": Kind.IMAGE, "target": IMAGE.id})
+TURN = COMMAND.model_copy(
+    update={
+        "kind": Kind.TURN,
+        "target": "other/bake-1",
+        "execution": "arn:aws:states:eu-west-1:111122223333:execution:AmiBakery-Bake:other",
+        "recipe": "web",
+        "begun": NOW - timedelta(hours=12),
+    }
+)
 POINTER = COMMAND.model_copy(
     update={"kind": Kind.POINTER, "target": "/ami-bakery/web/image", "image_id": "ami-new"}
 )
@@ -55,6 +65,30 @@ def test_a_wait_beyond_its_budget_fails_and_names_what_it_waited_for(late: timed
     assert verdict.error == "StageTimedOutError"
     assert "Step 'packages'" in verdict.cause
     assert "command command-1" in verdict.cause
+
+
+def test_a_turn_that_never_comes_fails_as_busy_and_names_who_has_the_recipe() -> None:
+    verdict = failed(verdicts.overdue(TURN, NOW))
+    assert verdict.error == "RecipeBusyError"
+    assert verdict.cause.startswith("Recipe 'web' is being baked by another execution: other.")
+    assert "has waited 12 hours" in verdict.cause
+
+
+# --- turns --------------------------------------------------------------------------------------
+
+
+def test_a_turn_comes_with_the_end_of_the_other_bake_however_that_is() -> None:
+    running = Execution(recipe="web", started=NOW, ended=None, succeeded=False)
+    assert verdicts.turn_verdict(TURN, running) is None
+    for succeeded in (True, False):
+        over = replace(running, ended=NOW, succeeded=succeeded)
+        assert verdicts.turn_verdict(TURN, over) == Done(
+            {"holder": TURN.execution, "since": TURN.begun.isoformat()}
+        )
+
+
+def test_a_bake_that_is_unknown_holds_nobody_up() -> None:
+    assert isinstance(verdicts.turn_verdict(TURN, None), Done)
 
 
 # --- commands -----------------------------------------------------------------------------------

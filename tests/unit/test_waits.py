@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bakery.waits import Kind, Wait, subject, subject_of_event
+from bakery.waits import EVERY, Kind, Wait, subject, subject_of_event, turn
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 INSTANCE = "i-0123456789abcdef0"
@@ -82,13 +82,14 @@ EXECUTION_ENDED = {
         (INSTANCE_STOPPED, f"stop/{INSTANCE}"),
         (IMAGE_AVAILABLE, f"image/{IMAGE}"),
         (PARAMETER_CHANGED, "pointer//ami-bakery/web/image"),
+        (EXECUTION_ENDED, "turn/bake-1/*"),
     ],
 )
 def test_an_event_is_about_the_wait_for_what_it_names(event: dict[str, Any], about: str) -> None:
     assert subject_of_event(event) == about
 
 
-@pytest.mark.parametrize("event", [COMMAND_ENDED, SNAPSHOT_MADE, EXECUTION_ENDED, {}])
+@pytest.mark.parametrize("event", [COMMAND_ENDED, SNAPSHOT_MADE, {}])
 def test_no_wait_looks_at_other_events(event: dict[str, Any]) -> None:
     assert subject_of_event(event) is None
 
@@ -108,6 +109,15 @@ def wait(kind: Kind, target: str, token: str = "t") -> Wait:
 )
 def test_every_kind_of_wait_is_found_by_its_event(waiting: Wait, event: dict[str, Any]) -> None:
     assert waiting.subject == subject_of_event(event)
+
+
+def test_all_that_wait_for_one_bake_begin_as_its_event_says_and_those_for_others_do_not() -> None:
+    about = str(subject_of_event(EXECUTION_ENDED)).removesuffix(EVERY)
+    first, second = (wait(Kind.TURN, turn("bake-1", bake)).subject for bake in ("a", "b"))
+    assert first != second
+    assert first.startswith(about) and second.startswith(about)
+    for other in ("bake-10", "bake", "a-bake-1"):
+        assert not wait(Kind.TURN, turn(other, "a")).subject.startswith(about)
 
 
 def test_two_kinds_of_wait_for_one_thing_have_different_subjects() -> None:
@@ -140,8 +150,9 @@ FIRST_RELEASE = {
 """As the first release stored them. They stay as they are, whatever becomes of the model."""
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", FIRST_RELEASE)
 def test_waits_that_the_first_release_stored_are_understood(kind: Kind) -> None:
     """The bakes of a release outlive it; the job that resumes them is replaced at once."""
     wait = Wait.model_validate_json(FIRST_RELEASE[kind])
     assert (wait.kind, wait.bake, wait.token) == (kind, "b", "t")
+    assert wait.expected is None, "it knows no soft limit, so nobody is told that it is slow"

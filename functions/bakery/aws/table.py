@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
-from bakery.waits import Wait
+from bakery.waits import EVERY, Wait
 
 # A little longer than the longest wait, so that an item never vanishes under a live one.
 _WAIT_LIFE = timedelta(days=2)
@@ -32,15 +32,23 @@ def store_wait(table: str, wait: Wait) -> None:
         )
 
 
-def find_wait(table: str, subject: str) -> Wait | None:
-    """The open wait for the subject, or None."""
+def find_waits(table: str, subject: str) -> list[Wait]:
+    """The open waits for the subject: one at most, any number for one that ends in EVERY."""
+    if subject.endswith(EVERY):
+        items = list(_items(table, _key(subject.removesuffix(EVERY))))
+    else:
+        items = _item(table, subject)
+    return [Wait.model_validate_json(item["wait"]["S"]) for item in items]
+
+
+def _item(table: str, subject: str) -> list[Any]:
     with translated("dynamodb:GetItem", subject):
         item = (
             clients.dynamodb()
             .get_item(TableName=table, Key={"id": {"S": _key(subject)}}, ConsistentRead=True)
             .get("Item")
         )
-    return Wait.model_validate_json(item["wait"]["S"]) if item else None
+    return [item] if item else []
 
 
 def open_waits(table: str) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from bakery.observability import logger
 from bakery.settings import AnnounceSettings
 
 _MARK_DAYS = 30
-_TOLD = ("outcome", "image", "copies", "previous", "reason", "left")
+_TOLD = ("outcome", "image", "copies", "previous", "reason", "left", "skipped_slot")
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -56,8 +56,9 @@ def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:
         return "Bake Failed", detail
     output = json.loads(ended.get("output") or "{}")
     detail |= {key: output.get(key) for key in _TOLD}
-    # A boolean of its own, because event patterns cannot ask whether a list is empty.
+    # Booleans of their own, because event patterns cannot ask whether a list is empty.
     detail["clean"] = not output.get("left")
+    detail["skipped"] = output.get("skipped_slot") is not None
     return ("Bake Succeeded" if output.get("outcome") == "baked" else "Bake Unchanged"), detail
 
 

@@ -1,6 +1,7 @@
 """Resume tasks whose wait is over: at once by an event, or within a minute by the sweeper.
 
 One function for both, so that a lost event changes the time of a resumption and nothing else.
+The sweeper also tells people of a wait that takes longer than it usually does, once.
 It also serves bakes that go on with the code of an earlier release: see ``bakery.waits.Wait``.
 Idempotent because ``waiting.settle`` looks at AWS, not at the event, and a token works once.
 """
@@ -10,9 +11,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
-from bakery import waiting
+from bakery import slow, waiting
 from bakery.aws import table
 from bakery.errors import BakeryError
+from bakery.naming import STAGE_SLOW
 from bakery.observability import logger
 from bakery.settings import WaitSettings
 from bakery.waits import Wait, subject_of_event
@@ -22,29 +24,32 @@ from bakery.waits import Wait, subject_of_event
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """An EventBridge event resumes its own wait; anything else (the schedule) sweeps all."""
     table_name = WaitSettings.load().table
-    if "detail-type" in event:
+    if event.get("detail-type") == STAGE_SLOW:
+        slow.told_by(table_name, event)
+    elif "detail-type" in event:
         resume_one(table_name, event)
     else:
         sweep(table_name)
 
 
 def resume_one(table_name: str, event: dict[str, Any]) -> None:
-    """Settle the wait that the event is about; events of others' resources find none."""
+    """Settle the waits that the event is about; events of others' resources find none."""
     subject = subject_of_event(event)
-    wait = table.find_wait(table_name, subject) if subject else None
-    if wait is not None:
+    for wait in table.find_waits(table_name, subject) if subject else ():
         waiting.settle(table_name, wait, exception=event["detail"].get("exception"))
 
 
 def sweep(table_name: str) -> None:
-    """Settle every wait that is over; one that cannot be looked at does not stop the others.
+    """Settle every wait that is over, tell of one that is slow; none stops the others.
 
     Raises ExceptionGroup at the end when some could not, so that the failure shows in the metrics.
     """
     errors: list[Exception] = []
     for key, stored in table.open_waits(table_name):
         try:
-            waiting.settle(table_name, Wait.model_validate_json(stored))
+            wait = Wait.model_validate_json(stored)
+            if not waiting.settle(table_name, wait):
+                slow.tell(table_name, wait)
         except (BakeryError, ValidationError) as error:
             logger.exception("wait could not be looked at", key=key)
             errors.append(error)

@@ -7,7 +7,7 @@ error, never adopted: a name alone proves nothing.
 
 from datetime import timedelta
 
-from bakery import clock, waiting
+from bakery import budgets, clock, waiting
 from bakery.aws import ec2
 from bakery.bake import State
 from bakery.errors import BuilderLostError, ImageFailedError, NotYetVisibleError
@@ -27,6 +27,7 @@ class Request(State):
     image_name: str
     description: str
     image_tags: dict[str, str]
+    recipe: str = ""
 
 
 def run(request: Request) -> None:
@@ -41,8 +42,10 @@ def run(request: Request) -> None:
             token=request.token,
             bake=request.bake,
             begun=now,
+            expected=now + budgets.IMAGE_EXPECTED,
             deadline=now + BUDGET,
             label="Creating the image",
+            recipe=request.recipe,
         ),
     )
 

@@ -38,6 +38,7 @@ def run(request: Request) -> None:
         description=f"Previous image of recipe {request.recipe}",
         token=request.token,
         bake=request.bake,
+        recipe=request.recipe,
     )
 
 

@@ -4,17 +4,19 @@ Loads the recipe, resolves its base image, checks all that can be checked withou
 pins the documents, and finds out whether anything has changed since the current image.
 Idempotent because it only reads, but for the claims of a schedule's slot and of the recipe, and the
 commands that it keeps for the steps, all of which the same execution may repeat.
+A bake whose recipe is taken comes back here after its turn: see AwaitTurn.
 """
 
 import os
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from bakery import catalogue, clock, commands, leases, planning, steps
-from bakery.aws import ec2, ssm, table
-from bakery.bake import Current, ExecutionInput, Plan, State
-from bakery.errors import InvalidInputError, InvalidRecipeError
+from bakery import budgets, catalogue, clock, commands, leases, planning, slots, steps
+from bakery.aws import ec2, ssm, stepfunctions, table
+from bakery.bake import Busy, Current, ExecutionInput, Plan, State
+from bakery.errors import InvalidInputError, InvalidRecipeError, RecipeBusyError
 from bakery.naming import instance_profile_parameter, pointer
 from bakery.problems import Problem, brief_listing
 from bakery.recipe import (
@@ -24,10 +26,12 @@ from bakery.recipe import (
     Recipe,
     RecipeBase,
     SearchBase,
+    WhenBusy,
     validation_problems,
 )
 from bakery.resources import Document, Image, Subnet
 from bakery.settings import PlanSettings
+from bakery.stages import AWAIT_TURN
 from bakery.support import unsupported
 from bakery.task import lambda_handler
 
@@ -44,28 +48,79 @@ class Request(State):
     """When the machine entered the state; the first moment of the bake's timeline."""
     preview: bool = False
     """Only show the plan: claim nothing."""
+    state: Any = None
+    """The state of the execution; once it has waited for its turn, with the plan from before."""
 
 
 def run(request: Request) -> Plan:
     """The plan of the bake; for a preview with the commands of all steps.
 
-    Raises InvalidInputError, UnknownRecipeError or InvalidRecipeError, each with all problems, and
-    RecipeBusyError while another execution bakes the recipe.
+    ``busy`` in it names another execution that bakes the recipe: what comes next is its end. Raises
+    InvalidInputError, UnknownRecipeError or InvalidRecipeError, each with all problems, and
+    RecipeBusyError when this bake does not wait for the other, or has waited long enough.
     """
     wanted = _input(request)
     recipe = catalogue.load(wanted.recipe)
     if problems := unsupported(recipe):
         raise InvalidRecipeError(wanted.recipe, problems)
+    earlier = _earlier(request)
+    if earlier and _when_busy(wanted, recipe) == "join" and (joined := _joined(earlier)):
+        return joined
     settings = PlanSettings.load()
     world = _look(request.bake, wanted.recipe, recipe, settings)
     whole = planning.decide(world, force=wanted.force).model_copy(
-        update={"entered": request.entered, "keep_hours": _keep_hours(wanted, recipe)}
+        update={
+            "entered": earlier.entered if earlier else request.entered,
+            "keep_hours": _keep_hours(wanted, recipe),
+        }
     )
     if request.preview:
         return whole
     commands.keep(settings.table, whole.bake, whole.customize)
     plan = Plan.model_validate(whole.model_dump())
-    return _claim(plan, wanted.slot, request.execution, settings.table)
+    return _claim(plan, wanted, recipe, request, settings.table)
+
+
+def _when_busy(wanted: ExecutionInput, recipe: Recipe) -> WhenBusy:
+    return wanted.when_busy or recipe.when_busy
+
+
+def _earlier(request: Request) -> Plan | None:
+    """The plan of this bake that had to wait. No execution's input has its key: it is refused."""
+    if isinstance(request.state, dict) and AWAIT_TURN in request.state:
+        return Plan.model_validate(request.state["plan"])
+    return None
+
+
+def _joined(earlier: Plan) -> Plan | None:
+    """The plan to do nothing, because the bake that was waited for has made the image."""
+    if earlier.busy is None:
+        return None
+    output = stepfunctions.output_of(earlier.busy.holder)
+    image = output.get("image") if output.get("outcome") == "baked" else None
+    if not image:
+        return None
+    return earlier.model_copy(
+        update={
+            "bake_needed": False,
+            "busy": None,
+            "reason": f"joined bake {earlier.busy.bake}, which has made this image",
+            "current": Current(image=image["id"], name=image["name"]),
+        }
+    )
+
+
+def _behind(holder: str, plan: Plan, earlier: Plan | None) -> Plan:
+    """The same plan, waiting for the end of ``holder``; RecipeBusyError after the longest turn."""
+    now = clock.now()
+    since = earlier.busy.since if earlier and earlier.busy else now.isoformat()
+    waited = now - clock.parse(since)
+    if waited >= budgets.LONGEST_TURN:
+        hours = round(waited.total_seconds() / 3600)
+        text = f"This bake has waited {hours} hours for its turn. "
+        raise RecipeBusyError(plan.recipe, holder, waited=text)
+    busy = Busy(holder=holder, bake=holder.rpartition(":")[2], since=since)
+    return plan.model_copy(update={"busy": busy})
 
 
 def _keep_hours(wanted: ExecutionInput, recipe: Recipe) -> int:
@@ -77,16 +132,29 @@ def _input(request: Request) -> ExecutionInput:
     try:
         wanted = ExecutionInput.model_validate(request.input)
     except ValidationError as error:
-        raise InvalidInputError(
-            "The execution input is not valid:\n"
-            f"{brief_listing(validation_problems(error))}\n"
-            f'Write {{"recipe": NAME}}. {catalogue.names_hint()}'
-        ) from None
+        raise _not_valid(validation_problems(error)) from None
     if problem := planning.bake_name_problem(request.bake):
         raise InvalidInputError(problem)
+    if wanted.slot and (ahead := slots.future_problem(wanted.slot, begun=_begun(request))):
+        raise _not_valid([Problem("slot", ahead)])
     if not request.preview:
         _refuse_used_name(request.bake)
     return wanted
+
+
+def _not_valid(problems: list[Problem]) -> InvalidInputError:
+    return InvalidInputError(
+        "The execution input is not valid:\n"
+        f"{brief_listing(problems)}\n"
+        f'Write {{"recipe": NAME}}. {catalogue.names_hint()}'
+    )
+
+
+def _begun(request: Request) -> datetime:
+    """When the execution began; a wait for its turn makes nothing late."""
+    earlier = _earlier(request)
+    entered = earlier.entered if earlier else request.entered
+    return clock.parse(entered) if entered else clock.now()
 
 
 def _refuse_used_name(bake: str) -> None:
@@ -237,27 +305,35 @@ def _by_id(image_id: str, path: str, problems: list[Problem]) -> Image | None:
     return found[0] if found else None
 
 
-def _claim(plan: Plan, slot: str | None, execution: str, table_name: str) -> Plan:
+def _claim(
+    plan: Plan, wanted: ExecutionInput, recipe: Recipe, request: Request, table_name: str
+) -> Plan:
     """Take what only one bake may have: the schedule's slot, and the recipe."""
-    if plan.bake_needed and slot:
-        plan = _claim_slot(plan, slot, table_name)
-    if plan.bake_needed:
-        leases.take(table_name, plan.recipe, execution)
+    if plan.bake_needed and wanted.slot:
+        plan = _claim_slot(plan, wanted.slot, recipe, _begun(request), table_name)
+    if not plan.bake_needed:
+        return plan
+    try:
+        leases.take(table_name, plan.recipe, request.execution)
+    except RecipeBusyError as error:
+        if _when_busy(wanted, recipe) == "refuse":
+            raise
+        return _behind(error.holder, plan, _earlier(request))
     return plan
 
 
-def _claim_slot(plan: Plan, slot: str, table_name: str) -> Plan:
-    """Take the schedule's slot for this bake; the second delivery of a slot bakes nothing."""
-    what = f"slot#{plan.recipe}#{slot}"
+def _claim_slot(plan: Plan, slot: str, recipe: Recipe, begun: datetime, table_name: str) -> Plan:
+    """Take the schedule's slot for this bake; delivered twice or late, it bakes nothing."""
+    what = slots.key(plan.recipe, slot)
     holder = table.claim(table_name, what, by=plan.bake, now=clock.now(), days=_SLOT_MEMORY_DAYS)
-    if holder == plan.bake:
-        return plan
-    return plan.model_copy(
-        update={
-            "bake_needed": False,
-            "reason": f"the schedule's slot {slot} was delivered twice; bake {holder} has it",
-        }
-    )
+    if holder != plan.bake:
+        twice = f"the schedule's slot {slot} was delivered twice; bake {holder} has it"
+        return plan.model_copy(update={"bake_needed": False, "reason": twice})
+    flexible = recipe.schedule.flexible_minutes if recipe.schedule else 0
+    if late := slots.late_reason(slot, begun=begun, flexible_minutes=flexible):
+        update = {"bake_needed": False, "reason": late, "skipped_slot": slot}
+        return plan.model_copy(update=update)
+    return plan
 
 
 handler = lambda_handler(Request, run)

@@ -26,6 +26,7 @@ def run(request: Request) -> None:
         description=f"Current image of recipe {request.recipe}",
         token=request.token,
         bake=request.bake,
+        recipe=request.recipe,
     )
 
 

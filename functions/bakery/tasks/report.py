@@ -40,6 +40,8 @@ class Result(State):
     reason: str
     left: tuple[str, ...]
     """What clean up could not remove, each with AWS's reason."""
+    skipped_slot: str | None
+    """The schedule's slot that came too late to bake for it."""
 
 
 def run(request: Request) -> Result:
@@ -58,6 +60,7 @@ def run(request: Request) -> Result:
         estimated_cost_usd=cost,
         reason=plan.reason,
         left=leftovers.of(state),
+        skipped_slot=plan.skipped_slot,
     )
 
 

@@ -6,7 +6,7 @@ sees the state that is there.
 
 from datetime import timedelta
 
-from bakery import clock, waiting
+from bakery import budgets, clock, waiting
 from bakery.aws import ec2
 from bakery.bake import State
 from bakery.settings import WaitSettings
@@ -20,6 +20,7 @@ class Request(State):
     token: str
     bake: str
     instance_id: str
+    recipe: str = ""
 
 
 def run(request: Request) -> None:
@@ -34,8 +35,10 @@ def run(request: Request) -> None:
             token=request.token,
             bake=request.bake,
             begun=now,
+            expected=now + budgets.STOP_EXPECTED,
             deadline=now + BUDGET,
             label="Stopping the builder",
+            recipe=request.recipe,
         ),
     )
 

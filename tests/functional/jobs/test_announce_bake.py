@@ -80,7 +80,9 @@ def test_a_baked_image_is_told(quiet: World) -> None:
             "previous": None,
             "reason": "first image of this recipe",
             "left": [],
+            "skipped_slot": None,
             "clean": True,
+            "skipped": False,
         }
     ]
 
@@ -104,6 +106,24 @@ def test_a_bake_that_was_not_needed_is_told_as_unchanged(quiet: World) -> None:
     event = ended(quiet, output=json.dumps({**OUTPUT, "outcome": "unchanged"}))
     quiet.invoke("announce_bake", event)
     assert [seen["type"] for seen in told(quiet, event)] == ["Bake Unchanged"]
+
+
+def test_a_slot_that_was_skipped_is_told_so_that_a_rule_can_match_it(quiet: World) -> None:
+    slot = "2026-01-01T03:00:00Z"
+    skipped = {**OUTPUT, "outcome": "unchanged", "skipped_slot": slot, "reason": "3 h late"}
+    event = ended(quiet, output=json.dumps(skipped))
+    quiet.invoke("announce_bake", event)
+    (seen,) = told(quiet, event)
+    assert (seen["type"], seen["skipped"]) == ("Bake Unchanged", True)
+    assert (seen["skipped_slot"], seen["reason"]) == (slot, "3 h late")
+
+
+def test_the_end_of_a_bake_of_an_earlier_release_is_told(quiet: World) -> None:
+    """Its Report knows no slot that was skipped."""
+    event = ended(quiet)
+    assert "skipped_slot" not in OUTPUT
+    quiet.invoke("announce_bake", event)
+    assert [seen["skipped"] for seen in told(quiet, event)] == [False]
 
 
 def test_a_failed_bake_is_told_with_its_error_and_the_first_line_of_its_cause(

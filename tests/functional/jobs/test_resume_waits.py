@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -254,3 +255,139 @@ def test_a_wait_of_another_release_does_not_stop_the_others(making: Making) -> N
         making.world.invoke("resume_waits", {})
     assert failed.value.name == "ExceptionGroup"
     assert len(resumed(making.world)) == 1
+
+
+# --- soft limits --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow(making: Making) -> Making:
+    """A bake whose image is not made within the time in which images usually are."""
+    world = making.world
+    world.aws.ec2.durations.image = float("inf")
+    world.invoke("create_image", making.imaging(making.stopped()))
+    world.aws.ec2.durations.image = 20
+    world.aws.clock.advance(minutes=61)
+    world.aws.events.recorded.clear()
+    return making
+
+
+def told(world: World) -> list[dict[str, Any]]:
+    return [event["detail"] for event in world.aws.events.of("Stage Slow")]
+
+
+def test_a_wait_that_is_slow_is_told_once_and_goes_on(slow: Making) -> None:
+    world = slow.world
+    ((key, wait),) = world.waits().items()
+    for _ in range(3):
+        world.invoke("resume_waits", {})
+    (detail,) = told(world)
+    assert detail == {
+        "recipe": "small",
+        "bake": slow.bake,
+        "stage": "Creating the image",
+        "wait": key.removeprefix("wait#"),
+        "since": seconds(wait["begun"]),
+        "expected": seconds(wait["expected"]),
+        "deadline": seconds(wait["deadline"]),
+    }
+    assert world.open_waits() == [key]
+    assert resumed(world) == []
+
+
+def seconds(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_a_wait_within_its_soft_limit_is_not_told(making: Making) -> None:
+    making.world.aws.ec2.durations.stopping = 3600
+    stopping(making)
+    making.world.aws.ec2.durations.stopping = 20
+    making.world.aws.clock.advance(minutes=8)
+    making.world.invoke("resume_waits", {})
+    assert told(making.world) == []
+
+
+def test_a_wait_that_is_over_when_it_is_looked_at_was_not_slow(making: Making) -> None:
+    builder = stopping(making)
+    has(making, builder, "stopped")
+    making.world.aws.clock.advance(minutes=11)
+    making.world.invoke("resume_waits", {})
+    assert told(making.world) == []
+    assert len(resumed(making.world)) == 1
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("operation", ["PutItem", "PutEvents"])
+def test_a_sweeper_that_dies_in_between_has_told_once_or_leaves_it_to_the_next(
+    slow: Making, operation: str, after: bool
+) -> None:
+    """Whether its event is out it cannot say any more; the event itself does."""
+    world = slow.world
+    world.aws.faults.crash("ResumeWaits", operation, after=after)
+    with pytest.raises(FunctionFailedError):
+        world.invoke("resume_waits", {})
+    for event in world.aws.events.of("Stage Slow"):
+        world.invoke("resume_waits", event)
+    world.invoke("resume_waits", {})
+    assert len(told(world)) <= 1, "the first sweeper may be about to tell"
+    world.aws.clock.advance(minutes=6)
+    for _ in range(2):
+        world.invoke("resume_waits", {})
+    assert len(told(world)) == 1
+
+
+def test_two_sweepers_at_the_same_time_tell_once(slow: Making) -> None:
+    world = slow.world
+
+    def second() -> None:
+        world.invoke("resume_waits", {})
+
+    world.aws.faults.after("ec2", "DescribeImages", second)
+    world.invoke("resume_waits", {})
+    assert len(told(world)) == 1
+
+
+def test_what_eventbridge_refused_is_told_by_a_later_sweep(slow: Making) -> None:
+    world = slow.world
+    world.aws.faults.error("events", "PutEvents", code="AccessDeniedException")
+    with pytest.raises(FunctionFailedError):
+        world.invoke("resume_waits", {})
+    assert told(world) == []
+    world.aws.clock.advance(minutes=6)
+    world.invoke("resume_waits", {})
+    assert len(told(world)) == 1
+
+
+def test_a_task_that_is_tried_again_goes_on_with_the_same_wait(slow: Making) -> None:
+    world = slow.world
+    world.invoke("resume_waits", {})
+    (builder,) = slow.instances()
+    world.invoke("create_image", slow.imaging(builder, token="second"))
+    world.aws.clock.advance(minutes=61)
+    world.invoke("resume_waits", {})
+    assert len(told(world)) == 1
+
+
+def test_a_wait_of_a_release_without_soft_limits_is_not_told(slow: Making) -> None:
+    world = slow.world
+    ((key, stored),) = world.waits().items()
+    del stored["expected"], stored["recipe"]
+    dynamodb = world.aws.client("dynamodb")
+    (table,) = dynamodb.list_tables()["TableNames"]
+    item = {"id": key, "token": NOBODY, "wait": json.dumps(stored)}
+    dynamodb.put_item(TableName=table, Item={k: {"S": v} for k, v in item.items()})
+    world.invoke("resume_waits", {})
+    assert told(world) == []
+
+
+def test_nothing_that_a_command_printed_is_told(making: Making) -> None:
+    world = making.world
+    builder = making.managed()
+    world.aws.agent.script("AmiBakery.small.packages", status="InProgress", stdout="s3cret")
+    world.invoke("run_step", making.commanding(builder, making.plan["customize"][0]))
+    world.aws.clock.advance(minutes=31)
+    world.invoke("resume_waits", {})
+    (detail,) = told(world)
+    assert detail["stage"] == "Step 'packages'"
+    assert "s3cret" not in json.dumps(detail)

@@ -109,6 +109,9 @@ class CommandTask:
         deadline = datetime.fromisoformat(wait.pop("deadline")) - before
         budget = timedelta(seconds=600 + planned["timeout_seconds"] + 120)
         assert budget <= deadline < budget + timedelta(minutes=2)
+        expected = datetime.fromisoformat(wait.pop("expected")) - before
+        half = timedelta(seconds=planned["timeout_seconds"] / 2)
+        assert half <= expected < half + timedelta(minutes=2)
         assert wait == {
             "kind": "command",
             "target": command["CommandId"],
@@ -119,6 +122,8 @@ class CommandTask:
             "error": self.error,
             "sentinel": f"ami-bakery: {turn.making.bake} done" if self.sentinel else "",
             "image_id": "",
+            "recipe": turn.making.plan["recipe"],
+            "execution": "",
         }
 
     def test_called_twice_it_sends_once_and_the_newest_token_waits(self, turn: Turn) -> None:

@@ -1,18 +1,25 @@
 """Plan: looks at everything, claims slot and recipe, makes nothing."""
 
 import json
+import re
 import uuid
 from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 
+from bakery import budgets
 from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, pointer
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making
 
 AL2023, UBUNTU = "ami-0a120230000000064", "ami-0b220400000000064"
-SLOT = "2026-12-01T03:00:00Z"
+
+
+def slot(world: World, **ago: float) -> str:
+    """A slot as Scheduler writes it, by default the present one."""
+    return f"{world.aws.clock.now() - timedelta(**ago):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def plan(world: World, recipe: str = "small", *, bake: str = "", **more: Any) -> dict[str, Any]:
@@ -144,39 +151,40 @@ def test_called_twice_it_plans_the_same_and_makes_nothing(quiet: World) -> None:
 def test_a_slot_is_claimed_by_the_first_bake_and_kept_at_its_second_try(
     quiet: World, forgotten: World
 ) -> None:
-    content = {"force": True, "slot": SLOT}
+    now = slot(quiet)
+    content = {"force": True, "slot": now}
     first = plan(quiet, bake="made-first", content=content)
     again = plan(quiet, bake="made-first", content=content)
     late = plan(quiet, bake="made-late", content=content)
     assert first["bake_needed"] is again["bake_needed"] is True
     assert late["bake_needed"] is False
     assert (
-        late["reason"] == f"the schedule's slot {SLOT} was delivered twice; bake made-first has it"
+        late["reason"] == f"the schedule's slot {now} was delivered twice; bake made-first has it"
     )
     (claim,) = slots(quiet)
-    assert claim["id"]["S"] == f"claim#slot#small#{SLOT}"
+    assert claim["id"]["S"] == f"claim#slot#small#{now}"
     assert claim["holder"]["S"] == "made-first"
 
 
 def test_the_same_slot_of_another_recipe_is_another(quiet: World, forgotten: World) -> None:
-    content = {"force": True, "slot": SLOT}
+    content = {"force": True, "slot": slot(quiet)}
     assert plan(quiet, "small", content=content)["bake_needed"]
     assert plan(quiet, "web", content=content)["bake_needed"]
 
 
 def test_after_a_lost_answer_the_claim_is_still_this_bakes(quiet: World, forgotten: World) -> None:
     quiet.aws.faults.lost_answer("dynamodb", "PutItem")
-    assert plan(quiet, content={"slot": SLOT})["bake_needed"] is True
+    assert plan(quiet, content={"slot": slot(quiet)})["bake_needed"] is True
     assert len(slots(quiet)) == 1
 
 
 def test_a_preview_claims_nothing(quiet: World, forgotten: World) -> None:
-    assert plan(quiet, content={"slot": SLOT}, preview=True)["bake_needed"] is True
+    assert plan(quiet, content={"slot": slot(quiet)}, preview=True)["bake_needed"] is True
     assert claims(quiet) == []
 
 
 def test_a_plan_that_is_refused_claims_nothing(quiet: World, forgotten: World) -> None:
-    assert refused(quiet, "child", content={"slot": SLOT}).name == "InvalidRecipeError"
+    assert refused(quiet, "child", content={"slot": slot(quiet)}).name == "InvalidRecipeError"
     assert claims(quiet) == []
 
 
@@ -235,7 +243,7 @@ def test_a_recipe_that_is_being_baked_is_refused_until_that_bake_has_ended(
     quiet.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
     running = quiet.start({"recipe": "small", "force": True}, name=f"made-{uuid.uuid4().hex[:8]}")
     quiet.aws.until(lambda: quiet.leases().get("small") == running, what="the lease")
-    error = refused(quiet)
+    error = refused(quiet, content={"when_busy": "refuse"})
     assert error.name == "RecipeBusyError"
     assert running.rpartition(":")[2] in error.message
     assert plan(quiet, "web")["bake_needed"] is True
@@ -255,8 +263,117 @@ def test_of_two_that_take_over_an_old_lease_one_has_it(quiet: World, forgotten: 
         plan(quiet, bake="made-other")
 
     quiet.aws.faults.after("stepfunctions", "DescribeExecution", other)
-    assert refused(quiet, bake="made-late").name == "RecipeBusyError"
+    refusing = {"when_busy": "refuse"}
+    assert refused(quiet, bake="made-late", content=refusing).name == "RecipeBusyError"
     assert quiet.leases()["small"] == quiet.execution("made-other")
+
+
+SLOTS_TOO_LATE = {"small": {"hours": 1, "minutes": 2}, "web": {"hours": 1, "minutes": 17}}
+"""Recipe web has a schedule with a window of 15 minutes."""
+
+
+@pytest.mark.parametrize("recipe", SLOTS_TOO_LATE)
+def test_a_slot_that_comes_more_than_an_hour_late_is_skipped(
+    quiet: World, forgotten: World, recipe: str
+) -> None:
+    late = slot(quiet, **SLOTS_TOO_LATE[recipe])
+    planned = plan(quiet, recipe, content={"force": True, "slot": late})
+    assert planned["bake_needed"] is False
+    assert planned["skipped_slot"] == late
+    assert "1 h 2 min late" in planned["reason"]
+    assert ("after its window of 15 minutes" in planned["reason"]) == (recipe == "web")
+    assert quiet.leases() == {}
+
+
+def test_a_slot_that_comes_within_the_hour_is_baked(quiet: World, forgotten: World) -> None:
+    planned = plan(quiet, content={"force": True, "slot": slot(quiet, minutes=58)})
+    assert (planned["bake_needed"], planned["skipped_slot"]) == (True, None)
+
+
+def test_a_late_second_delivery_of_a_slot_that_was_baked_is_no_skipped_slot(
+    quiet: World, forgotten: World
+) -> None:
+    """Nobody is told of it: nothing is missing."""
+    late = slot(quiet, hours=2)
+    begun = (quiet.aws.clock.now() - timedelta(hours=2)).isoformat()
+    assert plan(quiet, bake="made-first", entered=begun, content={"slot": late})["bake_needed"]
+    second = plan(quiet, bake="made-late", content={"slot": late})
+    assert "was delivered twice; bake made-first has it" in second["reason"]
+    assert second["skipped_slot"] is None
+
+
+def test_one_slot_written_in_two_ways_is_one(quiet: World, forgotten: World) -> None:
+    now = quiet.aws.clock.now().replace(microsecond=0)
+    utc, local = now.isoformat(), now.astimezone(timezone(timedelta(hours=1))).isoformat()
+    assert utc != local
+    assert plan(quiet, bake="made-first", content={"slot": utc})["bake_needed"]
+    assert "delivered twice" in plan(quiet, bake="made-2", content={"slot": local})["reason"]
+
+
+def test_a_slot_in_the_future_is_refused_with_what_to_do(quiet: World, forgotten: World) -> None:
+    error = refused(quiet, content={"slot": slot(quiet, hours=-3)})
+    assert error.name == "InvalidInputError"
+    assert re.search(r"- slot: '.*' is (3 h 0|2 h 59) min ahead of the start", error.message)
+    assert "leave slot out" in error.message
+    assert claims(quiet) == []
+
+
+def test_clocks_that_differ_a_little_make_no_slot_wrong(quiet: World, forgotten: World) -> None:
+    assert plan(quiet, content={"slot": slot(quiet, minutes=-2)})["bake_needed"]
+
+
+def test_a_recipe_that_is_being_baked_is_named_with_who_has_it(
+    quiet: World, forgotten: World
+) -> None:
+    holder = quiet.start({"recipe": "none"}, name=f"made-{uuid.uuid4().hex[:8]}")
+    quiet.ended(holder)
+    plan(quiet, bake="made-holder", execution=holder)
+
+    def another() -> None:
+        plan(quiet, bake="made-2")
+
+    # The holder has ended, and another one takes its lease over first.
+    quiet.aws.faults.after("stepfunctions", "DescribeExecution", another)
+    planned = plan(quiet, bake="made-3", content={"when_busy": "queue"})
+    assert planned["busy"]["holder"] == holder
+    assert planned["busy"]["bake"] == holder.rpartition(":")[2]
+    assert quiet.leases()["small"] == quiet.execution("made-2")
+
+
+def test_the_longest_turn_counts_from_the_first_bake_that_was_waited_for(
+    quiet: World, forgotten: World
+) -> None:
+    """Without that, a bake could wait for one after the other for ever."""
+    quiet.aws.ec2.no_capacity()
+    quiet.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
+    running = quiet.start({"recipe": "small", "force": True}, name=f"made-{uuid.uuid4().hex[:8]}")
+    quiet.aws.until(lambda: quiet.leases().get("small") == running, what="the lease")
+    first = plan(quiet, bake="made-queued", entered="2026-01-01T03:00:00.000Z")
+    assert first["busy"]["holder"] == running
+
+    def again(waited: timedelta) -> dict[str, Any]:
+        since = (quiet.aws.clock.now() - waited).isoformat()
+        before = {**first, "busy": {**first["busy"], "since": since}}
+        state = {"recipe": "small", "plan": before, "await_turn": {"entered": since}}
+        return {"bake": "made-queued", "entered": "2026-01-01T09:00:00.000Z", "state": state}
+
+    nearly = again(budgets.LONGEST_TURN - timedelta(minutes=5))
+    second = plan(quiet, **nearly)
+    assert second["busy"]["since"] == nearly["state"]["plan"]["busy"]["since"]
+    assert second["entered"] == "2026-01-01T03:00:00.000Z"
+    error = refused(quiet, **again(budgets.LONGEST_TURN + timedelta(minutes=5)))
+    assert error.name == "RecipeBusyError"
+    assert f"{running.rpartition(':')[2]}. This bake has waited 12 hours" in error.message
+    quiet.aws.client("stepfunctions").stop_execution(executionArn=running)
+    quiet.ended(running)
+
+
+def test_an_input_cannot_pretend_that_it_has_waited(quiet: World, forgotten: World) -> None:
+    """The state begins as the execution's input."""
+    content = {"await_turn": {"entered": "2026-01-01T03:00:00.000Z"}, "plan": {}}
+    error = refused(quiet, content=content, state={"recipe": "small", **content})
+    assert error.name == "InvalidInputError"
+    assert "await_turn: is not a known key" in error.message
 
 
 def test_a_bake_that_is_not_needed_takes_no_lease(making: Making, forgotten: World) -> None:

@@ -42,6 +42,7 @@ def test_a_bake_is_told_by_the_contract(making: Making) -> None:
         "estimated_cost_usd": result["estimated_cost_usd"],
         "reason": "first image of this recipe",
         "left": [],
+        "skipped_slot": None,
     }
     assert [stage["stage"] for stage in timeline] == list(STAGES)
     assert [stage["seconds"] for stage in timeline[:-1]] == [60.0] * (len(STAGES) - 1)
@@ -87,6 +88,23 @@ def test_a_slot_that_another_bake_has_may_have_no_image_yet(making: Making) -> N
     plan = {**making.plan, **entered(0), "bake_needed": False, "reason": "delivered twice"}
     result = report(making, {"plan": plan})
     assert (result["outcome"], result["image"]) == ("unchanged", None)
+
+
+def test_a_slot_that_came_too_late_is_told(making: Making) -> None:
+    slot = "2026-01-01T00:00:00Z"
+    plan = {**making.plan, **entered(0), "bake_needed": False, "skipped_slot": slot}
+    result = report(making, {"plan": plan})
+    assert (result["outcome"], result["skipped_slot"]) == ("unchanged", slot)
+
+
+def test_a_bake_that_joined_another_names_its_image_and_how_long_it_waited(making: Making) -> None:
+    plan = {**making.plan, **entered(0), "bake_needed": False, "reason": "joined bake other"}
+    plan["current"] = {"image": IMAGE, "name": "small-1"}
+    state = {"recipe": "small", "plan": plan, "await_turn": {**entered(1), "holder": "arn:other"}}
+    result = report(making, state)
+    assert result["image"]["id"] == IMAGE
+    assert [stage["stage"] for stage in result["timeline"]] == ["plan", "await_turn"]
+    assert result["timeline"][0]["seconds"] == 60.0
 
 
 def test_what_clean_up_has_left_is_told(making: Making) -> None:

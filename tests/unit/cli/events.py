@@ -165,6 +165,26 @@ def good_bake() -> list[Event]:
     return script.events
 
 
+BUSY: dict[str, Any] = {
+    "holder": ARN.replace("web-1", "web-0"),
+    "bake": "web-0",
+    "since": "2026-01-31T03:00:02Z",
+}
+
+
+def queued_bake() -> list[Event]:
+    """The recipe is busy; after its turn the bake finds that nothing has changed."""
+    waiting = {"recipe": "web", "plan": {**PLAN, "busy": BUSY}}
+    turn = {"entered": BUSY["since"], "holder": BUSY["holder"]}
+    unchanged = {**PLAN, "bake_needed": False, "reason": "nothing has changed", "busy": None}
+    after = {**waiting, "await_turn": turn}
+    script = Script().function("Plan", waiting).wait("AwaitTurn", after)
+    script.function("Plan", {**after, "plan": unchanged})
+    output = {**OUTPUT, "outcome": "unchanged"}
+    script.function("Report", output)
+    return script.add("ExecutionSucceeded", executionSucceededEventDetails={"output": "{}"}).events
+
+
 STEP_CAUSE = (
     f"Step 'packages' ended as Failed with exit code 7 on {BUILDER} (command c-1). "
     "Its last lines on stderr:\nno such package"

@@ -1,5 +1,6 @@
 """Watching an execution: what is asked of AWS, and what happens when it does not answer."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from io import StringIO
@@ -103,6 +104,39 @@ def test_plain_progress_shows_a_retry_and_its_reason() -> None:
     watch(FakeStack(script.add("ExecutionAborted").events), view, [])
     assert "retry  Launch builder" in out.getvalue()
     assert "try 2 after ThrottledError: slow down" in out.getvalue()
+
+
+def test_plain_progress_says_for_whom_a_bake_waits() -> None:
+    view, out = plain()
+    watch(FakeStack(events.queued_bake()), view, [])
+    assert re.search(r"start  Wait for turn +behind bake web-0", out.getvalue())
+    assert re.search(r"done   Wait for turn +.* bake web-0 has ended", out.getvalue())
+
+
+def test_the_live_table_shows_the_wait_for_a_turn_while_there_is_one() -> None:
+    out = StringIO()
+    screen = Console(file=out, width=100)
+    view, followed = LiveView(screen), Followed()
+    shown: list[str] = []
+    for event in events.queued_bake():
+        followed.feed(event, view)
+        view.tick(event["timestamp"])
+        out.truncate(0)
+        screen.print(view._table())
+        shown.append(out.getvalue())
+    turn = [number for number, text in enumerate(shown) if "Wait for turn" in text]
+    assert turn[0] > 0, "no bake is said to wait before it does"
+    assert "behind bake web-0" in shown[turn[0]]
+    assert "Wait for turn" not in plain_table_of_a_good_bake()
+
+
+def plain_table_of_a_good_bake() -> str:
+    out = StringIO()
+    view, followed = LiveView(Console(file=out, width=100)), Followed()
+    for event in events.good_bake():
+        followed.feed(event, view)
+    Console(file=out, width=100).print(view._table())
+    return out.getvalue()
 
 
 def test_silence_is_told_and_borne() -> None:

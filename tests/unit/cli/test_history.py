@@ -17,7 +17,7 @@ from scripts.bakery_cli.history import (
     TriedAgain,
     message_of,
 )
-from scripts.bakery_cli.stages import BY_KEY, STAGES, detail
+from scripts.bakery_cli.stages import AWAIT_TURN, BY_KEY, STAGES, detail
 from tests.unit.cli import events
 from tests.unit.cli.events import BUILDER, IMAGE, PLAN, STATE, Script
 
@@ -45,6 +45,7 @@ def test_a_good_bake_shows_every_stage_once_in_order() -> None:
 
 def test_the_stages_are_those_of_the_product() -> None:
     assert [stage.key for stage in STAGES] == list(bakery_stages.STAGES)
+    assert AWAIT_TURN.key == bakery_stages.AWAIT_TURN
 
 
 def test_each_step_of_the_recipe_is_shown_by_its_name() -> None:
@@ -76,7 +77,7 @@ def test_a_stage_tells_what_it_did() -> None:
     }
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.key)
+@pytest.mark.parametrize("stage", [*STAGES, AWAIT_TURN], ids=lambda stage: stage.key)
 def test_a_state_of_another_release_is_no_error(stage: Any) -> None:
     assert isinstance(detail(stage, {}), str)
     assert isinstance(detail(stage, {"plan": {}, stage.key: {}}), str)
@@ -107,6 +108,21 @@ def test_a_failed_step_is_the_failure_of_its_stage() -> None:
     assert tracker.step == "packages"
     assert [change.stage.key for change in of(StageEnded, changes)][-1] == "clean_up"
     assert of(Ended, changes)[0].status == "FAILED"
+
+
+def test_a_bake_that_waits_for_its_turn_says_for_whom() -> None:
+    _, changes = read(events.queued_bake())
+    started = [(change.stage.key, change.detail) for change in of(StageStarted, changes)]
+    assert started == [
+        ("plan", ""),
+        ("await_turn", "behind bake web-0, which has the recipe"),
+        ("plan", ""),
+    ]
+    assert [change.detail for change in of(StageEnded, changes)] == [
+        "the recipe is busy: bake web-0 is under way",
+        "bake web-0 has ended",
+        "nothing has changed",
+    ]
 
 
 def test_a_refusal_by_plan_is_the_failure_of_plan() -> None:

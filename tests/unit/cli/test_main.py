@@ -1,6 +1,7 @@
 """The commands that need no AWS, as somebody types them: output and exit code."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,48 @@ def test_check_is_content_with_this_project(capsys: pytest.CaptureFixture[str]) 
     code, out, _ = run(capsys, "check")
     assert code == 0
     assert out.startswith("No problem in ") and len(out.splitlines()) == 1
+
+
+NIGHTLY = """
+description: nightly
+base: {ami: ami-0123456789abcdef0}
+schedule:
+  cron: "CRON"
+  timezone: ZONE
+"""
+
+
+def nightly(folder: Path, name: str, cron: str, zone: str) -> None:
+    text = NIGHTLY.replace("CRON", cron).replace("ZONE", zone)
+    (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def test_check_warns_of_a_night_that_clocks_jump_over_and_is_content(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    nightly(tmp_path, "lost", "30 1 * * ? *", "Europe/London")
+    nightly(tmp_path, "fine", "30 3 * * ? *", "Europe/London")
+    nightly(tmp_path, "unknown", "30 1 LW * ? *", "Europe/London")
+    code, out, _ = run(capsys, "--recipes", str(tmp_path), "check")
+    text = " ".join(out.split())
+    assert code == 0
+    assert re.search(
+        r"lost.yaml:5: schedule.cron: warning: 01:30 on \d{4}-03-\d\d does not exist in "
+        r"Europe/London, because clocks go forward: EventBridge Scheduler skips that bake; name an "
+        r"hour at which no clocks change",
+        text,
+    )
+    assert text.count("warning:") == 1
+    assert "No problem in 3 recipes" in text and "1 warning, see above." in text
+
+
+def test_check_of_another_recipe_does_not_warn(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    nightly(tmp_path, "lost", "30 1 * * ? *", "Europe/London")
+    nightly(tmp_path, "fine", "30 1 * * ? *", "Asia/Kolkata")
+    code, out, _ = run(capsys, "--recipes", str(tmp_path), "check", "fine")
+    assert code == 0 and "warning" not in out
 
 
 def test_check_of_one_recipe_names_it(capsys: pytest.CaptureFixture[str]) -> None:
