@@ -1,11 +1,12 @@
 """The bake, top to bottom: the one state machine.
 
-It reads like the procedure it replaces. Waits are task tokens, so there is no loop in it; the one
-state that polls, AwaitManaged, does so by its Retry. Every failure goes to CleanUp.
+It reads like the procedure it replaces. Waits are task tokens, so there is no loop in it but the
+way back to LaunchBuilder, once, when AWS has taken the builder; the one state that polls,
+AwaitManaged, does so by its Retry. Every other failure goes to CleanUp.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -15,7 +16,13 @@ from aws_cdk import aws_stepfunctions_tasks as sfn_tasks
 from constructs import Construct
 
 from bakery import budgets
-from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, NoCapacityYetError, NotManagedError
+from bakery.errors import (
+    LAMBDA_RETRYABLE,
+    RETRYABLE,
+    BuilderTakenError,
+    NoCapacityYetError,
+    NotManagedError,
+)
 from infra.dependencies import depend_on_policy_only
 from infra.permissions import MACHINE_NAME
 from infra.settings import Settings
@@ -47,6 +54,8 @@ _CAPACITY_PAUSE = Duration.minutes(10)
 _CAPACITY_TRIES = 80
 """More than the longest patience, half a day; the task itself ends it."""
 
+_Guarded = TypeVar("_Guarded", sfn.TaskStateBase, sfn.Map)
+
 _ENTERED = {"entered.$": "$$.State.EnteredTime"}
 _BAKE = {"bake": sfn.JsonPath.string_at("$$.Execution.Name")}
 _EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
@@ -67,6 +76,7 @@ class BakeMachine(Construct):
             key="clean_up",
             result={"result.$": "$"},
         )
+        self._replace = self._replace_builder()
         log_group = logs.LogGroup(
             self, "Log", retention=retention(settings), removal_policy=RemovalPolicy.DESTROY
         )
@@ -112,12 +122,15 @@ class BakeMachine(Construct):
 
     def _image(self) -> sfn.IChainable:
         instance = {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")}
-        stop = self._wait("StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP)
+        stop = self._wait(
+            "StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP, on_builder=True
+        )
         create_image, publish = self._create_image(instance), self._publish_pointer()
         self._resumable = (stop, create_image, publish)
+        launch = self._launch()
+        self._replace.next(launch)
         return (
-            self._launch()
-            .next(self._await_managed())
+            launch.next(self._await_managed())
             .next(self._command("Prepare", "prepare"))
             .next(self._customize())
             .next(self._command("RemoveIdentity", "remove_identity"))
@@ -141,7 +154,7 @@ class BakeMachine(Construct):
                 "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
             },
             key=None,
-            result={"plan.$": "$"},
+            result={"plan.$": "$", "attempt": 1},
             comment="Check everything that can be checked before money is spent",
         )
         # An execution's input may be any JSON, with no place for a key: the error replaces it.
@@ -156,12 +169,17 @@ class BakeMachine(Construct):
             {
                 **_BAKE,
                 "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                "attempt": sfn.JsonPath.number_at("$.attempt"),
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
                 "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
                 "launch": sfn.JsonPath.object_at("$.plan.launch"),
             },
             key="launch",
-            result={"instance_id.$": "$.instance_id", "instance_type.$": "$.instance_type"},
+            result={
+                "instance_id.$": "$.instance_id",
+                "instance_type.$": "$.instance_type",
+                "market.$": "$.market",
+            },
             comment="EC2 announces room by no event: try again until the recipe's patience ends",
         )
         task.add_retry(
@@ -192,7 +210,25 @@ class BakeMachine(Construct):
             max_attempts=_AGENT_TRIES,
             backoff_rate=1,
         )
-        return self._guarded(task)
+        return self._guarded(task, on_builder=True)
+
+    def _replace_builder(self) -> sfn.TaskStateBase:
+        task = self._task(
+            "ReplaceBuilder",
+            "replace_builder",
+            {
+                **_BAKE,
+                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                "state": sfn.JsonPath.entire_payload,
+            },
+            key=None,
+            result=None,
+            comment="AWS has taken the builder: clear it away and begin anew, once",
+        )
+        # Beside the failure that led here, which stays the bake's first one.
+        return task.add_catch(
+            self._clean_up, errors=["States.ALL"], result_path="$.replace_failure"
+        )
 
     def _customize(self) -> sfn.Map:
         run_step = self._wait(
@@ -224,7 +260,7 @@ class BakeMachine(Construct):
             result_path="$.customize",
         )
         steps.item_processor(run_step)
-        return steps.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")
+        return self._guarded(steps, on_builder=True)
 
     def _create_image(self, instance: Mapping[str, str]) -> sfn.TaskStateBase:
         return self._wait(
@@ -239,6 +275,7 @@ class BakeMachine(Construct):
             key="create_image",
             result={"image_id.$": "$.image_id"},
             timeout=_IMAGE,
+            on_builder=True,
         )
 
     def _publish_pointer(self) -> sfn.TaskStateBase:
@@ -327,6 +364,7 @@ class BakeMachine(Construct):
             key=module,
             result={"command_id.$": "$.command_id"},
             timeout=_COMMAND,
+            on_builder=True,
         )
 
     def _wait(
@@ -339,8 +377,9 @@ class BakeMachine(Construct):
         timeout: Duration,
         result: Mapping[str, str] | None = None,
         guarded: bool = True,
+        on_builder: bool = False,
     ) -> sfn.TaskStateBase:
-        """A task that acts, then sleeps until its token comes back."""
+        """A task that acts, perhaps on the builder, then sleeps until its token comes back."""
         task = sfn_tasks.LambdaInvoke(
             self,
             name,
@@ -357,7 +396,7 @@ class BakeMachine(Construct):
         # What a first try began must be visible before the second looks for it to adopt it:
         # neither SendCommand nor CreateImage has a client token.
         self._retry(task, first=_VISIBLE_AFTER, jitter=sfn.JitterType.NONE)
-        return self._guarded(task) if guarded else task
+        return self._guarded(task, on_builder=on_builder) if guarded else task
 
     def _task(
         self,
@@ -366,7 +405,7 @@ class BakeMachine(Construct):
         payload: Mapping[str, Any],
         *,
         key: str | None,
-        result: Mapping[str, str] | None,
+        result: Mapping[str, Any] | None,
         comment: str | None = None,
     ) -> sfn.TaskStateBase:
         """A task that is over when its function returns."""
@@ -401,5 +440,11 @@ class BakeMachine(Construct):
             jitter_strategy=jitter,
         )
 
-    def _guarded(self, task: sfn.TaskStateBase) -> sfn.TaskStateBase:
-        return task.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")
+    def _guarded(self, state: _Guarded, *, on_builder: bool = False) -> _Guarded:
+        """Every failure goes to CleanUp; the loss of a builder that is needed can be made good."""
+        if on_builder:
+            state.add_catch(
+                self._replace, errors=[BuilderTakenError.__name__], result_path="$.failure"
+            )
+        state.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")
+        return state

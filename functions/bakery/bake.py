@@ -81,6 +81,8 @@ class LaunchPlan(State):
     instance_profile: str
     patience_minutes: int = 0
     """How long to go on trying while nothing has room."""
+    spot: bool = False
+    """Whether to try all of them as spot first."""
 
 
 class Command(State):

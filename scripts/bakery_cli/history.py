@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scripts.bakery_cli.stages import BY_STATE, Stage, detail, step_name
+from scripts.bakery_cli.stages import BY_STATE, LOST, REPLACE_BUILDER, Stage, detail, step_name
 
 Event = Mapping[str, Any]
 
@@ -94,6 +94,14 @@ class TriedAgain:
 
 
 @dataclass(frozen=True)
+class BuilderReplaced:
+    """AWS has taken the builder; another one begins, after Plan."""
+
+    at: datetime
+    why: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """The execution is over."""
 
@@ -101,7 +109,7 @@ class Ended:
     status: str
 
 
-Change = StageStarted | StageEnded | StepStarted | StepEnded | TriedAgain | Ended
+Change = StageStarted | StageEnded | StepStarted | StepEnded | TriedAgain | BuilderReplaced | Ended
 
 
 def latest_end_only(events: Sequence[Event]) -> list[Event]:
@@ -157,11 +165,18 @@ class Tracker:
             yield from self._attempt(kind, event, at)
 
     def _enter(self, name: str, at: datetime) -> Iterator[Change]:
-        if stage := BY_STATE.get(name):
+        if name == REPLACE_BUILDER:
+            self._failure = None
+        elif stage := BY_STATE.get(name):
             self._stage, self._failure, self._tries = StageStarted(at, stage), None, 0
             yield self._stage
 
     def _exit(self, details: Mapping[str, Any], at: datetime) -> Iterator[Change]:
+        if details["name"] == REPLACE_BUILDER and not self._failure:
+            self._learn(details.get("output", ""))
+            self.failed = self._step = None
+            yield BuilderReplaced(at, self.state.get(LOST, {}).get("why", ""))
+            return
         stage = self._stage
         if stage is None or details["name"] != stage.stage.state:
             return
