@@ -101,7 +101,7 @@ class LiveView:
         plan, *others = STAGES
         self._rows = {plan.key: self._rows[plan.key]} | {it.key: _Row(it.title) for it in others}
         self._steps = []
-        self._replaced = f"A new builder, because AWS took the first one: {why}"
+        self._replaced = why
 
     def _table(self) -> RenderableType:
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -115,9 +115,7 @@ class LiveView:
                 self._mark(row), self._title(row), self._time(row), Text(row.detail, "dim")
             )
         if self._replaced:
-            table.add_row(
-                "", Text("Builder replaced", "yellow"), "", Text(self._replaced, "yellow")
-            )
+            table.add_row("", Text("New builder", "yellow"), "", Text(self._replaced, "yellow"))
         if self._note:
             table.add_row("", Text(self._note, "yellow"))
         return table

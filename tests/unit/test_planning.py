@@ -327,7 +327,13 @@ def test_a_changed_recipe_is_a_reason(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"schedule": {"cron": "0 4 * * ? *"}}, {"description": "other words"}]
+    "changes",
+    [
+        {"schedule": {"cron": "0 4 * * ? *"}},
+        {"description": "other words"},
+        {"builder": {"spot": True}},
+        {"builder": {"patience_minutes": 5}},
+    ],
 )
 def test_when_it_bakes_and_what_it_is_called_do_not_change_the_image(
     changes: dict[str, Any],
