@@ -49,8 +49,8 @@ def held_in(world: World, document: str) -> None:
 
 def sent(world: World, document: str, times: int = 1) -> None:
     def enough() -> bool:
-        calls = world.calls("SendCommand")
-        return sum(call["DocumentName"] == document for call in calls) >= times
+        names = [call["DocumentName"] for call in world.calls("SendCommand")]
+        return names.count(document) >= times
 
     world.aws.until(enough, what=f"{document} sent")
 
@@ -199,6 +199,20 @@ def test_a_retired_host_is_replaced_too(world: World) -> None:
     world.aws.ec2.retire(builder(world, bake)["InstanceId"])
     ended = replaced_once(world, arn, bake)
     assert "Server.ScheduledStop" in ended.output["reason"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("operation", ["CancelSpotInstanceRequests", "TerminateInstances"])
+def test_a_killed_replacement_finds_what_its_first_try_did(
+    world: World, operation: str, after: bool
+) -> None:
+    held_in(world, STEP)
+    arn, bake = started(world)
+    sent(world, STEP)
+    fault = world.aws.faults.crash("ReplaceBuilder", operation, after=after)
+    world.aws.ec2.interrupt(builder(world, bake)["InstanceId"])
+    replaced_once(world, arn, bake)
+    assert fault.matched == 1
 
 
 def test_a_second_loss_fails_the_bake_with_both(world: World) -> None:
