@@ -202,15 +202,19 @@ def test_a_retired_host_is_replaced_too(world: World) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("operation", ["CancelSpotInstanceRequests", "TerminateInstances"])
+@pytest.mark.parametrize("market", ["spot", "on-demand"])
 def test_a_killed_replacement_finds_what_its_first_try_did(
-    world: World, operation: str, after: bool
+    world: World, market: str, after: bool
 ) -> None:
+    """Cancelling the request of a stopped spot builder ends the builder as well."""
+    if market == "on-demand":
+        world.aws.ec2.no_capacity(market="spot")
+    operation = {"spot": "CancelSpotInstanceRequests", "on-demand": "TerminateInstances"}[market]
     held_in(world, STEP)
     arn, bake = started(world)
     sent(world, STEP)
     fault = world.aws.faults.crash("ReplaceBuilder", operation, after=after)
-    world.aws.ec2.interrupt(builder(world, bake)["InstanceId"])
+    world.aws.ec2.retire(builder(world, bake)["InstanceId"])
     replaced_once(world, arn, bake)
     assert fault.matched == 1
 
