@@ -146,20 +146,17 @@ def test_an_interruption_that_ends_the_command_is_not_the_steps_failure(
 
 def test_an_interruption_between_two_documents(world: World) -> None:
     """Systems Manager takes no command for an instance that does not run."""
-    stopped: list[str] = []
 
     def interrupt() -> None:
-        stopped.append(builder(world, bake)["InstanceId"])
-        world.aws.ec2.interrupt(stopped[0], notice=0)
+        world.aws.ec2.interrupt(builder(world, bake)["InstanceId"], notice=0)
 
     world.aws.faults.after(
-        "ssm",
-        "GetCommandInvocation",
-        interrupt,
-        when=lambda _: len(world.calls("SendCommand")) == 2,
+        "stepfunctions", "SendTaskSuccess", interrupt, when=lambda it: "command_id" in it["output"]
     )
     arn, bake = started(world)
-    replaced_once(world, arn, bake)
+    ended = replaced_once(world, arn, bake)
+    assert "during Step 'packages'" in ended.output["reason"]
+    assert len(world.calls("SendCommand")) == 1 + 5
 
 
 def test_ec2_starts_an_interrupted_builder_again_before_anybody_looks(world: World) -> None:
