@@ -40,6 +40,7 @@ class BuilderHost(Construct):
         super().__init__(scope, id_)
         self._log_group = log_group
         self.roles: list[iam.Role] = []
+        self.profile_arns: list[str] = []
         self.default_profile = self._profile("Builder", ())
         for name, recipe in recipes.items():
             if objects := artefacts(recipe):
@@ -65,6 +66,7 @@ class BuilderHost(Construct):
             role.add_to_policy(statement)
         self.roles.append(role)
         profile = iam.CfnInstanceProfile(self, f"{id_}Profile", roles=[role.role_name])
+        self.profile_arns.append(profile.attr_arn)
         return profile.attr_arn
 
     def _read(self, objects: tuple[tuple[str, str], ...]) -> Iterator[iam.PolicyStatement]:

@@ -94,6 +94,7 @@ class Jobs(Construct):
                     "ec2:DescribeImages",
                     "ec2:DescribeInstances",
                     "ec2:DescribeSnapshots",
+                    "ec2:DescribeSpotInstanceRequests",
                     "ec2:DescribeVolumes",
                 ),
                 *may.remove(),

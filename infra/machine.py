@@ -1,12 +1,13 @@
 """The bake, top to bottom: the one state machine.
 
-It reads like the procedure it replaces. Waits are task tokens, so the one loop in it, from
-AwaitTurn back to Plan, turns only when another bake has ended; the one state that polls,
-AwaitManaged, does so by its Retry. Every failure goes to CleanUp.
+It reads like the procedure it replaces. Waits are task tokens, so there is no loop in it but two
+ways back: from AwaitTurn to Plan, when another bake has ended, and from ReplaceBuilder to
+LaunchBuilder, once, when AWS has taken the builder. The one state that polls, AwaitManaged, does so
+by its Retry. Every other failure goes to CleanUp.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -16,7 +17,13 @@ from aws_cdk import aws_stepfunctions_tasks as sfn_tasks
 from constructs import Construct
 
 from bakery import budgets
-from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, NoCapacityYetError, NotManagedError
+from bakery.errors import (
+    LAMBDA_RETRYABLE,
+    RETRYABLE,
+    BuilderTakenError,
+    NoCapacityYetError,
+    NotManagedError,
+)
 from infra.dependencies import depend_on_policy_only
 from infra.permissions import MACHINE_NAME
 from infra.settings import Settings
@@ -49,6 +56,8 @@ _CAPACITY_PAUSE = Duration.minutes(10)
 _CAPACITY_TRIES = 80
 """More than the longest patience, half a day; the task itself ends it."""
 
+_Guarded = TypeVar("_Guarded", sfn.TaskStateBase, sfn.Map)
+
 _ENTERED = {"entered.$": "$$.State.EnteredTime"}
 _BAKE = {"bake": sfn.JsonPath.string_at("$$.Execution.Name")}
 _EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
@@ -70,6 +79,7 @@ class BakeMachine(Construct):
             key="clean_up",
             result={"result.$": "$"},
         )
+        self._replace = self._replace_builder()
         log_group = logs.LogGroup(
             self, "Log", retention=retention(settings), removal_policy=RemovalPolicy.DESTROY
         )
@@ -117,12 +127,15 @@ class BakeMachine(Construct):
 
     def _image(self) -> sfn.IChainable:
         instance = {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")}
-        stop = self._wait("StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP)
+        stop = self._wait(
+            "StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP, on_builder=True
+        )
         create_image, publish = self._create_image(instance), self._publish_pointer()
         self._resumable = (stop, create_image, publish)
+        launch = self._launch()
+        self._replace.next(launch)
         return (
-            self._launch()
-            .next(self._await_managed())
+            launch.next(self._await_managed())
             .next(self._command("Prepare", "prepare"))
             .next(self._customize())
             .next(self._command("RemoveIdentity", "remove_identity"))
@@ -180,7 +193,11 @@ class BakeMachine(Construct):
                 "launch": sfn.JsonPath.object_at("$.plan.launch"),
             },
             key="launch",
-            result={"instance_id.$": "$.instance_id", "instance_type.$": "$.instance_type"},
+            result={
+                "instance_id.$": "$.instance_id",
+                "instance_type.$": "$.instance_type",
+                "market.$": "$.market",
+            },
             comment="EC2 announces room by no event: try again until the recipe's patience ends",
         )
         task.add_retry(
@@ -211,7 +228,25 @@ class BakeMachine(Construct):
             max_attempts=_AGENT_TRIES,
             backoff_rate=1,
         )
-        return self._guarded(task)
+        return self._guarded(task, on_builder=True)
+
+    def _replace_builder(self) -> sfn.TaskStateBase:
+        task = self._task(
+            "ReplaceBuilder",
+            "replace_builder",
+            {
+                **_BAKE,
+                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                "state": sfn.JsonPath.entire_payload,
+            },
+            key=None,
+            result=None,
+            comment="AWS has taken the builder: clear it away and begin anew, once",
+        )
+        # Beside the failure that led here, which stays the bake's first one.
+        return task.add_catch(
+            self._clean_up, errors=["States.ALL"], result_path="$.replace_failure"
+        )
 
     def _customize(self) -> sfn.Map:
         run_step = self._wait(
@@ -245,7 +280,7 @@ class BakeMachine(Construct):
             result_path="$.customize",
         )
         steps.item_processor(run_step)
-        return steps.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")
+        return self._guarded(steps, on_builder=True)
 
     def _create_image(self, instance: Mapping[str, str]) -> sfn.TaskStateBase:
         return self._wait(
@@ -260,6 +295,7 @@ class BakeMachine(Construct):
             key="create_image",
             result={"image_id.$": "$.image_id"},
             timeout=_IMAGE,
+            on_builder=True,
         )
 
     def _publish_pointer(self) -> sfn.TaskStateBase:
@@ -342,6 +378,7 @@ class BakeMachine(Construct):
             key=module,
             result={"command_id.$": "$.command_id"},
             timeout=_COMMAND,
+            on_builder=True,
         )
 
     def _wait(
@@ -355,8 +392,9 @@ class BakeMachine(Construct):
         result: Mapping[str, str] | None = None,
         guarded: bool = True,
         comment: str | None = None,
+        on_builder: bool = False,
     ) -> sfn.TaskStateBase:
-        """A task that acts, then sleeps until its token comes back."""
+        """A task that acts, perhaps on the builder, then sleeps until its token comes back."""
         task = sfn_tasks.LambdaInvoke(
             self,
             name,
@@ -374,7 +412,7 @@ class BakeMachine(Construct):
         # What a first try began must be visible before the second looks for it to adopt it:
         # neither SendCommand nor CreateImage has a client token.
         self._retry(task, first=_VISIBLE_AFTER, jitter=sfn.JitterType.NONE)
-        return self._guarded(task) if guarded else task
+        return self._guarded(task, on_builder=on_builder) if guarded else task
 
     def _task(
         self,
@@ -383,7 +421,7 @@ class BakeMachine(Construct):
         payload: Mapping[str, Any],
         *,
         key: str | None,
-        result: Mapping[str, str] | None,
+        result: Mapping[str, Any] | None,
         comment: str | None = None,
     ) -> sfn.TaskStateBase:
         """A task that is over when its function returns."""
@@ -418,5 +456,11 @@ class BakeMachine(Construct):
             jitter_strategy=jitter,
         )
 
-    def _guarded(self, task: sfn.TaskStateBase) -> sfn.TaskStateBase:
-        return task.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")
+    def _guarded(self, state: _Guarded, *, on_builder: bool = False) -> _Guarded:
+        """Every failure goes to CleanUp; the loss of a builder that is needed can be made good."""
+        if on_builder:
+            state.add_catch(
+                self._replace, errors=[BuilderTakenError.__name__], result_path="$.failure"
+            )
+        state.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")
+        return state

@@ -112,7 +112,9 @@ class Permissions:
         """RunInstances by resource: a condition on a key that a resource lacks would deny."""
         return [
             self._ec2(
-                ["RunInstances"], ["instance/*", "volume/*", "network-interface/*"], _TAGGED_NOW
+                ["RunInstances"],
+                ["instance/*", "volume/*", "network-interface/*", "spot-instances-request/*"],
+                _TAGGED_NOW,
             ),
             iam.PolicyStatement(
                 actions=["ec2:RunInstances"],
@@ -125,6 +127,16 @@ class Permissions:
                 ],
             ),
             self._tag_at_creation("RunInstances"),
+            # EC2 makes the role with its caller's right when the account asks for its first spot
+            # instance; a stack cannot, it would fail where the role is there already.
+            iam.PolicyStatement(
+                actions=["iam:CreateServiceLinkedRole"],
+                resources=[
+                    f"arn:{self._stack.partition}:iam::{self._stack.account}:role/"
+                    "aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+                ],
+                conditions={"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}},
+            ),
             *self._use_volume_keys(),
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
@@ -197,6 +209,13 @@ class Permissions:
         """End and delete what carries a bake's tag."""
         return [
             self.on_own_instances("TerminateInstances"),
+            # An instance that a spot request launched in place of one that ended has no tags.
+            self._ec2(
+                ["TerminateInstances"],
+                ["instance/*"],
+                {"ArnEquals": {"ec2:InstanceProfile": self._host.profile_arns}},
+            ),
+            self._ec2(["CancelSpotInstanceRequests"], ["spot-instances-request/*"], _OURS),
             self._ec2(["DeleteVolume"], ["volume/*"], _OURS),
             iam.PolicyStatement(
                 actions=["ec2:DeregisterImage", "ec2:DeleteSnapshot"],
@@ -223,7 +242,7 @@ class Permissions:
         )
 
     def _tag_at_creation(self, action: str) -> iam.PolicyStatement:
-        kinds = ["instance", "volume", "network-interface"]
+        kinds = ["instance", "volume", "network-interface", "spot-instances-request"]
         account = None
         if action == "CreateImage":
             kinds, account = ["image", "snapshot"], ""

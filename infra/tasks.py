@@ -24,6 +24,7 @@ from infra.settings import Settings
 from infra.store import Store
 
 _DESCRIBE_OWN = ("ec2:DescribeInstances",)
+_DESCRIBE_SPOT = "ec2:DescribeSpotInstanceRequests"
 
 
 class TaskFunctions(Construct):
@@ -107,10 +108,21 @@ class TaskFunctions(Construct):
             waits,
         )
         self._add(
+            "replace_builder",
+            [
+                may.read(*_DESCRIBE_OWN, _DESCRIBE_SPOT, "ec2:DescribeImages"),
+                *may.remove(),
+                may.table("Scan", "DeleteItem"),
+            ],
+            env.ReplaceSettings(table=store.table.table_name),
+            timeout=Duration.minutes(3),
+        )
+        self._add(
             "clean_up",
             [
                 may.read(
                     *_DESCRIBE_OWN,
+                    _DESCRIBE_SPOT,
                     "ec2:DescribeImages",
                     "ec2:DescribeSnapshots",
                     "ec2:DescribeVolumes",

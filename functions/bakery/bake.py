@@ -82,6 +82,10 @@ class LaunchPlan(State):
     instance_profile: str
     patience_minutes: int = 0
     """How long to go on trying while nothing has room."""
+    spot: bool = False
+    """Whether to try all of them as spot first."""
+    attempt: int = 1
+    """Which of the bake's builders this is."""
 
 
 class Step(State):

@@ -22,9 +22,12 @@ STOP = timedelta(minutes=20)
 IMAGE = timedelta(hours=25)
 POINTER = timedelta(minutes=15)
 
+ATTEMPTS = 2
+"""Builders that a bake may have: when AWS takes the first one, another begins anew."""
+
 STEPS = timedelta(days=5)
 """All steps of a recipe together: a hundred with the default time-out."""
-WHOLE_BAKE = timedelta(days=9)
+WHOLE_BAKE = timedelta(days=16)
 
 MAX_STEP_SECONDS = 12 * 3600
 """The longest time-out that a recipe may give a step."""

@@ -1,14 +1,29 @@
-"""Which types and subnets were tried for a builder, and what EC2 said. Pure."""
+"""Which types, subnets and markets were tried for a builder, and what EC2 said. Pure."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from bakery.bake import LaunchPlan
-from bakery.resources import Subnet
+from bakery.problems import shortened
+from bakery.resources import Subnet, market
 
-Cell = tuple[str, Subnet]
-"""An instance type in a subnet."""
+_SHOWN = 40
+_WIDEST_ANSWER = 200
+"""With ``_SHOWN``: a cause has at most 32,768 characters, and state carries it."""
+
+
+class Cell(NamedTuple):
+    """An instance type in a subnet, as spot or on-demand."""
+
+    instance_type: str
+    subnet: Subnet
+    spot: bool = False
+
+    @property
+    def market(self) -> str:
+        return market(spot=self.spot)
 
 
 class Attempt(BaseModel):
@@ -19,13 +34,25 @@ class Attempt(BaseModel):
     instance_type: str
     subnet: str
     zone: str
+    spot: bool = False
     answer: str
     times: int = 1
+
+    @property
+    def cell(self) -> tuple[str, str, bool]:
+        return self.instance_type, self.subnet, self.spot
 
     @property
     def hopeless(self) -> bool:
         """Whether the zone does not offer the type at all, so that waiting is in vain."""
         return self.answer.startswith("Unsupported")
+
+    def __str__(self) -> str:
+        times = f", {self.times} times" if self.times > 1 else ""
+        return (
+            f"{self.instance_type} {market(spot=self.spot)} in {self.subnet} ({self.zone}){times}: "
+            f"{shortened(self.answer, _WIDEST_ANSWER)}"
+        )
 
 
 class Attempts(BaseModel):
@@ -36,38 +63,34 @@ class Attempts(BaseModel):
     cells: tuple[Attempt, ...] = ()
 
     def worth_trying(self, plan: LaunchPlan) -> Iterator[Cell]:
-        """The plan's types and subnets in its order, without those that are hopeless."""
-        hopeless = {(it.instance_type, it.subnet) for it in self.cells if it.hopeless}
-        for instance_type in plan.instance_types:
-            for subnet in plan.subnets:
-                if (instance_type, subnet.id) not in hopeless:
-                    yield instance_type, subnet
+        """The plan's types and subnets in its order, without those that are hopeless; if the plan
+        wants spot, all of them as spot before any of them on-demand."""
+        hopeless = {it.cell for it in self.cells if it.hopeless}
+        for spot in (True, False) if plan.spot else (False,):
+            for instance_type in plan.instance_types:
+                for subnet in plan.subnets:
+                    if (instance_type, subnet.id, spot) not in hopeless:
+                        yield Cell(instance_type, subnet, spot)
 
     def plus(self, cell: Cell, answer: str) -> "Attempts":
         """These and one more."""
-        instance_type, subnet = cell
-        others, times = [], 1
-        for it in self.cells:
-            if (it.instance_type, it.subnet) == (instance_type, subnet.id):
-                times = it.times + 1
-                continue
-            others.append(it)
         added = Attempt(
-            instance_type=instance_type,
-            subnet=subnet.id,
-            zone=subnet.zone,
+            instance_type=cell.instance_type,
+            subnet=cell.subnet.id,
+            zone=cell.subnet.zone,
+            spot=cell.spot,
             answer=answer,
-            times=times,
         )
-        return Attempts(cells=(*others, added))
+        before = [it for it in self.cells if it.cell == added.cell]
+        others = [it for it in self.cells if it.cell != added.cell]
+        times = before[0].times + 1 if before else 1
+        return Attempts(cells=(*others, added.model_copy(update={"times": times})))
 
     def listing(self) -> str:
-        """A line for each cell."""
-        return "\n".join(
-            f"- {it.instance_type} in {it.subnet} ({it.zone}){_times(it.times)}: {it.answer}"
-            for it in self.cells
-        )
-
-
-def _times(times: int) -> str:
-    return f", {times} times" if times > 1 else ""
+        """A line for each cell; of very many, the first and the last: both markets are seen."""
+        lines = [f"- {it}" for it in self.cells]
+        if len(lines) > _SHOWN:
+            half = _SHOWN // 2
+            left_out = len(lines) - 2 * half
+            lines = [*lines[:half], f"- and {left_out} more like these", *lines[-half:]]
+        return "\n".join(lines)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter
 
-from bakery import clock, waiting
-from bakery.aws import ssm, table
+from bakery import clock, verdicts, waiting
+from bakery.aws import ec2, ssm, table
 from bakery.bake import Command, State
 from bakery.budgets import DELIVERY_SECONDS, expected_of_command, of_command
-from bakery.errors import BakeryError, DocumentGoneError
+from bakery.errors import BakeryError, DocumentGoneError, NotYetVisibleError
 from bakery.settings import CommandSettings
 from bakery.waits import Kind, Wait
 
@@ -65,16 +65,7 @@ def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> No
     settings = CommandSettings.load()
     command = request.command
     comment = f"{request.bake}/{stage}/{request.index}"
-    command_id = ssm.find_command(request.instance_id, comment) or ssm.send_command(
-        instance_id=request.instance_id,
-        document=command.document,
-        version=command.version,
-        content_hash=command.hash,
-        parameters=command.parameters,
-        comment=comment,
-        log_group=settings.command_log_group,
-        delivery_seconds=DELIVERY_SECONDS,
-    )
+    command_id = ssm.find_command(request.instance_id, comment) or _send(request, settings, comment)
     budget = of_command(command.timeout_seconds)
     now = clock.now()
     waiting.begin(
@@ -94,3 +85,24 @@ def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> No
             recipe=request.recipe,
         ),
     )
+
+
+def _send(request: CommandRequest, settings: CommandSettings, comment: str) -> str:
+    command = request.command
+    try:
+        return ssm.send_command(
+            instance_id=request.instance_id,
+            document=command.document,
+            version=command.version,
+            content_hash=command.hash,
+            parameters=command.parameters,
+            comment=comment,
+            log_group=settings.command_log_group,
+            delivery_seconds=DELIVERY_SECONDS,
+        )
+    except NotYetVisibleError:
+        # Systems Manager knows no instance that is not running: it may be gone for good.
+        builder = ec2.find_instance(request.instance_id)
+        if lost := verdicts.ended_during(command.label, builder):
+            raise lost from None
+        raise

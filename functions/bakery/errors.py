@@ -81,6 +81,10 @@ class BuilderLostError(BakeryError):
     """The builder stopped or ended by another hand than ours; the message carries EC2's reason."""
 
 
+class BuilderTakenError(BakeryError):
+    """AWS took the builder back (spot interruption, failed host); a bake replaces it once."""
+
+
 class NotManagedError(BakeryError):
     """The builder has not reported to Systems Manager; retried while it starts, then terminal."""
 

@@ -1,7 +1,8 @@
 """What a bake takes: minutes and US dollars, as estimates.
 
 Prices are a linear fit to us-east-1's on-demand list for Linux (2026): general purpose types come
-out within about 15 %. They are for comparing recipes, not for invoices.
+out within about 15 %. They are for comparing recipes, not for invoices: a spot builder, whose price
+changes by the hour, counts as on-demand.
 """
 
 import re
@@ -42,9 +43,12 @@ def before(*, steps: int, size_gib: int, hourly: float) -> Estimate:
     )
 
 
-def spent(*, hours: float, hourly: float) -> float:
-    """The cost of a bake whose builder ran for ``hours``; storage is ``monthly_storage``."""
-    return round(hours * hourly + _ORCHESTRATION_USD, 4)
+def spent(*, hours: float, hourly: float, lost: float = 0.0) -> float:
+    """The cost of a bake whose builder ran for ``hours``; storage is ``monthly_storage``.
+
+    ``lost`` is what a builder cost that was replaced.
+    """
+    return round(hours * hourly + lost + _ORCHESTRATION_USD, 4)
 
 
 def monthly_storage(size_gib: int) -> float:

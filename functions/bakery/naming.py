@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 TAG_RECIPE = "ami-bakery:recipe"
 TAG_BAKE = "ami-bakery:bake"
+TAG_ATTEMPT = "ami-bakery:attempt"
 TAG_BASE_IMAGE = "ami-bakery:base-image"
 TAG_FINGERPRINT = "ami-bakery:fingerprint"
 

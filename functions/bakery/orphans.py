@@ -21,6 +21,8 @@ _EARLY, _LATE = timedelta(minutes=5), timedelta(hours=1)
 class Kind(StrEnum):
     """What a bake leaves, in the order in which it can be removed."""
 
+    SPOT_REQUEST = "spot request"
+    """Before instances: one that stands would launch another in the place of one that ended."""
     INSTANCE = "instance"
     VOLUME = "volume"
     IMAGE = "image"
@@ -102,7 +104,7 @@ def _not_attributable(item: Tagged, execution: Execution | None) -> str | None:
 def _is_orphan(item: Tagged, execution: Execution, now: datetime) -> bool:
     if execution.ended is None:
         return False
-    if item.kind in (Kind.INSTANCE, Kind.VOLUME):
+    if item.kind in (Kind.SPOT_REQUEST, Kind.INSTANCE, Kind.VOLUME):
         return True
     # A good bake's image may have lost its pointer by somebody's decision; it is theirs.
     return not execution.succeeded and now - execution.ended >= QUIET

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from bakery import VERSION, budgets, estimate, naming, steps
 from bakery.bake import BaseImage, Command, Current, LaunchPlan, WholePlan
@@ -32,6 +33,8 @@ _FIXED = {
 
 _NOT_IN_THE_IMAGE = {"schedule", "description", "on_failure", "keep_hours", "when_busy"}
 """Fields of a recipe whose change makes no other image."""
+_NOT_OF_THE_BUILDER = {"spot", "patience_minutes"}
+"""Those of ``builder``."""
 
 _SOME_IMAGE = "ami-00000000000000000"
 """Stands for a base image that was not found, so that the name is not called wrong as well."""
@@ -231,7 +234,9 @@ def _document_fault(document: Document) -> str | None:
 
 
 def _fingerprint(world: World) -> dict[str, str]:
-    recipe = world.recipe.model_dump(mode="json", exclude=_NOT_IN_THE_IMAGE)
+    without: dict[str, Any] = dict.fromkeys(_NOT_IN_THE_IMAGE, True)
+    without["builder"] = _NOT_OF_THE_BUILDER
+    recipe = world.recipe.model_dump(mode="json", exclude=without)
     hashes = {name: document.hash for name, document in world.documents.items()}
     return fingerprint(recipe=recipe, documents=hashes, version=VERSION)
 
@@ -283,6 +288,7 @@ def _launch(world: World) -> LaunchPlan:
         throughput=volume.throughput,
         instance_profile=world.instance_profile,
         patience_minutes=world.recipe.builder.patience_minutes,
+        spot=world.recipe.builder.spot,
     )
 
 

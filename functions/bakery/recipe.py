@@ -239,7 +239,9 @@ class Builder(Model):
         description="Types to try in order until one has room; default: the deployment's.",
     )
     spot: Flag = Field(
-        default=False, description="Try spot capacity first, then on-demand. Not supported yet."
+        default=False,
+        description="Try every type in every subnet as spot first, then on-demand. A spot builder "
+        "that AWS takes back is replaced, once, by an on-demand one.",
     )
     patience_minutes: Number = Field(
         default=60,

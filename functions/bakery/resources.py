@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 
@@ -34,6 +35,8 @@ class Image:
     created: str
     state_reason: str = ""
     deprecation_time: str | None = None
+    source_instance: str = ""
+    """The instance that it was made from, where it was made by CreateImage."""
     snapshots: tuple[str, ...] = ()
     data_volumes: tuple[DataVolume, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -70,6 +73,35 @@ class Instance:
     instance_type: str
     reason_code: str = ""
     reason: str = ""
+    spot: bool = False
+    attempt: int = 1
+    """Of the bake's builders, which one it is."""
+    launched: datetime | None = None
+    """When it was last started; a reboot does not count."""
+
+    @property
+    def market(self) -> str:
+        return market(spot=self.spot)
+
+
+def market(*, spot: bool) -> str:
+    """What a market is called where people read it."""
+    return "spot" if spot else "on-demand"
+
+
+@dataclass(frozen=True)
+class SpotRequest:
+    """A request of the spot market; ``instance_id`` is the last that it launched."""
+
+    id: str
+    state: str
+    instance_id: str = ""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it may still launch an instance. Source: EC2 user guide, "Cancel a Spot Instance
+        request"."""
+        return self.state in {"open", "active", "disabled"}
 
 
 @dataclass(frozen=True)
@@ -94,6 +126,7 @@ class LaunchSpec:
     data_volumes: tuple[DataVolume, ...]
     tags: Mapping[str, str]
     client_token: str
+    spot: bool = False
 
 
 @dataclass(frozen=True)

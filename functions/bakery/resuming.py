@@ -20,7 +20,7 @@ STATES: Mapping[str, str] = {
 """Stages that can be tried again, and their states in the machine."""
 
 _NEED_IMAGE = {"publish", "keep_previous"}
-_DROPPED = {"failure", "clean_up", "clean_up_failure"}
+_DROPPED = {"failure", "replace_failure", "clean_up", "clean_up_failure"}
 
 
 def resume(

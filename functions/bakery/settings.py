@@ -88,6 +88,12 @@ class CleanUpSettings(Settings):
     table: str
 
 
+class ReplaceSettings(Settings):
+    """ReplaceBuilder: where waits are."""
+
+    table: str
+
+
 class FailSettings(Settings):
     """FailBake: where leases and holds are."""
 

@@ -30,12 +30,15 @@ STAGES: tuple[str, ...] = (
 AWAIT_TURN = "await_turn"
 """Key of the stage between plan and launch that a bake has only if its recipe was busy."""
 
-_IN_ORDER = ("plan", AWAIT_TURN, *STAGES[1:])
+LOST = "lost_builder"
+"""Key of what is known of a builder that AWS took, and that was replaced: all its stages in one."""
+
+_SHOWN = ("plan", AWAIT_TURN, LOST, *STAGES[1:])
 
 
 def timeline(state: Mapping[str, Any], ended: datetime) -> list[dict[str, object]]:
     """Every stage that ran, with its start (ISO 8601, UTC) and whole duration in seconds."""
-    entered = [(stage, parse(state[stage]["entered"])) for stage in _IN_ORDER if stage in state]
+    entered = [(stage, parse(state[stage]["entered"])) for stage in _SHOWN if stage in state]
     ends = [start for _, start in entered[1:]] + [ended]
     return [
         {
@@ -61,3 +64,12 @@ def builder_hours(state: Mapping[str, Any], ended: datetime) -> float:
     start = parse(state["launch"]["entered"])
     stopped = parse(state["create_image"]["entered"]) if "create_image" in state else ended
     return max(0.0, (stopped - start).total_seconds() / 3600)
+
+
+def lost_hours(state: Mapping[str, Any]) -> float:
+    """How long a builder ran that AWS took, in hours."""
+    if LOST not in state:
+        return 0.0
+    lost = state[LOST]
+    ran = parse(lost["replaced"]) - parse(lost["entered"])
+    return max(0.0, ran.total_seconds() / 3600)

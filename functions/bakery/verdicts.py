@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 
 from bakery.bake import MAX_SAID_BYTES
 from bakery.errors import (
+    BakeryError,
     BuilderLostError,
+    BuilderTakenError,
     ImageFailedError,
     PointerRejectedError,
     RecipeBusyError,
@@ -21,6 +23,7 @@ from bakery.waits import Kind, Wait
 
 _IMAGE_FAILED = {"failed", "error", "invalid", "deregistered", "disabled"}
 _GONE = {"shutting-down", "terminated"}
+_STOPPED_BY_SPOT = "Server.SpotInstanceShutdown"
 _STDERR_LINES = 20
 _SHOWN_WITHIN = timedelta(minutes=10)
 """EC2 asks to allow a few minutes until everybody sees what was just created."""
@@ -62,11 +65,34 @@ def overdue(wait: Wait, now: datetime) -> Failed | None:
     )
 
 
+def loss(builder: Instance | None) -> type[BakeryError]:
+    """Which error a builder is that ended without us: AWS itself took it, or another hand did.
+
+    Source: EC2 API reference, StateReason.
+    """
+    by_aws = builder is not None and builder.reason_code.startswith("Server.")
+    return BuilderTakenError if by_aws else BuilderLostError
+
+
+def ended_during(what: str, builder: Instance | None) -> BakeryError | None:
+    """The failure of what needs a running builder, when that one stops, or has ended."""
+    if builder is None or builder.state not in _GONE | {"stopping", "stopped"}:
+        return None
+    return loss(builder)(
+        f"Builder {builder.id} is {builder.state} during {what}: "
+        f"{builder.reason or 'EC2 gives no reason'}. Start the bake again."
+    )
+
+
 def command_verdict(wait: Wait, seen: Invocation | None, builder: Instance | None) -> Verdict:
     """A command ends with its own status, or with the builder under it."""
     if seen is None or seen.under_way:
         return _lost_builder(wait, builder)
     if seen.status != "Success":
+        # A builder that AWS takes back kills what runs on it, and the agent may still report that.
+        lost = _lost_builder(wait, builder)
+        if lost and lost.error == BuilderTakenError.__name__:
+            return lost
         return Failed(wait.error, _command_cause(wait, seen))
     if wait.sentinel and wait.sentinel not in seen.stdout.splitlines():
         return Failed(
@@ -79,13 +105,18 @@ def command_verdict(wait: Wait, seen: Invocation | None, builder: Instance | Non
 
 
 def _lost_builder(wait: Wait, builder: Instance | None) -> Failed | None:
-    if builder is None or builder.state not in _GONE | {"stopping", "stopped"}:
+    if lost := ended_during(wait.label, builder):
+        return Failed(type(lost).__name__, str(lost))
+    if builder is None:
         return None
-    return Failed(
-        BuilderLostError.__name__,
-        f"Builder {builder.id} is {builder.state} during {wait.label}: "
-        f"{builder.reason or 'EC2 gives no reason'}. Start the bake again.",
-    )
+    if builder.spot and builder.launched and builder.launched > wait.begun:
+        # Seen too late to see it stopped: EC2 starts it again as soon as it has room.
+        return Failed(
+            BuilderTakenError.__name__,
+            f"EC2 interrupted spot builder {builder.id} during {wait.label}, and has started it "
+            "again since. Start the bake again.",
+        )
+    return None
 
 
 def _command_cause(wait: Wait, seen: Invocation) -> str:
@@ -111,15 +142,17 @@ def stop_verdict(wait: Wait, builder: Instance | None) -> Verdict:
         state = builder.state if builder else "gone"
         reason = builder.reason if builder and builder.reason else "EC2 gives no reason"
         return Failed(
-            BuilderLostError.__name__,
+            loss(builder).__name__,
             f"Builder {wait.target} is {state} instead of stopped: {reason}. Start the bake again.",
         )
     if builder.state != "stopped":
         return None
-    if builder.reason_code.startswith("Server."):
-        # EC2 stopped it (retirement, host failure): its disk may not be in order.
+    # A spot interruption shuts the guest down like StopInstances does, and this wait begins after
+    # verification: nothing was left to do but the stop.
+    if builder.reason_code != _STOPPED_BY_SPOT and loss(builder) is BuilderTakenError:
+        # A retired or failed host: its disk may not be in order.
         return Failed(
-            BuilderLostError.__name__,
+            BuilderTakenError.__name__,
             f"EC2 itself stopped builder {builder.id}: {builder.reason_code}: {builder.reason}. "
             "Its disk is not imaged; start the bake again.",
         )

@@ -64,6 +64,14 @@ class Wait(BaseModel):
         return subject(self.kind, self.target)
 
 
+def read(stored: str) -> Wait | None:
+    """The wait as the table has it; None for one of a release that says other things."""
+    try:
+        return Wait.model_validate_json(stored)
+    except ValueError:
+        return None
+
+
 def subject(kind: Kind, target: str) -> str:
     """The key of the wait of this kind for this target."""
     return f"{kind}/{target}"

@@ -9,6 +9,7 @@ from typing import Protocol
 from scripts.bakery_cli.aws.stack import Execution
 from scripts.bakery_cli.errors import NoAnswerError
 from scripts.bakery_cli.history import (
+    BuilderReplaced,
     Change,
     Ended,
     Event,
@@ -50,6 +51,9 @@ class Followed:
             view.show(change)
             if isinstance(change, StageEnded):
                 self.stages.append(change)
+            elif isinstance(change, BuilderReplaced):
+                # What the lost builder did is undone; the plan stands.
+                self.stages = [it for it in self.stages if it.stage.key == "plan"]
             ended = ended or isinstance(change, Ended)
         return ended
 

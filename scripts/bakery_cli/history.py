@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scripts.bakery_cli.stages import BY_STATE, Stage, detail, step_name, waits_for
+from scripts.bakery_cli.stages import (
+    BY_STATE,
+    LOST,
+    REPLACE_BUILDER,
+    Stage,
+    detail,
+    step_name,
+    waits_for,
+)
 
 Event = Mapping[str, Any]
 
@@ -97,6 +105,14 @@ class TriedAgain:
 
 
 @dataclass(frozen=True)
+class BuilderReplaced:
+    """AWS has taken the builder; another one begins, after Plan."""
+
+    at: datetime
+    why: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """The execution is over."""
 
@@ -104,7 +120,7 @@ class Ended:
     status: str
 
 
-Change = StageStarted | StageEnded | StepStarted | StepEnded | TriedAgain | Ended
+Change = StageStarted | StageEnded | StepStarted | StepEnded | TriedAgain | BuilderReplaced | Ended
 
 
 def latest_end_only(events: Sequence[Event]) -> list[Event]:
@@ -160,12 +176,19 @@ class Tracker:
             yield from self._attempt(kind, event, at)
 
     def _enter(self, name: str, at: datetime) -> Iterator[Change]:
-        if stage := BY_STATE.get(name):
+        if name == REPLACE_BUILDER:
+            self._failure = None
+        elif stage := BY_STATE.get(name):
             started = StageStarted(at, stage, waits_for(stage, self.state))
             self._stage, self._failure, self._tries = started, None, 0
             yield self._stage
 
     def _exit(self, details: Mapping[str, Any], at: datetime) -> Iterator[Change]:
+        if details["name"] == REPLACE_BUILDER and not self._failure:
+            self._learn(details.get("output", ""))
+            self.failed = self._step = None
+            yield BuilderReplaced(at, self.state.get(LOST, {}).get("why", ""))
+            return
         stage = self._stage
         if stage is None or details["name"] != stage.stage.state:
             return

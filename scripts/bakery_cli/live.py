@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts.bakery_cli.history import (
+    BuilderReplaced,
     Change,
     Ended,
     StageEnded,
@@ -49,6 +50,7 @@ class LiveView:
         self._steps: list[_Row] = []
         self._now: datetime | None = None
         self._note = ""
+        self._replaced = ""
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
             console=screen, get_renderable=self._table, refresh_per_second=8, transient=True
@@ -94,8 +96,17 @@ class LiveView:
             case StepEnded():
                 self._steps[-1].seconds = change.seconds
                 self._steps[-1].failed = change.failed
+            case BuilderReplaced():
+                self._begin_anew(change.why)
             case Ended():
                 return
+
+    def _begin_anew(self, why: str) -> None:
+        """All rows but the plan's as they were; the reason stays to the end."""
+        plan, *others = STAGES
+        self._rows = {plan.key: self._rows[plan.key]} | {it.key: _Row(it.title) for it in others}
+        self._steps = []
+        self._replaced = why
 
     def _table(self) -> RenderableType:
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -108,6 +119,8 @@ class LiveView:
             table.add_row(
                 self._mark(row), self._title(row), self._time(row), Text(row.detail, "dim")
             )
+        if self._replaced:
+            table.add_row("", Text("New builder", "yellow"), "", Text(self._replaced, "yellow"))
         if self._note:
             table.add_row("", Text(self._note, "yellow"))
         return table

@@ -7,6 +7,7 @@ from typing import Self
 from rich.console import Console
 
 from scripts.bakery_cli.history import (
+    BuilderReplaced,
     Change,
     Ended,
     StageEnded,
@@ -70,6 +71,8 @@ class PlainView:
                     first = failure.cause.partition("\n")[0]
                     text = f"try {change.tries} after {failure.error}: {first}"
                     self._print(change, "retry", change.stage.title, "", text)
+            case BuilderReplaced(why=why):
+                self._print(change, "again", "Replace builder", "", why)
             case Ended():
                 return
 

@@ -57,10 +57,11 @@ def _stages(plan: WholePlan) -> Iterator[tuple[str, ...]]:
     """Title of each stage, what it would do, and more lines about that."""
     launch, base = plan.launch, plan.base_image
     subnets = ", ".join(f"{subnet.id} ({subnet.zone})" for subnet in launch.subnets)
+    types = ", else ".join(launch.instance_types)
     where = textwrap.wrap(f"in {subnets}", _WIDTH, break_on_hyphens=False)
     yield (
         "Launch builder",
-        f"{', else '.join(launch.instance_types)}; from {base.id}",
+        f"{f'spot: {types}; else on-demand: {types}' if launch.spot else types}; from {base.id}",
         f"{launch.size_gib} GiB gp3, {launch.iops} iops, {launch.throughput} MiB/s",
         *where,
     )
@@ -108,3 +109,5 @@ def _facts(plan: WholePlan) -> Iterator[tuple[str, str]]:
         "Cost",
         f"about {usd(plan.estimate.usd)} for the bake, at most {usd(storage)} a month to keep",
     )
+    if plan.launch.spot:
+        yield "", "at on-demand prices; spot, which is tried first, costs less"

@@ -37,6 +37,11 @@ AWAIT_TURN = Stage("await_turn", "AwaitTurn", "Wait for turn")
 BY_STATE: Mapping[str, Stage] = {stage.state: stage for stage in (*STAGES, AWAIT_TURN)}
 BY_KEY: Mapping[str, Stage] = {stage.key: stage for stage in (*STAGES, AWAIT_TURN)}
 
+REPLACE_BUILDER = "ReplaceBuilder"
+"""The state after which all stages but Plan begin anew, because AWS has taken the builder."""
+LOST = "lost_builder"
+"""Where it says why; in the timeline of the bake's output it is a stage."""
+
 RUN_STEP = "RunStep"
 """The state that runs one step of the recipe, inside Customize."""
 
@@ -81,7 +86,8 @@ def _await_turn(state: State) -> str:
 
 def _launch(state: State) -> str:
     launch = state["launch"]
-    return f"{launch['instance_id']}, {launch['instance_type']}"
+    market = f", {launch['market']}" if "market" in launch else ""
+    return f"{launch['instance_id']}, {launch['instance_type']}{market}"
 
 
 def _await_managed(state: State) -> str:

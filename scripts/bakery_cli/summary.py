@@ -16,7 +16,7 @@ from bakery.naming import TAG_BAKE, pointer
 from scripts.bakery_cli.aws.stack import Execution
 from scripts.bakery_cli.history import StageEnded, Tracker
 from scripts.bakery_cli.screen import line
-from scripts.bakery_cli.stages import BY_KEY
+from scripts.bakery_cli.stages import BY_KEY, LOST
 from scripts.bakery_cli.words import count, duration, usd
 
 _LABEL = 12
@@ -71,13 +71,26 @@ def rows_of(execution: Execution, ended: Iterable[StageEnded]) -> list[Row]:
         ]
     return [
         Row(
-            BY_KEY[entry["stage"]].title if entry["stage"] in BY_KEY else entry["stage"],
+            _title(entry["stage"]),
             datetime.fromisoformat(entry["started"].replace("Z", "+00:00")),
             float(entry["seconds"]),
-            seen[entry["stage"]].detail if entry["stage"] in seen else "",
+            _did(entry["stage"], seen, execution.output),
         )
         for entry in timeline
     ]
+
+
+def _title(stage: str) -> str:
+    if stage == LOST:
+        return "Lost builder"
+    return BY_KEY[stage].title if stage in BY_KEY else stage
+
+
+def _did(stage: str, seen: Mapping[str, StageEnded], output: Mapping[str, Any]) -> str:
+    if stage == LOST:
+        # The bake's reason ends with what became of it.
+        return str(output.get("reason", "")).rpartition("; ")[2]
+    return seen[stage].detail if stage in seen else ""
 
 
 def explanation(error: str) -> str:

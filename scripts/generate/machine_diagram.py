@@ -33,27 +33,48 @@ def definition() -> dict[str, Any]:
     return json.loads("".join(parts))  # type: ignore[no-any-return]
 
 
+_REPLACES = "ReplaceBuilder"
+"""Takes the bake back to the launch of a builder when AWS has taken the first one."""
 _FAILS = "FailBake"
 """Ends the execution by failing itself; what follows it follows a redrive."""
 
 
 def diagram(machine: dict[str, Any]) -> str:
     """A Mermaid flow chart: solid lines for a bake that goes well, dashed ones for failures."""
-    states: dict[str, State] = machine["States"]
-    guarded = [name for name, state in states.items() if _goes_to_clean_up(state)]
+    states = _in_order(machine)
+    guarded = [name for name, s in states.items() if _goes_to(s, "CleanUp") and name != _REPLACES]
+    on_builder = [name for name in guarded if _goes_to(states[name], _REPLACES)]
     lines = ["flowchart TD", f'  start(["{{recipe: NAME}}"]) --> {machine["StartAt"]}']
     lines += ['  subgraph bake ["any failure in here goes to CleanUp"]']
-    lines += [f"    {_node(name, states[name])}" for name in guarded]
+    lines += ['    subgraph builder ["if AWS takes the builder in here, ReplaceBuilder, once"]']
+    lines += [f"      {_node(name, states[name])}" for name in on_builder]
+    lines += ["    end"]
+    lines += [f"    {_node(name, states[name])}" for name in guarded if name not in on_builder]
     lines += ["  end"]
     lines += [f"  {_node(name, s)}" for name, s in states.items() if name not in guarded]
     for name, state in states.items():
         lines += [f"  {edge}" for edge in _edges(name, state, guarded)]
-    lines += ["  bake -.-> CleanUp"]
+    lines += [f"  builder -.-> {_REPLACES}", "  bake -.-> CleanUp"]
     return "\n".join(lines)
 
 
-def _goes_to_clean_up(state: State) -> bool:
-    return any(catch["Next"] == "CleanUp" for catch in state.get("Catch", []))
+def _in_order(machine: dict[str, Any]) -> dict[str, State]:
+    """The states as a bake that goes well comes to them, and then the others."""
+    found: dict[str, State] = {}
+    todo = [machine["StartAt"]]
+    while todo:
+        name = todo.pop(0)
+        if name not in found:
+            state = found[name] = machine["States"][name]
+            branches = [*state.get("Choices", []), {"Next": state.get("Default")}]
+            ways = [state, *branches, *state.get("Catch", [])]
+            todo = [way["Next"] for way in ways if way.get("Next")] + todo
+    return found
+
+
+def _goes_to(state: State, name: str) -> bool:
+    """Whether a failure of the state leads there."""
+    return any(catch["Next"] == name for catch in state.get("Catch", []))
 
 
 def _node(name: str, state: State) -> str:

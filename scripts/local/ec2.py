@@ -90,16 +90,30 @@ class Ec2:
             else:
                 self.instances.shut_down(held, instance_id, reason)
 
-    def interrupt(self, instance_id: str, code: str = "Server.SpotInstanceTermination") -> None:
-        """AWS takes the instance away."""
+    def interrupt(self, instance_id: str, *, notice: float = 120) -> None:
+        """EC2 takes a spot instance back, so many seconds after its warning."""
         with self.state.lock:
-            held = self.state.region(self._home)
-            self.instances.terminate(held, instance_id, (code, "Instance termination by EC2"))
+            self.instances.interrupt(self.state.region(self._home), instance_id, notice)
+
+    def capacity_returns(self, instance_id: str) -> None:
+        """EC2 starts a spot instance again that it had stopped."""
+        with self.state.lock:
+            self.instances.start_again(self.state.region(self._home), instance_id)
+
+    def retire(
+        self,
+        instance_id: str,
+        code: str = "Server.ScheduledStop",
+        text: str = "Stopped due to a scheduled retirement",
+    ) -> None:
+        """AWS stops the instance: its host is retired, or has failed."""
+        with self.state.lock:
+            self.instances.shut_down(self.state.region(self._home), instance_id, (code, text))
 
     # Views for tests and screens
 
     def all(self, kind: str, region: str | None = None) -> list[Record]:
-        """Copies of all records of a kind: `instances`, `images`, `volumes` or `snapshots`."""
+        """Copies of all records of a kind: `instances`, `images`, `volumes`, ..."""
         with self.state.lock:
             records = getattr(self.state.region(region or self._home), kind)
             return [dict(r) for r in records.values()]
@@ -135,7 +149,13 @@ class Ec2:
         return {"EbsEncryptionByDefault": True}
 
     def _own(self, region: Region, id_: str) -> Record | None:
-        for records in (region.instances, region.images, region.volumes, region.snapshots):
+        for records in (
+            region.instances,
+            region.images,
+            region.volumes,
+            region.snapshots,
+            region.spot_requests,
+        ):
             if id_ in records:
                 return records[id_]
         return None
@@ -184,6 +204,7 @@ class Ec2:
                 *kinds,
                 ("volume", region.volumes),
                 ("snapshot", region.snapshots),
+                ("spot-instances-request", region.spot_requests),
             ):
                 for id_, record in records.items():
                     for key, value in tags_of(record).items():

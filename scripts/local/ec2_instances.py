@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.local import ec2_rules
 from scripts.local.ec2_launch import Launch, key_usable
+from scripts.local.ec2_spot import ENDED_BY_EC2, STOPPED_BY_EC2, Spot, check_market
 from scripts.local.ec2_state import Region, State, arn, check_dry_run
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
@@ -67,9 +68,13 @@ class Instances:
         self._images = images
         self._volumes = volumes
         self._launch = Launch(state, volumes)
+        self.spot = Spot(state)
+        self.spot.relaunch = self._relaunch
+        self.spot.terminate = self.terminate
 
     def handlers(self) -> dict[str, Handler]:
         return {
+            **self.spot.handlers(),
             "RunInstances": self.run_instances,
             "DescribeInstances": self.describe_instances,
             "DescribeInstanceStatus": self.describe_status,
@@ -101,10 +106,12 @@ class Instances:
             groups = self._launch.groups(call.region, p, subnet)
             mappings = self._launch.mappings(region, image, p)
             tags = {kind: specified_tags(p, kind, TAGGABLE) for kind in TAGGABLE}
+            check_market(p)
             check_dry_run(p)
             self._launch.check_capacity(region, p, type_["InstanceType"], subnet)
             instance = self._launch.record(region, image, p, subnet, profile, groups, tags)
             self._launch.attach(region, instance, mappings, tags["volume"], subnet["zone"])
+            self.spot.requested(region, instance, p, tags["spot-instances-request"])
             self._start_life(region, instance, image, p)
             token = (str(p.get("ClientToken") or ""), scope)
             if token[0]:
@@ -146,6 +153,7 @@ class Instances:
             shutdown=p.get("InstanceInitiatedShutdownBehavior") or "stop",
             protected=bool(p.get("DisableApiTermination")),
             boot=0,
+            launched_with=p,
         )
         self._state.born("instance", id_)
         self._announce(region, instance)
@@ -166,6 +174,27 @@ class Instances:
                 self._state.durations.pending,
                 lambda: self._boot(region, id_),
             )
+
+    def _relaunch(self, region: Region, ended: str, request: Record) -> None:
+        """Another instance of a persistent request: as the first, but nobody tags it."""
+        hidden = region.hidden(ended)
+        p = {**hidden["launched_with"], "TagSpecifications": [], "ClientToken": ""}
+        subnet = self._launch.subnet(region.name, p)
+        image = hidden["image"]
+        none: dict[str, list[dict[str, str]]] = {kind: [] for kind in TAGGABLE}
+        mappings = self._launch.mappings(region, image, p)
+        instance = self._launch.record(
+            region,
+            image,
+            p,
+            subnet,
+            self._launch.profile(p),
+            self._launch.groups(region.name, p, subnet),
+            none,
+        )
+        self._launch.attach(region, instance, mappings, [], subnet["zone"])
+        self.spot.fulfilled(request, instance)
+        self._start_life(region, instance, image, p)
 
     def _launch_failure(self, region: Region, p: dict[str, Any]) -> tuple[str, str] | None:
         if self._state.failing_instances:
@@ -237,6 +266,37 @@ class Instances:
         self.move(region, id_, "stopping", reason)
         wait = self._state.durations.stopping
         self.later(region, id_, "stopping", wait, lambda: self.move(region, id_, "stopped"))
+
+    def interrupt(self, region: Region, id_: str, notice: float) -> None:
+        """EC2 takes a spot instance back, after its warning."""
+        request = self.spot.of(region, id_)
+        assert request is not None, f"{id_} is no spot instance"
+        action = request["InstanceInterruptionBehavior"]
+        self._state.emit(
+            region.name,
+            "aws.ec2",
+            "EC2 Spot Instance Interruption Warning",
+            [arn(region.name, "instance", id_)],
+            {"instance-id": id_, "instance-action": action},
+        )
+
+        def take() -> None:
+            if region.instances[id_]["State"]["Name"] not in ("pending", "running"):
+                return
+            if action == "stop":
+                self.shut_down(region, id_, STOPPED_BY_EC2)
+            else:
+                self.terminate(region, id_, ENDED_BY_EC2)
+
+        self._state.after(notice, take, f"interruption of {id_}")
+
+    def start_again(self, region: Region, id_: str) -> None:
+        """Start a stopped instance, whoever asked for it; it counts as launched now."""
+        region.instances[id_]["LaunchTime"] = self._state.clock.now()
+        self.move(region, id_, "pending")
+        self.later(
+            region, id_, "pending", self._state.durations.pending, lambda: self._boot(region, id_)
+        )
 
     def terminate(self, region: Region, id_: str, reason: tuple[str, str]) -> None:
         self.move(region, id_, "shutting-down", reason)
@@ -351,6 +411,7 @@ class Instances:
             if state in ("pending", "shutting-down", "terminated"):
                 message = f"This instance '{id_}' is not in a state from which it can be stopped."
                 raise AwsError("IncorrectInstanceState", message)
+            self.spot.check_stop(region, id_)
             if state == "running":
                 self.shut_down(region, id_, USER_SHUTDOWN)
 
@@ -364,14 +425,8 @@ class Instances:
             if state != "stopped":
                 message = f"The instance '{id_}' is not in a state from which it can be started."
                 raise AwsError("IncorrectInstanceState", message)
-            self.move(region, id_, "pending")
-            self.later(
-                region,
-                id_,
-                "pending",
-                self._state.durations.pending,
-                lambda: self._boot(region, id_),
-            )
+            self.spot.check_start(region, id_)
+            self.start_again(region, id_)
 
         return self._change(call, "StartingInstances", start)
 

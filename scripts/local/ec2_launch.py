@@ -137,7 +137,9 @@ class Launch:
         for shortage in self._state.shortages:
             if shortage.hits(type_, subnet["id"], subnet["zone"], market):
                 shortage.times -= 1
-                raise AwsError(shortage.code, _no_room(shortage, type_, subnet["zone"]), 500)
+                status = 500 if shortage.code.startswith("Insufficient") else 400
+                text = _no_room(shortage, type_, subnet["zone"])
+                raise AwsError(shortage.code, text, status)
 
     def record(
         self,

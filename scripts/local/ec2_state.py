@@ -64,6 +64,7 @@ class Region:
     images: dict[str, Record] = field(default_factory=dict)
     snapshots: dict[str, Record] = field(default_factory=dict)
     volumes: dict[str, Record] = field(default_factory=dict)
+    spot_requests: dict[str, Record] = field(default_factory=dict)
     gone_images: set[str] = field(default_factory=set)
     tokens: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)
     internal: dict[str, dict[str, Any]] = field(default_factory=dict)

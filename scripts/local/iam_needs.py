@@ -79,6 +79,7 @@ _EC2_KINDS = {
     "sg": "security-group",
     "eni": "network-interface",
     "lt": "launch-template",
+    "sir": "spot-instances-request",
 }
 
 
@@ -94,6 +95,7 @@ def _ec2_resources(parameters: Parameters, arns: Arns) -> list[str]:
             "VolumeId",
             "Resources",
             "LaunchTemplateId",
+            "SpotInstanceRequestIds",
         )
         if (prefix := str(id_).split("-")[0]) in _EC2_KINDS
     ]
@@ -155,6 +157,8 @@ def _run_instances(action: str, parameters: Parameters, arns: Arns) -> list[Need
     resources += [arns.of("ec2", "network-interface/*"), arns.image(str(parameters.get("ImageId")))]
     resources += [arns.ec2("subnet", s) for s in subnets]
     resources += [arns.ec2("security-group", g) for g in groups]
+    if (parameters.get("InstanceMarketOptions") or {}).get("MarketType") == "spot":
+        resources.append(arns.of("ec2", "spot-instances-request/*"))
     needs_ = [(action, resource) for resource in resources]
     profile = parameters.get("IamInstanceProfile") or {}
     role = arns.profile_role(str(profile.get("Name") or profile.get("Arn") or ""))
@@ -252,6 +256,7 @@ _EC2_UNSCOPED = [
     "DescribeInstanceTypes",
     "DescribeInstanceTypeOfferings",
     "DescribeSecurityGroups",
+    "DescribeSpotInstanceRequests",
     "DescribeInstanceStatus",
     "DescribeTags",
     "DescribeLaunchTemplates",

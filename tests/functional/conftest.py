@@ -16,6 +16,7 @@ from tests.functional.making import Making
 RECIPES = Path(__file__).parent / "recipes"
 
 _GONE = {"terminated", "shutting-down"}
+_STANDS = {"open", "active", "disabled"}
 _HAPPENED = (None, "LostAnswer")
 
 
@@ -110,7 +111,8 @@ class World:
             return None
 
     def tagged(self, kind: str, bake: str) -> list[dict[str, Any]]:
-        """Resources of the bake as EC2 describes them: instance, volume, image or snapshot."""
+        """Resources of the bake as EC2 describes them: instance, volume, image, snapshot or
+        spot request."""
         ec2 = self.aws.client("ec2")
         filters = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
         match kind:
@@ -119,6 +121,9 @@ class World:
                 return [i for reservation in found for i in reservation["Instances"]]
             case "volume":
                 return list(ec2.describe_volumes(Filters=filters)["Volumes"])
+            case "spot request":
+                found = ec2.describe_spot_instance_requests(Filters=filters)
+                return list(found["SpotInstanceRequests"])
             case "image":
                 return list(ec2.describe_images(Owners=["self"], Filters=filters)["Images"])
             case _:
@@ -127,7 +132,16 @@ class World:
 
     def left_behind(self, bake: str) -> list[str]:
         """Ids of what the bake made and neither published nor removed."""
-        left = [i["InstanceId"] for i in self.tagged("instance", bake) if not _is_gone(i)]
+        requests = self.tagged("spot request", bake)
+        left = [r["SpotInstanceRequestId"] for r in requests if r["State"] in _STANDS]
+        mine = {r["SpotInstanceRequestId"] for r in requests}
+        left += [
+            instance["InstanceId"]
+            for instance in self.aws.ec2.all("instances")
+            if not _is_gone(instance)
+            # What a request launched by itself has no tags.
+            and (_bake_of(instance) == bake or instance.get("SpotInstanceRequestId") in mine)
+        ]
         left += [v["VolumeId"] for v in self.tagged("volume", bake) if v["State"] == "available"]
         published = set(self._published())
         images = self.tagged("image", bake)
@@ -177,6 +191,11 @@ class World:
             for key, item in self.items().items()
             if key.startswith("wait#")
         }
+
+
+def _bake_of(instance: dict[str, Any]) -> str | None:
+    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    return tags.get(TAG_BAKE)
 
 
 def _is_gone(instance: dict[str, Any]) -> bool:

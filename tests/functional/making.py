@@ -36,8 +36,8 @@ class Making:
 
     # Payloads
 
-    def launching(self) -> dict[str, Any]:
-        plan = self.plan
+    def launching(self, **changes: Any) -> dict[str, Any]:
+        plan = {**self.plan, "launch": {**self.plan["launch"], **changes}}
         parts = {key: plan[key] for key in ("recipe", "base_image", "launch")}
         entered = self.world.aws.clock.now().isoformat()
         return {"bake": self.bake, "entered": entered, **parts}

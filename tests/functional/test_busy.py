@@ -108,6 +108,7 @@ def test_a_forced_second_bakes_after_the_first_and_its_timeline_says_that_it_wai
     assert baked(world) == [made.name, ended.name]
 
 
+@pytest.mark.failure(55)
 def test_of_several_that_wait_each_bakes_once_and_one_at_a_time(world: World) -> None:
     arns = [busy(world)]
     arns += [world.start({"recipe": "small", "force": True}) for _ in range(2)]
@@ -146,6 +147,7 @@ def test_after_a_bake_that_failed_the_next_one_bakes(world: World, when_busy: st
     assert (ended.status, ended.output["outcome"]) == ("SUCCEEDED", "baked"), ended.cause
 
 
+@pytest.mark.failure(56)
 @pytest.mark.parametrize("when_busy", ["queue", "join"])
 def test_after_a_bake_that_was_stopped_the_next_one_takes_its_lease(
     world: World, when_busy: str

@@ -156,7 +156,7 @@ def test_no_capacity_anywhere_lists_every_attempt(world: World) -> None:
     ended = fail(world)
     assert ended.error == "NoCapacityError"
     for instance_type in ("t3.small", "t3a.small"):
-        assert ended.cause.count(f"- {instance_type} in subnet-") >= 2
+        assert ended.cause.count(f"- {instance_type} on-demand in subnet-") >= 2
     # Twenty minutes of patience, with growing pauses.
     assert re.search(r", \d+ times: InsufficientInstanceCapacity", ended.cause)
 

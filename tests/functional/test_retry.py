@@ -154,3 +154,28 @@ def test_a_retry_that_fails_again_can_be_tried_again(world: World) -> None:
     third = retried(world, first)
     assert third.status == "SUCCEEDED", third.cause
     assert len(world.calls("RunInstances")) == 1
+
+
+def test_a_kept_builder_that_aws_takes_is_replaced_when_the_bake_goes_on(world: World) -> None:
+    """The redrive is counted in the state, which begins anew: the next end is no redrive."""
+    first = failed(world, fail_stop(world))
+    ((kept, _),) = builders(world, first)
+    world.aws.ec2.retire(kept)
+    world.aws.until(lambda: builders(world, first) == [(kept, "stopped")], what="the retirement")
+    second = retried(world, first)
+    assert second.status == "SUCCEEDED", second.cause
+    assert f"builder {kept} was replaced: " in second.output["reason"]
+    assert "Server.ScheduledStop" in second.output["reason"]
+    assert len(builders(world, first)) == 2
+    assert world.left_behind(first.name) == []
+
+
+def test_a_bake_that_fails_again_after_that_fails_once(world: World) -> None:
+    first = failed(world, fail_stop(world))
+    ((kept, _),) = builders(world, first)
+    world.aws.ec2.retire(kept)
+    world.aws.until(lambda: builders(world, first) == [(kept, "stopped")], what="the retirement")
+    world.aws.agent.script("AmiBakery.small.packages", exit_code=7)
+    second = retried(world, first)
+    assert second.error == "CustomizationFailedError"
+    assert f"Before, builder {kept} was replaced: " in second.cause

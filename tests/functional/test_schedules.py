@@ -95,6 +95,7 @@ def night_after(world: World, *, hours: int) -> tuple[datetime, datetime]:
     return next((a, b) for a, b in pairwise(ahead(world)) if b - a == apart)
 
 
+@pytest.mark.failure(58)
 def test_the_night_whose_time_does_not_exist_is_skipped_and_those_around_it_are_baked(
     world: World,
 ) -> None:
@@ -114,6 +115,7 @@ def test_the_night_whose_time_does_not_exist_is_skipped_and_those_around_it_are_
     assert second["previous"] == first["image"]["id"]
 
 
+@pytest.mark.failure(58)
 def test_the_time_that_comes_twice_is_baked_once(world: World) -> None:
     """In autumn 01:30 is 00:30 UTC, again 01:30 UTC, and the next night 01:30 UTC: 25 hours."""
     twice, after = night_after(world, hours=25)
@@ -130,6 +132,7 @@ def test_the_time_that_comes_twice_is_baked_once(world: World) -> None:
     assert first["outcome"] == second["outcome"] == "baked"
 
 
+@pytest.mark.failure(57)
 def test_a_slot_that_is_delivered_hours_late_is_skipped_and_people_are_told(world: World) -> None:
     (slot, *_) = ahead(world)
     begin_with(world, slot)

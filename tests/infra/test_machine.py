@@ -70,10 +70,12 @@ def test_the_definition_is_valid_amazon_states_language(stack: Synthesized) -> N
 def test_no_state_can_be_reached_from_itself(stack: Synthesized) -> None:
     """No polling loop: with waits as task tokens the graph has no cycle but two.
 
-    A redriven execution comes back from where it has ended, FailBake. And a bake that waits for its
-    turn plans anew: no round goes past AwaitTurn, which the test below proves to sleep.
+    A redriven execution comes back from where it has ended, FailBake. ReplaceBuilder is open only
+    until the bake has had its builders. And a bake that waits for its turn plans anew: no round
+    goes past AwaitTurn, which the test below proves to sleep.
     """
-    ends = {"ResumeAt": {"Type": "Succeed"}, "AwaitTurn": {"Type": "Succeed"}}
+    ways_back = ("ResumeAt", "ReplaceBuilder", "AwaitTurn")
+    ends = {name: {"Type": "Succeed"} for name in ways_back}
     machine = {"States": {**stack.machine["States"], **ends}}
     for name, state in machine["States"].items():
         for successor in successors(state):
@@ -149,8 +151,14 @@ def test_all_parts_of_a_bake_fit_into_the_whole(stack: Synthesized) -> None:
     parts = {n: seconds(s) for n, s in machine["States"].items() if s["Type"] in {"Task", "Map"}}
     # Each step of the Map may pause for its retries, too.
     (retry,) = machine["States"]["Customize"]["ItemProcessor"]["States"]["RunStep"]["Retry"]
-    pauses = 100 * retry["MaxAttempts"] * retry["MaxDelaySeconds"]
-    assert sum(parts.values()) + pauses < machine["TimeoutSeconds"], parts
+    parts["Customize"] += 100 * retry["MaxAttempts"] * retry["MaxDelaySeconds"]
+    # A builder that AWS takes at the last moment: all that comes before happens once more.
+    once = {"States": {**machine["States"], "ResumeAt": {"Type": "Succeed"}}}
+    again = reachable(once, "LaunchBuilder") - reachable(once, "PublishPointer")
+    assert {"LaunchBuilder", "Customize", "CreateImage", "ReplaceBuilder"} <= again
+    times = {name: budgets.ATTEMPTS if name in again else 1 for name in parts}
+    whole = sum(parts[name] * times[name] for name in parts)
+    assert whole < machine["TimeoutSeconds"], parts
 
 
 def test_no_state_ends_a_wait_before_its_own_deadline_does(stack: Synthesized) -> None:
@@ -214,9 +222,39 @@ def test_every_failure_between_plan_and_clean_up_reaches_clean_up(stack: Synthes
     for name, state in machine["States"].items():
         if state["Type"] not in {"Task", "Map"} or name in AFTER_THE_BAKE:
             continue
-        (catch,) = state["Catch"]
+        *others, catch = state["Catch"]
+        assert all(other["Next"] == "ReplaceBuilder" for other in others), name
         assert catch["ErrorEquals"] == ["States.ALL"], name
         assert catch["Next"] == "CleanUp" or machine["States"][catch["Next"]]["Next"] == "CleanUp"
+
+
+def test_a_builder_that_aws_takes_is_replaced_in_every_stage_that_needs_it(
+    stack: Synthesized,
+) -> None:
+    """From the first state that looks at it to the one that images it; ReplaceBuilder leads back.
+
+    A Catch is found by its order: States.ALL before it would hide it.
+    """
+    states = stack.machine["States"]
+    catching = {
+        name
+        for name, state in states.items()
+        if (catch := (state.get("Catch") or [{}])[0]).get("Next") == "ReplaceBuilder"
+        and catch["ErrorEquals"] == ["BuilderTakenError"]
+    }
+    stages = stages_between(stack.machine, "AwaitManaged", "CreateImage")
+    assert catching == stages
+    assert len(stages) == 8
+    assert states["ReplaceBuilder"]["Next"] == "LaunchBuilder"
+
+
+def stages_between(machine: dict[str, Any], first: str, last: str) -> set[str]:
+    """The states on the way of a bake that goes well."""
+    name, found = first, {first}
+    while name != last:
+        name = machine["States"][name]["Next"]
+        found.add(name)
+    return found
 
 
 def test_a_caught_failure_keeps_the_state_that_clean_up_and_timeline_need(
@@ -225,7 +263,9 @@ def test_a_caught_failure_keeps_the_state_that_clean_up_and_timeline_need(
     for name, state in stack.machine["States"].items():
         for catch in state.get("Catch", []):
             if name not in {"Plan", *AFTER_THE_BAKE}:
-                assert catch["ResultPath"] == "$.failure", name
+                # What keeps a builder from being replaced comes beside why it should be.
+                own = "$.replace_failure" if name == "ReplaceBuilder" else "$.failure"
+                assert catch["ResultPath"] == own, name
     assert [c["ResultPath"] for c in stack.machine["States"]["CleanUp"]["Catch"]] == [
         "$.clean_up_failure"
     ]

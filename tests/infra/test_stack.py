@@ -91,6 +91,7 @@ def test_no_action_is_a_wildcard(stack: Synthesized) -> None:
         "ec2:DeregisterImage",
         "ec2:DeleteSnapshot",
         "ec2:DeleteVolume",
+        "ec2:CancelSpotInstanceRequests",
     ],
 )
 def test_destructive_calls_reach_only_what_carries_a_bakes_tag(
@@ -98,8 +99,44 @@ def test_destructive_calls_reach_only_what_carries_a_bakes_tag(
 ) -> None:
     granting = [s for _, s in statements(stack) if action in listed(s["Action"])]
     assert granting
+    tagged = {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}}
     for statement in granting:
-        assert statement["Condition"] == {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}}
+        assert statement["Condition"] == tagged or is_of_our_profile(action, statement)
+
+
+def is_of_our_profile(action: str, statement: dict[str, Any]) -> bool:
+    """What a spot request launches in place of one that ended has a builder's profile, no tags."""
+    profiles = statement["Condition"].get("ArnEquals", {}).get("ec2:InstanceProfile", [])
+    return (
+        action == "ec2:TerminateInstances"
+        and list(statement["Condition"]) == ["ArnEquals"]
+        and bool(profiles)
+        and all("BuilderHostBuilder" in flat(profile) for profile in listed(profiles))
+    )
+
+
+def test_a_spot_request_is_made_and_tagged_like_everything_else(stack: Synthesized) -> None:
+    request = "spot-instances-request/*"
+    made = {
+        action: statement["Condition"]
+        for _, statement in statements(stack)
+        for action in listed(statement["Action"])
+        if any(flat(it).endswith(request) for it in listed(statement["Resource"]))
+    }
+    assert made == {
+        "ec2:RunInstances": {"StringLike": {f"aws:RequestTag/{TAG_BAKE}": "*"}},
+        "ec2:CreateTags": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+        "ec2:CancelSpotInstanceRequests": {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}},
+    }
+
+
+def test_the_role_of_the_spot_service_may_be_made_and_no_other(stack: Synthesized) -> None:
+    """EC2 makes it with the launching role's right, once in an account."""
+    (statement,) = [
+        s for _, s in statements(stack) if "iam:CreateServiceLinkedRole" in listed(s["Action"])
+    ]
+    assert flat(statement["Resource"]).endswith("/spot.amazonaws.com/AWSServiceRoleForEC2Spot")
+    assert statement["Condition"] == {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}
 
 
 def test_commands_are_sent_by_known_documents_only(stack: Synthesized) -> None:

@@ -9,6 +9,11 @@ from bakery.resources import InstanceTypeInfo
 from tests.unit.samples import NITRO
 
 
+def test_a_builder_that_was_lost_costs_as_well() -> None:
+    once = estimate.spent(hours=0.5, hourly=0.1)
+    assert estimate.spent(hours=0.5, hourly=0.1, lost=0.02) == pytest.approx(once + 0.02)
+
+
 def kind(name: str, vcpus: int, gib: float) -> InstanceTypeInfo:
     return replace(NITRO, name=name, vcpus=vcpus, memory_mib=int(gib * 1024))
 

@@ -294,7 +294,7 @@ def test_all_problems_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
             "distribute[0]",
             "name a customer managed key in kms_key",
         ),
-        (f"{GOOD}builder: {{spot: true}}\n", 3, "builder.spot", "is not supported yet"),
+        (f"{GOOD}retention: {{keep: 3}}\n", 3, "retention", "is not supported yet"),
         (
             f"{GOOD}customize:\n  - {{name: a, shell: x}}\n  - name: b\n    shell: '{{{{ b }}}}'\n",
             6,

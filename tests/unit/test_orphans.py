@@ -16,7 +16,8 @@ VOLUME = replace(BUILDER, kind=Kind.VOLUME, id="vol-1")
 IMAGE = replace(BUILDER, kind=Kind.IMAGE, id="ami-1", snapshots=("snap-1",))
 SNAPSHOT = replace(BUILDER, kind=Kind.SNAPSHOT, id="snap-1")
 LOOSE = replace(SNAPSHOT, id="snap-2")
-ALL = (SNAPSHOT, LOOSE, IMAGE, VOLUME, BUILDER)
+REQUEST = replace(BUILDER, kind=Kind.SPOT_REQUEST, id="sir-1")
+ALL = (SNAPSHOT, LOOSE, IMAGE, VOLUME, BUILDER, REQUEST)
 
 
 def found(
@@ -33,8 +34,9 @@ def ids(findings: Findings) -> list[str]:
     return [it.id for it in findings.orphans]
 
 
-def test_all_of_an_aborted_bake_goes_instances_first_and_a_snapshot_with_its_image() -> None:
-    assert ids(found(*ALL)) == ["i-1", "vol-1", "ami-1", "snap-2"]
+def test_all_of_an_aborted_bake_goes_and_a_snapshot_with_its_image() -> None:
+    """A request before its instance, which it would replace; that before its volumes."""
+    assert ids(found(*ALL)) == ["sir-1", "i-1", "vol-1", "ami-1", "snap-2"]
 
 
 @pytest.mark.parametrize("item", ALL, ids=lambda item: item.kind)
@@ -43,7 +45,9 @@ def test_nothing_of_a_running_bake_goes(item: Tagged) -> None:
     assert found(item, execution=running) == Findings((), ())
 
 
-@pytest.mark.parametrize("item", [LOOSE, IMAGE, VOLUME, BUILDER], ids=lambda item: item.kind)
+@pytest.mark.parametrize(
+    "item", [LOOSE, IMAGE, VOLUME, BUILDER, REQUEST], ids=lambda item: item.kind
+)
 def test_what_names_an_execution_that_nobody_knows_is_only_told(item: Tagged) -> None:
     result = found(item, execution=None)
     assert result.orphans == ()
@@ -80,10 +84,10 @@ def test_an_image_that_a_pointer_holds_or_held_stays_with_its_snapshots() -> Non
 
 def test_the_image_of_a_good_bake_stays_also_without_a_pointer() -> None:
     good = replace(ABORTED, succeeded=True)
-    assert ids(found(*ALL, execution=good)) == ["i-1", "vol-1"]
+    assert ids(found(*ALL, execution=good)) == ["sir-1", "i-1", "vol-1"]
 
 
 def test_an_image_stays_while_parameter_store_may_still_accept_it() -> None:
     early = END + QUIET - timedelta(seconds=1)
-    assert ids(found(*ALL, now=early)) == ["i-1", "vol-1"]
-    assert ids(found(*ALL, now=END + QUIET)) == ["i-1", "vol-1", "ami-1", "snap-2"]
+    assert ids(found(*ALL, now=early)) == ["sir-1", "i-1", "vol-1"]
+    assert ids(found(*ALL, now=END + QUIET)) == ["sir-1", "i-1", "vol-1", "ami-1", "snap-2"]

@@ -332,6 +332,8 @@ def test_a_changed_recipe_is_a_reason(changes: dict[str, Any]) -> None:
         {"description": "other words"},
         {"on_failure": "keep", "keep_hours": 7},
         {"when_busy": "join"},
+        {"builder": {"spot": True}},
+        {"builder": {"patience_minutes": 5}},
     ],
 )
 def test_when_it_bakes_and_what_it_is_called_do_not_change_the_image(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bakery import stages
-from bakery.stages import AWAIT_TURN, STAGES
+from bakery.stages import AWAIT_TURN, LOST, STAGES
 
 START = datetime(2026, 1, 1, 3, 0, 0, tzinfo=UTC)
 
@@ -26,6 +26,20 @@ def test_the_timeline_has_every_stage_in_order_without_gaps() -> None:
     assert {row["seconds"] for row in found} == {60.0}
     assert found[0]["started"] == "2026-01-01T03:00:00Z"
     assert found[1]["started"] == "2026-01-01T03:01:00Z"
+
+
+def test_a_builder_that_was_replaced_is_one_stage_between_plan_and_launch() -> None:
+    ran = {**state("plan", "launch"), LOST: {"entered": at(1), "replaced": at(31)}}
+    ran["launch"]["entered"] = at(31)
+    found = stages.timeline(ran, START + timedelta(minutes=40))
+    assert [(row["stage"], row["seconds"]) for row in found] == [
+        ("plan", 60.0),
+        (LOST, 1800.0),
+        ("launch", 540.0),
+    ]
+    assert stages.lost_hours(ran) == pytest.approx(0.5)
+    assert stages.lost_hours(state("plan", "launch")) == 0.0
+    assert stages.failed_stage(ran) == "await_managed"
 
 
 def test_an_unchanged_bake_has_one_stage() -> None:

@@ -40,6 +40,9 @@ POINTER = COMMAND.model_copy(
     update={"kind": Kind.POINTER, "target": "/ami-bakery/web/image", "image_id": "ami-new"}
 )
 RUNNING = Instance(id="i-1", state="running", instance_type="t3.medium")
+TAKEN = ["Server.SpotInstanceShutdown", "Server.SpotInstanceTermination", "Server.ScheduledStop"]
+BY_HAND = ["Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown", ""]
+LOST = errors.BuilderLostError
 SUCCESS = Invocation(status="Success", exit_code=0, stdout="", stderr="")
 
 
@@ -178,11 +181,50 @@ def test_a_failed_command_is_a_failure_though_the_line_is_there() -> None:
 def test_a_command_whose_builder_is_lost_fails_with_ec2s_reason(
     state: str, seen: Invocation | None
 ) -> None:
-    gone = builder(state, "Server.SpotInstanceTermination", "Spot instance termination")
+    gone = builder(state, "Client.UserInitiatedShutdown", "User initiated shutdown")
     verdict = failed(verdicts.command_verdict(COMMAND, seen, gone))
     assert verdict.error == "BuilderLostError"
     assert f"Builder i-1 is {state} during Step 'packages'" in verdict.cause
-    assert "Spot instance termination" in verdict.cause
+    assert "User initiated shutdown" in verdict.cause
+
+
+@pytest.mark.parametrize("code", TAKEN)
+@pytest.mark.parametrize("status", ["InProgress", "Failed", "Undeliverable", "Terminated"])
+def test_a_builder_that_aws_takes_is_the_failure_whatever_became_of_its_command(
+    code: str, status: str
+) -> None:
+    """A shutdown kills the script first; that is not the recipe's fault."""
+    gone = builder("stopping", code, "taken")
+    verdict = failed(verdicts.command_verdict(COMMAND, replace(SUCCESS, status=status), gone))
+    assert verdict.error == "BuilderTakenError"
+    assert "Builder i-1 is stopping during Step 'packages': taken" in verdict.cause
+
+
+def test_a_command_that_failed_before_somebody_ended_the_builder_is_the_failure() -> None:
+    gone = builder("stopping", "Client.UserInitiatedShutdown", "by somebody")
+    seen = replace(SUCCESS, status="Failed")
+    assert failed(verdicts.command_verdict(COMMAND, seen, gone)).error == "CustomizationFailedError"
+
+
+@pytest.mark.parametrize("state", ["pending", "running"])
+def test_a_spot_builder_that_was_started_again_since_is_taken(state: str) -> None:
+    """EC2 does that as soon as it has room, perhaps before anybody looks."""
+    again = replace(builder(state), spot=True, launched=COMMAND.begun + timedelta(seconds=1))
+    verdict = failed(verdicts.command_verdict(COMMAND, None, again))
+    assert verdict.error == "BuilderTakenError"
+    assert "has started it again" in verdict.cause
+    before = replace(again, launched=COMMAND.begun - timedelta(seconds=1))
+    assert verdicts.command_verdict(COMMAND, None, before) is None
+    assert verdicts.command_verdict(COMMAND, None, replace(again, spot=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [*((code, errors.BuilderTakenError) for code in TAKEN), *((c, LOST) for c in BY_HAND)],
+)
+def test_who_ended_a_builder_is_told_by_its_reason(code: str, error: type[Exception]) -> None:
+    assert verdicts.loss(builder("terminated", code)) is error
+    assert verdicts.loss(None) is LOST
 
 
 @pytest.mark.failure(23)
@@ -210,7 +252,14 @@ def test_a_builder_that_still_runs_is_waited_for(state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown", ""]
+    "code",
+    [
+        "Client.UserInitiatedShutdown",
+        "Client.InstanceInitiatedShutdown",
+        "",
+        # A clean shutdown too, and nothing was left to do but that.
+        "Server.SpotInstanceShutdown",
+    ],
 )
 def test_a_builder_that_stopped_cleanly_is_done(code: str) -> None:
     assert verdicts.stop_verdict(STOP, builder("stopped", code)) == Done({"instance_id": "i-1"})
@@ -221,13 +270,12 @@ def test_a_builder_that_stopped_cleanly_is_done(code: str) -> None:
     [
         "Server.ScheduledStop",
         "Server.InternalError",
-        "Server.SpotInstanceShutdown",
         "Server.InsufficientInstanceCapacity",
     ],
 )
-def test_a_builder_that_ec2_stopped_is_never_imaged(code: str) -> None:
+def test_a_builder_whose_host_failed_is_never_imaged(code: str) -> None:
     verdict = failed(verdicts.stop_verdict(STOP, builder("stopped", code, "retired")))
-    assert verdict.error == "BuilderLostError"
+    assert verdict.error == "BuilderTakenError"
     assert f"{code}: retired" in verdict.cause
     assert "not imaged" in verdict.cause
 
@@ -239,6 +287,12 @@ def test_a_builder_that_ended_instead_of_stopping_is_lost(state: str) -> None:
         "BuilderLostError",
         f"Builder i-1 is {state} instead of stopped: by somebody. Start the bake again.",
     )
+
+
+@pytest.mark.parametrize("state", ["shutting-down", "terminated"])
+def test_a_builder_that_aws_ended_instead_of_stopping_is_taken(state: str) -> None:
+    gone = builder(state, "Server.SpotInstanceTermination", "interrupted")
+    assert failed(verdicts.stop_verdict(STOP, gone)).error == "BuilderTakenError"
 
 
 def test_a_builder_that_ec2_does_not_know_any_more_is_lost() -> None:

@@ -8,11 +8,24 @@ from botocore.exceptions import ClientError
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.errors import BuilderLostError, NotYetVisibleError
-from bakery.naming import TAG_BAKE
-from bakery.resources import DataVolume, Image, Instance, InstanceTypeInfo, LaunchSpec, Subnet
+from bakery.naming import TAG_ATTEMPT, TAG_BAKE
+from bakery.resources import (
+    DataVolume,
+    Image,
+    Instance,
+    InstanceTypeInfo,
+    LaunchSpec,
+    SpotRequest,
+    Subnet,
+)
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef, TagSpecificationTypeDef
+    from mypy_boto3_ec2.type_defs import (
+        FilterTypeDef,
+        ImageTypeDef,
+        InstanceTypeDef,
+        TagSpecificationTypeDef,
+    )
 
 LIVE_STATES = ("pending", "running", "stopping", "stopped")
 
@@ -22,12 +35,25 @@ _NO_ROOM = {
     "InsufficientHostCapacity",
     "InsufficientReservedInstanceCapacity",
     "InsufficientFreeAddressesInSubnet",
+    "SpotMaxPriceTooLow",
     "Unsupported",
+}
+
+# Answers that say "no spot instance at all": the account's quota of spot is used up, or nobody has
+# made the service's role, which a deployment cannot make without failing where it is there already.
+# Source: EC2 API reference, "Error codes".
+_NO_SPOT = {
+    "MaxSpotInstanceCountExceeded",
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
 }
 
 
 class NoRoomError(Exception):
     """This instance type has no room in this subnet's zone; try another."""
+
+
+class NoSpotError(NoRoomError):
+    """No type has room in any zone as spot; try on-demand."""
 
 
 def find_images(ids: Sequence[str]) -> list[Image]:
@@ -98,6 +124,7 @@ def _image(record: "ImageTypeDef") -> Image:
         tpm=record.get("TpmSupport"),
         platform=record.get("PlatformDetails", "Linux/UNIX"),
         created=record.get("CreationDate", ""),
+        source_instance=record.get("SourceInstanceId", ""),
         state_reason=": ".join(filter(None, [reason.get("Code"), reason.get("Message")])),
         deprecation_time=record.get("DeprecationTime"),
         data_volumes=tuple(
@@ -159,14 +186,17 @@ def subnets(ids: Sequence[str]) -> list[Subnet]:
 def launch_builder(spec: LaunchSpec) -> str:
     """Launch one instance and return its id; the same client token returns the same instance.
 
-    Raises NoRoomError when the zone has no room for the type, BuilderLostError when the token's
-    instance has ended meanwhile, another BakeryError otherwise.
+    Raises NoRoomError when the zone has no room for the type, NoSpotError when there is none as
+    spot at all, BuilderLostError when the token's instance has ended meanwhile, another BakeryError
+    otherwise.
     """
     with translated("ec2:RunInstances", f"{spec.instance_type} in {spec.subnet.id}"):
         try:
             answer = clients.ec2_one_try().run_instances(**_launch_request(spec))
         except ClientError as error:
             code, message = code_of(error), error.response["Error"].get("Message", "")
+            if spec.spot and code in _NO_SPOT:
+                raise NoSpotError(f"{code}: {message}") from error
             if code in _NO_ROOM:
                 raise NoRoomError(f"{code}: {message}") from error
             if code == "IdempotentInstanceTerminated":
@@ -181,6 +211,7 @@ def launch_builder(spec: LaunchSpec) -> str:
 
 
 def _launch_request(spec: LaunchSpec) -> dict[str, Any]:
+    kinds = ("instance", "volume", "network-interface")
     return {
         "ImageId": spec.image_id,
         "InstanceType": spec.instance_type,
@@ -188,7 +219,8 @@ def _launch_request(spec: LaunchSpec) -> dict[str, Any]:
         "MaxCount": 1,
         "ClientToken": spec.client_token,
         "IamInstanceProfile": {"Arn": spec.instance_profile},
-        # With "terminate", a shutdown from inside would destroy the work.
+        # With "terminate", a shutdown from inside would destroy the work. It says nothing about an
+        # interruption of a spot instance, which has a behaviour of its own.
         "InstanceInitiatedShutdownBehavior": "stop",
         "MetadataOptions": {
             "HttpTokens": "required",
@@ -206,9 +238,23 @@ def _launch_request(spec: LaunchSpec) -> dict[str, Any]:
         ],
         "BlockDeviceMappings": _mappings(spec),
         "TagSpecifications": _tag_specifications(
-            ("instance", "volume", "network-interface"), spec.tags
+            (*kinds, "spot-instances-request") if spec.spot else kinds, spec.tags
         ),
+        **(_SPOT_MARKET if spec.spot else {}),
     }
+
+
+# An instance of a one-time request cannot be stopped, and what cannot be stopped is not imaged. No
+# MaxPrice: AWS advises against one. Source: EC2 API reference, SpotMarketOptions.
+_SPOT_MARKET: dict[str, Any] = {
+    "InstanceMarketOptions": {
+        "MarketType": "spot",
+        "SpotOptions": {
+            "SpotInstanceType": "persistent",
+            "InstanceInterruptionBehavior": "stop",
+        },
+    }
+}
 
 
 def _mappings(spec: LaunchSpec) -> list[dict[str, Any]]:
@@ -235,12 +281,29 @@ def _tag_specifications(
 
 def builders_of_bake(bake: str) -> list[Instance]:
     """Instances of the bake that are not gone."""
-    filters: Sequence[FilterTypeDef] = [
-        {"Name": f"tag:{TAG_BAKE}", "Values": [bake]},
-        {"Name": "instance-state-name", "Values": list(LIVE_STATES)},
-    ]
     with translated("ec2:DescribeInstances", f"of bake {bake}"):
-        return _instances({"Filters": filters})
+        return _live([{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}])
+
+
+def live_instances_of_bake(bake: str) -> list[str]:
+    """Ids of all instances of the bake that are not gone.
+
+    Those included that a spot request of the bake launched by itself after its first instance had
+    ended: such have no tags.
+    """
+    found = [builder.id for builder in builders_of_bake(bake)]
+    named = {request.instance_id for request in spot_requests_of_bake(bake)} - {"", *found}
+    if not named:
+        return found
+    with translated("ec2:DescribeInstances", f"of the spot requests of bake {bake}"):
+        # A filter, unlike InstanceIds=, answers for the known ones when one is unknown.
+        others = _live([{"Name": "instance-id", "Values": sorted(named)}])
+    return [*found, *(it.id for it in others)]
+
+
+def _live(filters: "Sequence[FilterTypeDef]") -> list[Instance]:
+    live = {"Name": "instance-state-name", "Values": list(LIVE_STATES)}
+    return _instances({"Filters": [*filters, live]})
 
 
 def find_instance(instance_id: str) -> Instance | None:
@@ -258,17 +321,57 @@ def find_instance(instance_id: str) -> Instance | None:
 def _instances(request: dict[str, Any]) -> list[Instance]:
     pages = clients.ec2().get_paginator("describe_instances").paginate(**request)
     return [
-        Instance(
-            id=record["InstanceId"],
-            state=record["State"].get("Name", "pending"),
-            instance_type=record.get("InstanceType", ""),
-            reason_code=record.get("StateReason", {}).get("Code", ""),
-            reason=record.get("StateReason", {}).get("Message", ""),
-        )
+        _instance(record)
         for page in pages
         for reservation in page["Reservations"]
         for record in reservation.get("Instances", [])
     ]
+
+
+def _instance(record: "InstanceTypeDef") -> Instance:
+    tags = {tag.get("Key"): tag.get("Value", "") for tag in record.get("Tags", [])}
+    return Instance(
+        id=record["InstanceId"],
+        state=record["State"].get("Name", "pending"),
+        instance_type=record.get("InstanceType", ""),
+        reason_code=record.get("StateReason", {}).get("Code", ""),
+        reason=record.get("StateReason", {}).get("Message", ""),
+        spot=record.get("InstanceLifecycle") == "spot",
+        attempt=int(tags.get(TAG_ATTEMPT) or 1),
+        launched=record.get("LaunchTime"),
+    )
+
+
+def spot_requests_of_bake(bake: str) -> list[SpotRequest]:
+    """Spot requests of the bake, those included that have ended: EC2 shows them for four hours."""
+    # Not by state: "disabled", that of a stopped instance, is no value of EC2's filter.
+    filters: Sequence[FilterTypeDef] = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
+    with translated("ec2:DescribeSpotInstanceRequests", f"of bake {bake}"):
+        pages = (
+            clients.ec2().get_paginator("describe_spot_instance_requests").paginate(Filters=filters)
+        )
+        return [
+            SpotRequest(
+                id=record.get("SpotInstanceRequestId", ""),
+                state=record.get("State", "open"),
+                instance_id=record.get("InstanceId", ""),
+            )
+            for page in pages
+            for record in page["SpotInstanceRequests"]
+        ]
+
+
+def cancel_spot_request(request_id: str) -> None:
+    """Cancel the request, so that it launches nothing any more; harmless when it is gone.
+
+    It ends an instance of the request that is stopped, and leaves one that runs.
+    """
+    with translated("ec2:CancelSpotInstanceRequests", request_id):
+        try:
+            clients.ec2().cancel_spot_instance_requests(SpotInstanceRequestIds=[request_id])
+        except ClientError as error:
+            if code_of(error) != "InvalidSpotInstanceRequestID.NotFound":
+                raise
 
 
 def stop(instance_id: str) -> None:

@@ -38,6 +38,7 @@ _DENIED = {
     "AccessDeniedException",
     "OptInRequired",
     "AuthFailure",
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
 }
 _QUOTA = {
     "VcpuLimitExceeded",

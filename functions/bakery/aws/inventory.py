@@ -1,6 +1,7 @@
 """Everything in the account that carries the tag of a bake."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,25 @@ from bakery.aws.ec2 import LIVE_STATES
 from bakery.aws.failures import translated
 from bakery.naming import TAG_BAKE, TAG_RECIPE
 from bakery.orphans import Kind, Tagged
+from bakery.resources import SpotRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, TagTypeDef
 
 
 def everything() -> list[Tagged]:
-    """Live instances, volumes that no instance holds, own images and own snapshots of all bakes."""
-    return [*_instances(), *_volumes(), *_images(), *_snapshots()]
+    """Spot requests that stand, live instances, volumes that no instance holds, own images and own
+    snapshots of all bakes."""
+    requests = list(_spot_requests())
+    instances = list(_instances())
+    return [
+        *(tagged for request, tagged in requests if request.stands),
+        *instances,
+        *_untagged(requests, {it.id for it in instances}),
+        *_volumes(),
+        *_images(),
+        *_snapshots(),
+    ]
 
 
 def _tag() -> "FilterTypeDef":
@@ -43,6 +55,33 @@ def _tagged(
     return Tagged(
         kind, id_, values.get(TAG_BAKE, ""), values.get(TAG_RECIPE, ""), created, snapshots
     )
+
+
+def _spot_requests() -> Iterator[tuple[SpotRequest, Tagged]]:
+    for page in _pages("describe_spot_instance_requests", Filters=[_tag()]):
+        for it in page["SpotInstanceRequests"]:
+            id_ = it["SpotInstanceRequestId"]
+            request = SpotRequest(id_, it["State"], it.get("InstanceId", ""))
+            yield request, _tagged(Kind.SPOT_REQUEST, id_, it["Tags"], it["CreateTime"])
+
+
+def _untagged(requests: Sequence[tuple[SpotRequest, Tagged]], known: Set[str]) -> Iterator[Tagged]:
+    """Live instances that spot requests launched by themselves: they have their request's tags
+    nowhere but there."""
+    owners = {
+        request.instance_id: tagged
+        for request, tagged in requests
+        if request.instance_id and request.instance_id not in known
+    }
+    if not owners:
+        return
+    live = {"Name": "instance-state-name", "Values": list(LIVE_STATES)}
+    named = {"Name": "instance-id", "Values": sorted(owners)}
+    for page in _pages("describe_instances", Filters=[named, live]):
+        for reservation in page["Reservations"]:
+            for it in reservation["Instances"]:
+                owner = owners[it["InstanceId"]]
+                yield replace(owner, kind=Kind.INSTANCE, id=it["InstanceId"])
 
 
 def _instances() -> Iterator[Tagged]:

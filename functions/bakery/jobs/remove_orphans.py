@@ -12,13 +12,12 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ConfigDict, Field
 
-from bakery import clock, holds, leases, orphans
+from bakery import clock, holds, leases, orphans, waits
 from bakery.aws import ec2, events, inventory, ssm, stepfunctions, table
 from bakery.errors import BakeryError
 from bakery.observability import logger
 from bakery.orphans import Execution, Findings, Kind, Tagged
 from bakery.settings import JanitorSettings
-from bakery.waits import Wait
 
 
 class Request(BaseModel):
@@ -77,7 +76,8 @@ def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[st
     """The orphans, and the executions (ARNs) of leases and waits that have ended."""
     tagged = inventory.everything()
     published = ssm.published_images()
-    waiting = [wait for _, stored in table.open_waits(settings.table) if (wait := _read(stored))]
+    # One of another release is ended by its own deadline.
+    waiting = [it for _, stored in table.open_waits(settings.table) if (it := waits.read(stored))]
     holders = set(table.holders(settings.table, leases.PREFIX).values())
     kept = holds.kept_bakes(settings.table)
     tagged = [it for it in tagged if it.bake not in kept]
@@ -90,14 +90,6 @@ def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[st
     ended = {arn for arn in arns if not stepfunctions.is_running(arn)}
     found = orphans.find(tagged, executions, published=published, now=clock.now())
     return found, ended
-
-
-def _read(stored: str) -> Wait | None:
-    """None for a wait of another release; its own deadline ends it."""
-    try:
-        return Wait.model_validate_json(stored)
-    except ValueError:
-        return None
 
 
 def _executions(settings: JanitorSettings, names: Iterable[str]) -> dict[str, Execution]:
@@ -121,6 +113,8 @@ def _removed(orphan: Tagged, what: str, left: list[str]) -> bool:
 
 def _remove(orphan: Tagged) -> None:
     match orphan.kind:
+        case Kind.SPOT_REQUEST:
+            ec2.cancel_spot_request(orphan.id)
         case Kind.INSTANCE:
             ec2.terminate(orphan.id)
         case Kind.VOLUME:
@@ -137,7 +131,7 @@ def _forget(settings: JanitorSettings, ended: set[str]) -> None:
         if holder in ended:
             leases.give_back(settings.table, recipe, holder)
     for _, stored in table.open_waits(settings.table):
-        wait = _read(stored)
+        wait = waits.read(stored)
         if wait and _arn(settings, wait.bake) in ended:
             table.forget_wait(settings.table, wait)
 

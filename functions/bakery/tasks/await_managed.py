@@ -5,9 +5,11 @@ NotManagedError, which the machine retries at a steady pace until the time budge
 Idempotent because it only reads.
 """
 
+from bakery import verdicts
 from bakery.aws import ec2, ssm
 from bakery.bake import State
-from bakery.errors import BuilderLostError, NotManagedError
+from bakery.errors import NotManagedError
+from bakery.resources import Instance
 from bakery.task import lambda_handler
 
 _GONE = {"shutting-down", "terminated", "stopping", "stopped"}
@@ -26,14 +28,14 @@ class Result(State):
 def run(request: Request) -> Result:
     """Return once the agent is online.
 
-    Raises NotManagedError while it is not, BuilderLostError when the builder is gone: an instance
-    can end seconds after launch, e.g. when its volume's key cannot be used.
+    Raises NotManagedError while it is not, BuilderLostError or BuilderTakenError when the builder
+    is gone: an instance can end seconds after launch, e.g. when its volume's key cannot be used.
     """
     builder = ec2.find_instance(request.instance_id)
     if builder is not None and builder.state in _GONE:
-        raise BuilderLostError(
+        raise verdicts.loss(builder)(
             f"Builder {builder.id} is {builder.state} before it came up: "
-            f"{builder.reason_code}: {builder.reason or 'EC2 gives no reason'}"
+            f"{builder.reason_code}: {builder.reason or 'EC2 gives no reason'}{_hint(builder)}"
         )
     managed = ssm.managed_instance(request.instance_id)
     if managed is None or managed.ping != "Online":
@@ -46,6 +48,16 @@ def run(request: Request) -> Result:
         agent_version=managed.agent_version,
         platform=managed.platform,
         platform_version=managed.platform_version,
+    )
+
+
+def _hint(builder: Instance) -> str:
+    """Why a spot builder ends where an on-demand one would not."""
+    if not builder.spot or not builder.reason_code.startswith("Client."):
+        return ""
+    return (
+        ". If its volumes or its base image have a customer managed key: the role "
+        "AWSServiceRoleForEC2Spot needs a grant for that key"
     )
 
 

@@ -108,6 +108,7 @@ def _recipe(state: dict[str, Any]) -> str:
 
 def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
     """What to look for, in order; each look comes after the removals of the one before."""
+    yield "spot requests", lambda: _spot_requests(bake)
     yield "instances", lambda: _builders(bake)
     yield "volumes", lambda: _volumes(bake)
     if "failure" in state:
@@ -117,9 +118,18 @@ def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
         yield "snapshots", lambda: _snapshots(bake)
 
 
+def _spot_requests(bake: str) -> list[Removal]:
+    """Before the instances: a request that stands would launch another in their place."""
+    return [
+        (f"spot request {request.id}", partial(ec2.cancel_spot_request, request.id))
+        for request in ec2.spot_requests_of_bake(bake)
+        if request.stands
+    ]
+
+
 def _builders(bake: str) -> list[Removal]:
-    found = ec2.builders_of_bake(bake)
-    return [(f"instance {builder.id}", partial(ec2.terminate, builder.id)) for builder in found]
+    found = ec2.live_instances_of_bake(bake)
+    return [(f"instance {builder}", partial(ec2.terminate, builder)) for builder in found]
 
 
 def _volumes(bake: str) -> list[Removal]:

@@ -1,17 +1,18 @@
 """CreateImage: make the image from the stopped builder and wait until it is available.
 
-Idempotent because an image with this bake's tag is adopted; CreateImage has no client token, so
-its unique name is what stops a second one. An image of that name with another bake's tag is an
-error, never adopted: a name alone proves nothing.
+Idempotent because an image of this builder with this bake's tag is adopted; CreateImage has no
+client token, so its unique name is what stops a second one. An image of that name with another
+bake's tag is an error, never adopted: a name alone proves nothing.
 """
 
 from datetime import timedelta
 
-from bakery import budgets, clock, waiting
+from bakery import budgets, clock, verdicts, waiting
 from bakery.aws import ec2
 from bakery.bake import State
-from bakery.errors import BuilderLostError, ImageFailedError, NotYetVisibleError
+from bakery.errors import BuilderTakenError, ImageFailedError, NotYetVisibleError
 from bakery.naming import TAG_BAKE
+from bakery.resources import Instance
 from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
 from bakery.waits import Kind, Wait
@@ -51,21 +52,22 @@ def run(request: Request) -> None:
 
 
 def _adopt(request: Request) -> str | None:
-    made = ec2.images_of_bake(request.bake)
-    return made[0].id if made else None
+    # Of this builder: an image of one that AWS took may still be shown.
+    made = (
+        image.id
+        for image in ec2.images_of_bake(request.bake)
+        if image.source_instance == request.instance_id
+    )
+    return next(made, None)
 
 
 def _create(request: Request) -> str:
     builder = ec2.find_instance(request.instance_id)
     if builder is None or builder.state != "stopped":
         # A running builder would be rebooted by CreateImage and make a new identity for itself.
-        state = builder.state if builder else "gone"
-        raise BuilderLostError(
-            f"Builder {request.instance_id} is {state}, not stopped; it is not imaged. "
-            "Start the bake again."
-        )
+        raise _not_stopped(request.instance_id, builder)
     try:
-        return ec2.create_image(
+        image_id = ec2.create_image(
             request.instance_id,
             name=request.image_name,
             description=request.description,
@@ -73,6 +75,20 @@ def _create(request: Request) -> str:
         )
     except ec2.NameTakenError:
         return _owner_of_name(request)
+    if builder.spot and (now := ec2.find_instance(request.instance_id)) and now.state != "stopped":
+        # Interrupted before it was asked to stop, it may be started by EC2 at any moment.
+        raise _not_stopped(request.instance_id, now)
+    return image_id
+
+
+def _not_stopped(instance_id: str, builder: Instance | None) -> Exception:
+    # Who can start a spot builder that EC2 has stopped is EC2 alone.
+    started = builder is not None and builder.spot and builder.state in {"pending", "running"}
+    error = BuilderTakenError if started else verdicts.loss(builder)
+    return error(
+        f"Builder {instance_id} is {builder.state if builder else 'gone'}, not stopped; it is not "
+        "imaged. Start the bake again."
+    )
 
 
 def _owner_of_name(request: Request) -> str:

@@ -9,7 +9,7 @@ Idempotent because it computes, and a lease may be taken twice.
 
 from typing import Any
 
-from bakery import failures, holds, leases, leftovers, resuming
+from bakery import failures, holds, leases, leftovers, replacing, resuming
 from bakery.aws import ec2, ssm, stepfunctions
 from bakery.bake import State
 from bakery.errors import BakeryError, CannotResumeError
@@ -52,6 +52,10 @@ def run(request: Request) -> None:
 def describe(state: dict[str, Any]) -> tuple[str, str]:
     """Error name and cause of the bake's first failure."""
     error, cause = failures.first_failure(state)
+    if not_replaced := state.get("replace_failure"):
+        cause += f"\nIt was not replaced: {failures.readable(not_replaced)}"
+    if replaced := replacing.told(state):
+        cause += f"\nBefore, {replaced}"
     if left := leftovers.of(state):
         cause += "\nClean up could not remove, and you must:\n" + "\n".join(left)
     if kept := leftovers.kept(state):

@@ -1,9 +1,10 @@
 """LaunchBuilder: start the builder, on the first instance type and subnet that has room.
 
-Idempotent because a live instance with this bake's tag is adopted, and because the client token
-of each attempt is derived from bake, type and subnet: EC2 answers a repeated call with the same
-instance. The token must differ for each cell: EC2 scopes it to the zone, and one token with other
-parameters is an error. Source: EC2 developer guide, "Ensuring idempotency".
+Idempotent because a live instance with the tags of this bake and attempt is adopted, and because
+the client token of each cell is derived from bake, attempt, market, type and subnet: EC2 answers a
+repeated call with the same instance. The token must differ for each cell: EC2 scopes it to the
+zone, and one token with other parameters is an error; and for each attempt, because the token of an
+instance that has ended is an error, too. Source: EC2 developer guide, "Ensuring idempotency".
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from bakery.aws import ec2, table
 from bakery.bake import BaseImage, LaunchPlan, State
 from bakery.capacity import Attempts, Cell
 from bakery.errors import BakeryError, NoCapacityError, NoCapacityYetError
-from bakery.naming import bake_tags
+from bakery.naming import TAG_ATTEMPT, bake_tags
 from bakery.resources import LaunchSpec, RootVolumeSpec
 from bakery.settings import LaunchSettings
 from bakery.task import lambda_handler
@@ -27,6 +28,7 @@ class Request(State):
     bake: str
     entered: datetime
     """When the machine entered the state, the same for all tries."""
+    """Which of the bake's builders it is: a second one replaces one that AWS took."""
     recipe: str
     base_image: BaseImage
     launch: LaunchPlan
@@ -35,6 +37,7 @@ class Request(State):
 class Result(State):
     instance_id: str
     instance_type: str
+    market: str
 
 
 def run(request: Request) -> Result:
@@ -44,17 +47,24 @@ def run(request: Request) -> Result:
     pauses, and NoCapacityError with all attempts once the recipe's patience is at its end, or at
     once where waiting is in vain.
     """
-    if live := ec2.builders_of_bake(request.bake):
-        return Result(instance_id=live[0].id, instance_type=live[0].instance_type)
+    for it in ec2.builders_of_bake(request.bake):
+        if it.attempt == request.launch.attempt:
+            return Result(instance_id=it.id, instance_type=it.instance_type, market=it.market)
     settings = LaunchSettings.load()
     attempts = _remembered(settings.table, request.bake)
+    any_spot = True
     for cell in attempts.worth_trying(request.launch):
+        if cell.spot and not any_spot:
+            continue
         try:
             instance_id = ec2.launch_builder(_spec(request, settings, cell))
         except ec2.NoRoomError as error:
             attempts = attempts.plus(cell, str(error))
+            any_spot = any_spot and not isinstance(error, ec2.NoSpotError)
         else:
-            return Result(instance_id=instance_id, instance_type=cell[0])
+            return Result(
+                instance_id=instance_id, instance_type=cell.instance_type, market=cell.market
+            )
     table.remember(
         settings.table, _key(request.bake), attempts.model_dump_json(), clock.now(), days=_DAYS
     )
@@ -84,12 +94,13 @@ def _key(bake: str) -> str:
 
 def _spec(request: Request, settings: LaunchSettings, cell: Cell) -> LaunchSpec:
     launch = request.launch
-    instance_type, subnet = cell
-    token = f"{request.bake}/{instance_type}/{subnet.id}"
+    parts = (request.bake, launch.attempt, cell.market, cell.instance_type, cell.subnet.id)
+    token = "/".join(map(str, parts))
+    tags = {TAG_ATTEMPT: str(request.launch.attempt), **bake_tags(request.recipe, request.bake)}
     return LaunchSpec(
         image_id=request.base_image.id,
-        instance_type=instance_type,
-        subnet=subnet,
+        instance_type=cell.instance_type,
+        subnet=cell.subnet,
         security_group=settings.security_group,
         instance_profile=launch.instance_profile,
         root_volume=RootVolumeSpec(
@@ -100,8 +111,9 @@ def _spec(request: Request, settings: LaunchSettings, cell: Cell) -> LaunchSpec:
             kms_key=settings.kms_key or None,
         ),
         data_volumes=request.base_image.data_volumes,
-        tags={"Name": f"ami-bakery {request.recipe}", **bake_tags(request.recipe, request.bake)},
+        tags={"Name": f"ami-bakery {request.recipe}", **tags},
         client_token=hashlib.sha256(token.encode()).hexdigest(),
+        spot=cell.spot,
     )
 
 

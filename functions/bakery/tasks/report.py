@@ -3,9 +3,10 @@
 Idempotent because it only computes.
 """
 
+from datetime import datetime
 from typing import Any
 
-from bakery import clock, estimate, leftovers, stages
+from bakery import clock, estimate, leftovers, replacing, stages
 from bakery.bake import Plan, State
 from bakery.task import lambda_handler
 
@@ -48,8 +49,6 @@ def run(request: Request) -> Result:
     """The report of a bake that ended well: ``baked`` or ``unchanged``."""
     state, ended = request.state, clock.now()
     plan = Plan.model_validate(state["plan"])
-    hourly = plan.usd_per_hour.get(state.get("launch", {}).get("instance_type", ""), 0.0)
-    cost = estimate.spent(hours=stages.builder_hours(state, ended), hourly=hourly)
     return Result(
         recipe=plan.recipe,
         outcome="baked" if plan.bake_needed else "unchanged",
@@ -57,10 +56,23 @@ def run(request: Request) -> Result:
         copies={},
         previous=state["keep_previous"]["image"] if plan.bake_needed else None,
         timeline=tuple(Stage.model_validate(s) for s in stages.timeline(state, ended)),
-        estimated_cost_usd=cost,
-        reason=plan.reason,
+        estimated_cost_usd=_cost(plan, state, ended),
+        reason="; ".join(filter(None, [plan.reason, replacing.told(state)])),
         left=leftovers.of(state),
         skipped_slot=plan.skipped_slot,
+    )
+
+
+def _cost(plan: Plan, state: dict[str, Any], ended: datetime) -> float:
+    """What all builders of the bake cost, at on-demand prices."""
+
+    def hourly(stage: str) -> float:
+        return plan.usd_per_hour.get(state.get(stage, {}).get("instance_type", ""), 0.0)
+
+    return estimate.spent(
+        hours=stages.builder_hours(state, ended),
+        hourly=hourly("launch"),
+        lost=stages.lost_hours(state) * hourly(stages.LOST),
     )
 
 

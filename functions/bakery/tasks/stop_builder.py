@@ -24,7 +24,8 @@ class Request(State):
 
 
 def run(request: Request) -> None:
-    """Ask for the stop; the task ends when EC2 reports it, or with BuilderLostError."""
+    """Ask for the stop; the task ends when EC2 reports it, or with BuilderLostError or
+    BuilderTakenError."""
     ec2.stop(request.instance_id)
     now = clock.now()
     waiting.begin(

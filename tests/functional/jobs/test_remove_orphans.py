@@ -337,3 +337,77 @@ def test_a_request_that_it_does_not_know_is_refused(quiet: World) -> None:
 
 def test_its_result_is_plain_data(quiet: World) -> None:
     assert json.loads(json.dumps(janitor(quiet, dry_run=True)))["dry_run"] is True
+
+
+# --- spot -----------------------------------------------------------------------------------------
+
+
+def on_spot(account: Account, given: Mapping[str, str]) -> tuple[str, str]:
+    """Ids of an instance and of the request that launched it."""
+    kinds = ("instance", "volume", "spot-instances-request")
+    (instance,) = account.ec2.run_instances(
+        ImageId=BASE,
+        InstanceType="t3.small",
+        MinCount=1,
+        MaxCount=1,
+        InstanceMarketOptions={
+            "MarketType": "spot",
+            "SpotOptions": {
+                "SpotInstanceType": "persistent",
+                "InstanceInterruptionBehavior": "stop",
+            },
+        },
+        TagSpecifications=_specifications(kinds, given),
+    )["Instances"]
+    return str(instance["InstanceId"]), str(instance["SpotInstanceRequestId"])
+
+
+def request_state(account: Account, request: str) -> dict[str, Any]:
+    found = account.ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[request])
+    return dict(found["SpotInstanceRequests"][0])
+
+
+def test_a_spot_request_goes_before_its_builder(account: Account) -> None:
+    name = account.cut_short()
+    builder, request = on_spot(account, tags(name))
+    result = account.world.invoke("remove_orphans", {"bake": name})
+    assert result["removed"] == [
+        f"spot request {request} of bake {name}",
+        f"instance {builder} of bake {name}",
+    ]
+    account.world.aws.clock.advance(minutes=10)
+    assert request_state(account, request)["State"] == "cancelled"
+    assert account.world.left_behind(name) == []
+
+
+def test_a_builder_that_a_request_launched_by_itself_goes_too(account: Account) -> None:
+    """It carries no tag: it is attributed by its request's."""
+    name = account.cut_short()
+    builder, request = on_spot(account, tags(name))
+    account.ec2.terminate_instances(InstanceIds=[builder])
+
+    def again() -> str | None:
+        found = request_state(account, request).get("InstanceId")
+        return found if found != builder else None
+
+    untagged = account.world.aws.until(again, what="another instance")
+    result = account.world.invoke("remove_orphans", {"bake": name})
+    assert f"instance {untagged} of bake {name}" in result["removed"]
+    assert account.world.left_behind(name) == []
+
+
+def test_a_request_that_nobody_knows_is_only_told(account: Account) -> None:
+    builder, request = on_spot(account, tags("never-heard-of"))
+    result = account.world.invoke("remove_orphans", {})
+    assert any(it.startswith(f"spot request {request}: ") for it in result["strange"])
+    assert request_state(account, request)["State"] == "active"
+    account.ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[request])
+    account.ec2.terminate_instances(InstanceIds=[builder])
+
+
+def test_a_request_that_has_ended_is_nothing_to_remove(account: Account) -> None:
+    name = account.cut_short()
+    builder, request = on_spot(account, tags(name))
+    account.ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[request])
+    result = account.world.invoke("remove_orphans", {"bake": name})
+    assert result["removed"] == [f"instance {builder} of bake {name}"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.conftest import FunctionFailedError
+from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making, online, state
 
 
@@ -79,6 +79,33 @@ def test_a_builder_that_was_stopped_is_lost(making: Making) -> None:
     error = refused(making, builder)
     assert error.name == "BuilderLostError"
     assert "Client.UserInitiatedShutdown" in error.message
+
+
+def test_a_builder_that_aws_took_is_told_as_such(making: Making) -> None:
+    builder = making.launched()
+    making.world.aws.ec2.retire(builder, "Server.InternalError", "Internal error")
+    error = refused(making, builder)
+    assert error.name == "BuilderTakenError"
+    assert "Server.InternalError" in error.message
+
+
+def test_a_spot_builder_that_ends_at_launch_hints_at_its_key(quiet: World) -> None:
+    """EC2 launches it with a role of the spot service, which has no right to the key."""
+    making = Making.begin(quiet, "thrifty")
+    making.world.aws.ec2.next_instance_fails("Client.InternalError", "Client error on launch")
+    builder = making.world.invoke("launch_builder", making.launching())["instance_id"]
+    making.world.aws.until(lambda: state(making.world, builder) == "terminated")
+    error = refused(making, builder)
+    assert error.name == "BuilderLostError"
+    assert "AWSServiceRoleForEC2Spot needs a grant" in error.message
+    clean_up(making)
+
+
+def clean_up(making: Making) -> None:
+    whole = {"plan": making.plan, "failure": {"Error": "BuilderLostError", "Cause": ""}}
+    execution = making.world.execution(making.bake)
+    event = {"bake": making.bake, "execution": execution, "state": whole}
+    making.world.invoke("clean_up", event)
 
 
 @pytest.mark.parametrize(

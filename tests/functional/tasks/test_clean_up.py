@@ -326,3 +326,94 @@ def test_a_good_bake_keeps_no_builder(making: Making) -> None:
     making.launched()
     assert clean(keeping(making), failed=False)["kept"] == []
     assert gone(making)
+
+
+# --- spot -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def thrifty(quiet: World) -> Making:
+    return Making.begin(quiet, "thrifty")
+
+
+def request_of(making: Making) -> dict[str, Any]:
+    (request,) = making.world.tagged("spot request", making.bake)
+    return request
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_request_is_cancelled_before_its_builder_is_ended(thrifty: Making, failed: bool) -> None:
+    builder, request = thrifty.launched(), request_of(thrifty)["SpotInstanceRequestId"]
+    assert clean(thrifty, failed=failed)["removed"] == [
+        f"spot request {request}",
+        f"instance {builder}",
+    ]
+    assert gone(thrifty)
+    thrifty.world.aws.clock.advance(minutes=10)
+    assert len(thrifty.instances()) == 1
+    assert request_of(thrifty)["State"] == "cancelled"
+
+
+def test_the_request_of_a_stopped_builder_goes_and_the_builder_with_it(thrifty: Making) -> None:
+    thrifty.stopped()
+    assert request_of(thrifty)["State"] == "disabled"
+    clean(thrifty)
+    assert gone(thrifty)
+
+
+def test_what_a_request_launched_by_itself_is_ended_though_it_has_no_tags(
+    thrifty: Making,
+) -> None:
+    builder = thrifty.launched()
+    thrifty.world.aws.client("ec2").terminate_instances(InstanceIds=[builder])
+
+    def again() -> str | None:
+        found = request_of(thrifty).get("InstanceId")
+        return found if found != builder else None
+
+    untagged = str(thrifty.world.aws.until(again, what="another instance"))
+    assert f"instance {untagged}" in clean(thrifty)["removed"]
+    assert state(thrifty.world, untagged) in ("shutting-down", "terminated")
+
+
+def test_a_request_whose_instance_is_gone_is_cancelled(thrifty: Making) -> None:
+    """EC2 is about to launch the next one."""
+    builder = thrifty.launched()
+    pending = thrifty.world.aws.ec2.durations.pending
+    thrifty.world.aws.ec2.durations.pending = 3600
+    thrifty.world.aws.client("ec2").terminate_instances(InstanceIds=[builder])
+    thrifty.world.aws.until(lambda: request_of(thrifty)["State"] == "open", what="open")
+    clean(thrifty)
+    thrifty.world.aws.ec2.durations.pending = pending
+    assert request_of(thrifty)["State"] == "cancelled"
+    thrifty.world.aws.clock.advance(hours=2)
+    assert thrifty.instances() == [builder]
+
+
+def test_a_request_that_cannot_be_cancelled_is_told_and_the_rest_goes(thrifty: Making) -> None:
+    builder, request = thrifty.launched(), request_of(thrifty)["SpotInstanceRequestId"]
+    fault = thrifty.world.aws.faults.error(
+        "ec2", "CancelSpotInstanceRequests", code="UnauthorizedOperation", status=403, times=99
+    )
+    result = clean(thrifty)
+    (left,) = result["left"]
+    assert left.startswith(f"spot request {request}: ec2:CancelSpotInstanceRequests {request}")
+    assert f"instance {builder}" in result["removed"]
+    fault.times = 0
+    clean(thrifty)
+
+
+def test_called_twice_it_finds_no_request_any_more(thrifty: Making) -> None:
+    thrifty.launched()
+    clean(thrifty)
+    assert gone(thrifty)
+    assert clean(thrifty) == NOTHING
+
+
+def test_the_request_of_a_builder_that_is_kept_stays(thrifty: Making) -> None:
+    """A builder whose request is cancelled cannot be stopped, and one that is stopped ends."""
+    thrifty.launched()
+    kept = replace(thrifty, plan={**thrifty.plan, "keep_hours": 8})
+    assert clean(kept)["kept"] != []
+    assert request_of(thrifty)["State"] == "active"
+    clean(thrifty)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bakery.naming import TAG_BAKE
-from tests.functional.conftest import FunctionFailedError
-from tests.functional.making import NOBODY, Making, forget_tag, resumed
+from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.making import NOBODY, Making, forget_tag, resumed, state
 
 
 def image(making: Making, builder: str, *, token: str = NOBODY) -> None:
@@ -133,6 +133,41 @@ def test_a_running_builder_is_not_imaged(making: Making) -> None:
     assert error.name == "BuilderLostError"
     assert f"Builder {builder} is running, not stopped" in error.message
     assert making.world.aws.calls.of("ec2", "CreateImage") == []
+
+
+def test_a_spot_builder_that_ec2_has_started_again_is_taken(quiet: World) -> None:
+    """Interrupted before it was asked to stop, it has booted, and made a new identity."""
+    making = Making.begin(quiet, "thrifty")
+    builder = making.launched()
+    error = refused(making, builder)
+    assert error.name == "BuilderTakenError"
+    assert making.world.aws.calls.of("ec2", "CreateImage") == []
+
+
+def test_a_spot_builder_that_starts_while_it_is_imaged_makes_no_image(quiet: World) -> None:
+    making = Making.begin(quiet, "thrifty")
+    builder = making.launched()
+    ec2 = making.world.aws.ec2
+    ec2.interrupt(builder, notice=0)
+    making.world.aws.until(lambda: state(making.world, builder) == "stopped")
+    making.world.aws.faults.after("ec2", "CreateImage", lambda: ec2.capacity_returns(builder))
+    error = refused(making, builder)
+    assert error.name == "BuilderTakenError"
+    assert "not imaged" in error.message
+    assert not {f"wait#image/{it}" for it in making.images()} & set(making.world.open_waits())
+
+
+def test_an_image_of_another_builder_of_the_bake_is_not_adopted(making: Making) -> None:
+    """Of one that AWS took: EC2 may still show its image."""
+    builder = making.stopped()
+    image(making, builder)
+    (first,) = making.images()
+    ec2 = making.world.aws.ec2
+    with ec2.state.lock:
+        record = ec2.state.region("eu-west-1").images[first]
+        record.update(SourceInstanceId="i-0123456789abcdef0", Name="of-another-builder")
+    image(making, builder)
+    assert len(making.images()) == 2
 
 
 @pytest.mark.failure(31)

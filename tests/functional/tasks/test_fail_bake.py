@@ -53,6 +53,23 @@ def test_called_twice_it_says_the_same(quiet: World) -> None:
     assert told(quiet) == told(quiet)
 
 
+def test_a_builder_that_was_replaced_before_and_why_is_told(quiet: World) -> None:
+    lost = {**ENTERED, "instance_id": "i-1", "why": "Server.ScheduledStop"}
+    error, cause = told(quiet, lost_builder=lost)
+    assert error == "CustomizationFailedError"
+    assert cause == "step failed\nBefore, builder i-1 was replaced: Server.ScheduledStop"
+
+
+def test_why_a_builder_was_not_replaced_is_told_below_its_loss(quiet: World) -> None:
+    taken = {"Error": "BuilderTakenError", "Cause": "EC2 stopped i-2"}
+    message = json.dumps({"errorType": "BuilderTakenError", "errorMessage": "builder 2 of 2"})
+    not_replaced = {"Error": "BuilderTakenError", "Cause": message}
+    assert told(quiet, failure=taken, replace_failure=not_replaced) == (
+        "BuilderTakenError",
+        "EC2 stopped i-2\nIt was not replaced: BuilderTakenError: builder 2 of 2",
+    )
+
+
 @pytest.mark.parametrize(
     ("caught", "error", "words"),
     [

@@ -45,7 +45,12 @@ def test_it_takes_the_first_type_and_subnet_of_the_plan(making: Making) -> None:
     result = launch(making)
     (builder,) = making.world.tagged("instance", making.bake)
     subnet = making.plan["launch"]["subnets"][0]
-    assert result == {"instance_id": builder["InstanceId"], "instance_type": "t3.small"}
+    assert result == {
+        "instance_id": builder["InstanceId"],
+        "instance_type": "t3.small",
+        "market": "on-demand",
+    }
+    assert "InstanceLifecycle" not in builder
     assert builder["InstanceType"] == "t3.small"
     assert builder["SubnetId"] == subnet["id"]
     assert builder["ImageId"] == making.plan["base_image"]["id"]
@@ -178,9 +183,8 @@ def test_no_room_anywhere_lists_every_attempt(making: Making) -> None:
     plan = making.plan["launch"]
     for instance_type in plan["instance_types"]:
         for subnet in plan["subnets"]:
-            assert (
-                f"- {instance_type} in {subnet['id']} ({subnet['zone']}): Insuff" in error.message
-            )
+            line = f"- {instance_type} on-demand in {subnet['id']} ({subnet['zone']}): Insuff"
+            assert line in error.message
     assert "builder.instance_types" in error.message
     assert making.instances() == []
     assert making.world.tagged("volume", making.bake) == []
@@ -302,3 +306,129 @@ def test_a_subnet_without_a_free_address_is_left_for_the_next(making: Making) ->
     launch(making)
     assert [subnet for _, subnet in cells(making)][0] == first
     assert len(cells(making)) == 2
+
+
+# --- spot -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def thrifty(quiet: World) -> Making:
+    """A bake that is planned with spot."""
+    return Making.begin(quiet, "thrifty")
+
+
+def markets(making: Making) -> list[str]:
+    """The market of each attempt, in order, whatever came of it."""
+    return [
+        (call.parameters.get("InstanceMarketOptions") or {}).get("MarketType", "on-demand")
+        for call in making.world.aws.calls.of("ec2", "RunInstances")
+    ]
+
+
+def test_a_builder_on_spot_can_be_stopped_and_its_request_is_tagged(thrifty: Making) -> None:
+    result = launch(thrifty)
+    assert result["market"] == "spot"
+    (builder,) = thrifty.world.tagged("instance", thrifty.bake)
+    assert builder["InstanceLifecycle"] == "spot"
+    (request,) = thrifty.world.tagged("spot request", thrifty.bake)
+    assert request["InstanceId"] == builder["InstanceId"]
+    tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+    assert tags == {tag["Key"]: tag["Value"] for tag in builder["Tags"]}
+    (call,) = thrifty.world.calls("RunInstances")
+    assert call["InstanceInitiatedShutdownBehavior"] == "stop"
+    assert call["InstanceMarketOptions"]["SpotOptions"] == {
+        "SpotInstanceType": "persistent",
+        "InstanceInterruptionBehavior": "stop",
+    }
+    assert thrifty.stopped() == builder["InstanceId"]
+
+
+def test_all_cells_are_tried_as_spot_then_all_on_demand(thrifty: Making) -> None:
+    thrifty.world.aws.ec2.no_capacity()
+    refused(thrifty)
+    plan = thrifty.plan["launch"]
+    order = [(t, subnet["id"]) for t in plan["instance_types"] for subnet in plan["subnets"]]
+    assert cells(thrifty) == order + order
+    assert markets(thrifty) == ["spot"] * len(order) + ["on-demand"] * len(order)
+    tokens = [
+        c.parameters["ClientToken"] for c in thrifty.world.aws.calls.of("ec2", "RunInstances")
+    ]
+    assert len(set(tokens)) == len(tokens)
+
+
+def test_room_for_another_type_on_spot_is_better_than_the_first_type_on_demand(
+    thrifty: Making,
+) -> None:
+    thrifty.world.aws.ec2.no_capacity(market="spot", instance_type="t3.small")
+    result = launch(thrifty)
+    assert (result["instance_type"], result["market"]) == ("t3a.small", "spot")
+
+
+@pytest.mark.parametrize("code", ["InsufficientInstanceCapacity", "SpotMaxPriceTooLow"])
+def test_without_room_on_spot_it_is_on_demand(thrifty: Making, code: str) -> None:
+    thrifty.world.aws.ec2.no_capacity(market="spot", code=code)
+    result = launch(thrifty)
+    assert (result["instance_type"], result["market"]) == ("t3.small", "on-demand")
+    assert thrifty.world.tagged("spot request", thrifty.bake) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["MaxSpotInstanceCountExceeded", "AuthFailure.ServiceLinkedRoleCreationNotPermitted"],
+)
+def test_where_there_is_no_spot_at_all_the_other_cells_are_not_asked(
+    thrifty: Making, code: str
+) -> None:
+    thrifty.world.aws.ec2.no_capacity(market="spot", code=code)
+    assert launch(thrifty)["market"] == "on-demand"
+    assert markets(thrifty) == ["spot", "on-demand"]
+
+
+def test_why_there_is_no_spot_at_all_is_in_the_list(thrifty: Making) -> None:
+    thrifty.world.aws.ec2.no_capacity(market="spot", code="MaxSpotInstanceCountExceeded")
+    thrifty.world.aws.ec2.no_capacity(market="on-demand")
+    error = refused(thrifty)
+    subnet = thrifty.plan["launch"]["subnets"][0]
+    place = f"{subnet['id']} ({subnet['zone']})"
+    assert f"- t3.small spot in {place}: MaxSpotInstanceCountExceeded" in error.message
+    assert f"- t3.small on-demand in {place}: InsufficientInstanceCapacity" in error.message
+
+
+def test_the_quota_of_on_demand_stays_final(thrifty: Making) -> None:
+    thrifty.world.aws.ec2.no_capacity(market="spot")
+    thrifty.world.aws.ec2.no_capacity(market="on-demand", code="VcpuLimitExceeded")
+    assert refused(thrifty).name == "QuotaExceededError"
+
+
+def test_a_policy_against_spot_is_told_not_evaded(thrifty: Making) -> None:
+    thrifty.world.aws.faults.error(
+        "ec2", "RunInstances", code="UnauthorizedOperation", message="by an SCP", status=403
+    )
+    assert refused(thrifty).name == "AccessDeniedError"
+    assert markets(thrifty) == ["spot"]
+
+
+def test_a_type_that_is_not_offered_as_spot_is_not_asked_again(thrifty: Making) -> None:
+    thrifty.world.aws.ec2.no_capacity(market="spot", instance_type="t3.small", code="Unsupported")
+    thrifty.world.aws.ec2.no_capacity()
+    refused(thrifty)
+    thrifty.world.aws.calls.clear()
+    refused(thrifty)
+    tried = list(zip(cells(thrifty), markets(thrifty), strict=True))
+    assert {type_ for (type_, _), market in tried if market == "spot"} == {"t3a.small"}
+    assert {type_ for (type_, _), market in tried if market != "spot"} == {"t3.small", "t3a.small"}
+
+
+def test_after_a_lost_answer_the_builder_on_spot_is_adopted(thrifty: Making) -> None:
+    thrifty.world.aws.faults.lost_answer("ec2", "RunInstances")
+    assert refused(thrifty).name == "ServiceUnavailableError"
+    assert launch(thrifty)["market"] == "spot"
+    assert len(thrifty.instances()) == 1
+
+
+def test_a_second_attempt_is_another_builder_though_the_first_has_ended(making: Making) -> None:
+    """EC2 would answer the first one's token with IdempotentInstanceTerminated."""
+    first = launch(making)["instance_id"]
+    making.world.aws.client("ec2").terminate_instances(InstanceIds=[first])
+    event = making.launching(attempt=2)
+    assert making.world.invoke("launch_builder", event)["instance_id"] != first

@@ -132,3 +132,25 @@ def test_a_state_without_a_plan_is_a_defect_and_fails(making: Making) -> None:
     with pytest.raises(FunctionFailedError) as failed:
         report(making, {})
     assert failed.value.name == "KeyError"
+
+
+def test_a_builder_that_was_replaced_is_in_reason_timeline_and_cost(making: Making) -> None:
+    state = state_of(making)
+    lost = {
+        "entered": "2026-01-01T02:00:00.000Z",
+        "replaced": "2026-01-01T02:30:00+00:00",
+        "instance_id": "i-0fedcba9876543210",
+        "instance_type": "t3a.small",
+        "why": "Server.SpotInstanceShutdown",
+    }
+    state["plan"]["entered"] = "2026-01-01T01:59:00.000Z"
+    plain = report(making, state)
+    told = report(making, {**state, "lost_builder": lost})
+    assert told["reason"] == (
+        "first image of this recipe; builder i-0fedcba9876543210 was replaced: "
+        "Server.SpotInstanceShutdown"
+    )
+    assert [it["stage"] for it in told["timeline"]][:3] == ["plan", "lost_builder", "launch"]
+    assert told["timeline"][1]["started"] == "2026-01-01T02:00:00Z"
+    extra = told["estimated_cost_usd"] - plain["estimated_cost_usd"]
+    assert extra == pytest.approx(making.plan["usd_per_hour"]["t3a.small"] / 2, abs=0.0002)

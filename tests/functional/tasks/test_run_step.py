@@ -112,6 +112,27 @@ def test_a_failure_of_a_later_step_is_told_with_its_stderr(archive: tuple[Making
     assert "no tar" in failure["cause"]
 
 
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("Server.ScheduledStop", "BuilderTakenError"),
+        ("Client.InstanceInitiatedShutdown", "BuilderLostError"),
+    ],
+)
+def test_a_builder_that_went_away_before_its_command_is_told_at_once(
+    making: Making, code: str, error: str
+) -> None:
+    """Systems Manager only says that it does not see the instance, which may pass."""
+    builder = making.managed()
+    making.world.aws.ec2.retire(builder, code, "it is gone")
+    making.world.aws.until(lambda: state(making.world, builder) == "stopped")
+    with pytest.raises(FunctionFailedError) as failed:
+        run(making, builder, 0)
+    assert failed.value.name == error
+    assert f"Builder {builder} is stopped during Step 'packages'" in failed.value.message
+    assert code in failed.value.message
+
+
 @pytest.mark.parametrize("way", ["stop_instances", "terminate_instances"])
 def test_a_builder_that_goes_away_under_its_command_ends_the_wait(making: Making, way: str) -> None:
     builder = making.managed()

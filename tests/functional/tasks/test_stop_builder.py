@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.functional.conftest import FunctionFailedError
+from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import NOBODY, Making, resumed, state
 
 
@@ -95,12 +95,19 @@ def test_a_builder_that_ec2_has_forgotten_is_lost(making: Making) -> None:
 
 def test_a_disk_that_ec2_itself_stopped_is_not_trusted(making: Making) -> None:
     builder = making.launched()
-    reason = ("Server.ScheduledStop", "Stopped due to a scheduled retirement")
-    ec2 = making.world.aws.ec2
-    with ec2.state.lock:
-        ec2.instances.shut_down(ec2.state.region("eu-west-1"), builder, reason)
+    making.world.aws.ec2.retire(builder)
     reaches(making, builder, "stopped")
     stop(making, builder)
     (failure,) = resumed(making.world)
-    assert failure["error"] == "BuilderLostError"
+    assert failure["error"] == "BuilderTakenError"
     assert "Server.ScheduledStop" in failure["cause"]
+
+
+def test_an_interrupted_spot_builder_has_stopped_cleanly(quiet: World) -> None:
+    """Verification has passed, and EC2 shuts it down as StopInstances would."""
+    making = Making.begin(quiet, "thrifty")
+    builder = making.launched()
+    making.world.aws.ec2.interrupt(builder, notice=0)
+    reaches(making, builder, "stopped")
+    stop(making, builder)
+    assert resumed(making.world) == [{"output": f'{{"instance_id": "{builder}"}}'}]

@@ -207,6 +207,46 @@ def failed_step() -> list[Event]:
     return script.add("ExecutionFailed", executionFailedEventDetails=failure).events
 
 
+WHY = f"Builder {BUILDER} is stopped during Step 'packages': Server.SpotInstanceShutdown."
+
+
+def replaced() -> list[Event]:
+    """AWS takes the builder during the first step; the second builder goes through all stages."""
+    script = Script().function("Plan", STATE).function("LaunchBuilder", STATE)
+    script.function("AwaitManaged", STATE).wait("Prepare", STATE)
+    script.enter("Customize", "Map").add("MapStateStarted")
+    details = {"name": "Customize", "index": 0}
+    script.add("MapIterationStarted", mapIterationStartedEventDetails=details)
+    script.enter("RunStep").add("TaskScheduled").add("TaskStarted").add("TaskSubmitted")
+    script.fail("BuilderTakenError", WHY)
+    script.add("MapIterationFailed", mapIterationFailedEventDetails=details).add("MapStateFailed")
+    script.exit("Customize", STATE, "Map")
+    again = {"recipe": "web", "plan": PLAN, "lost_builder": {"why": WHY}}
+    script.function("ReplaceBuilder", again)
+    second = {**STATE, "lost_builder": {"why": WHY}}
+    script.function("LaunchBuilder", second).function("AwaitManaged", second)
+    script.wait("Prepare", second).enter("Customize", "Map").add("MapStateStarted")
+    script.iteration(0).iteration(1).add("MapStateSucceeded").exit("Customize", second, "Map")
+    for name in ("RemoveIdentity", "Generalize", "VerifyIdentity", "StopBuilder", "CreateImage"):
+        script.wait(name, second)
+    script.wait("PublishPointer", second).wait("KeepPrevious", second)
+    script.function("CleanUp", second).function("Report", OUTPUT)
+    script.add("ExecutionSucceeded", executionSucceededEventDetails={"output": json.dumps(OUTPUT)})
+    return script.events
+
+
+def not_replaced() -> list[Event]:
+    """ReplaceBuilder refuses: it was the last builder that the bake may have."""
+    script = Script().function("Plan", STATE).function("LaunchBuilder", STATE)
+    script.enter("Prepare").add("TaskScheduled").fail("BuilderTakenError", WHY)
+    script.exit("Prepare", {**STATE, "failure": {"Error": "BuilderTakenError", "Cause": WHY}})
+    script.enter("ReplaceBuilder").add("LambdaFunctionScheduled")
+    script.fail_function("BuilderTakenError", "builder 2 of 2").exit("ReplaceBuilder", STATE)
+    script.function("CleanUp", STATE).enter("FailBake").fail("BuilderTakenError", WHY)
+    failure = {"error": "BuilderTakenError", "cause": WHY}
+    return script.add("ExecutionFailed", executionFailedEventDetails=failure).events
+
+
 def refused() -> list[Event]:
     """Plan finds that the recipe cannot be baked."""
     script = Script().enter("Plan").add("LambdaFunctionScheduled").add("LambdaFunctionStarted")

@@ -165,3 +165,34 @@ def test_the_live_table_can_be_drawn_at_every_moment(history: list[Event]) -> No
         view.note("AWS does not answer")
         screen.print(view._table())
     assert "Launch builder" in out.getvalue() and "AWS does not answer" in out.getvalue()
+
+
+def test_what_a_lost_builder_did_is_shown_when_it_happens_and_not_at_the_end() -> None:
+    view, out = plain()
+    followed = watch(FakeStack(events.replaced()), view, [])
+    lines = out.getvalue().splitlines()
+    assert any(
+        "again  Replace builder" in line and "SpotInstanceShutdown" in line for line in lines
+    )
+    assert len([line for line in lines if "start  Launch builder" in line]) == 2
+    assert len(followed.stages) == 13
+    assert all(stage.failure is None for stage in followed.stages)
+
+
+def test_the_live_table_begins_anew_with_another_builder() -> None:
+    screen = Console(file=StringIO(), width=160, force_terminal=True)
+    view = LiveView(screen)
+    history = events.replaced()
+    again = next(
+        number
+        for number, event in enumerate(history)
+        if event.get("stateExitedEventDetails", {}).get("name") == "ReplaceBuilder"
+    )
+    followed = Followed()
+    for event in history[: again + 1]:
+        followed.feed(event, view)
+    screen.print(view._table())
+    text = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "New builder" in text and "is stopped during Step 'packages'" in text
+    assert text.count("\N{CHECK MARK}") == 1  # the plan stands
+    assert "\N{BALLOT X}" not in text and "packages" not in text.partition("New builder")[0]

@@ -6,6 +6,7 @@ import pytest
 
 from bakery import stages as bakery_stages
 from scripts.bakery_cli.history import (
+    BuilderReplaced,
     Change,
     Ended,
     Event,
@@ -141,6 +142,24 @@ def test_a_bake_that_is_cut_off_fails_in_the_stage_under_way(kind: str, status: 
     assert tracker.failed and tracker.failed.stage.key == "launch"
     assert tracker.failed.failure and tracker.failed.failure.error == status
     assert of(Ended, changes)[0].status == status
+
+
+def test_a_replaced_builder_is_told_and_is_no_failure_of_the_bake() -> None:
+    tracker, changes = read(events.replaced())
+    (replaced,) = of(BuilderReplaced, changes)
+    assert replaced.why == events.WHY
+    assert tracker.failed is None and tracker.step is None
+    after = changes[changes.index(replaced) + 1 :]
+    titles = [stage.title for stage in STAGES]
+    assert [change.stage.title for change in of(StageEnded, after)] == titles[1:]
+    assert of(Ended, after)[0].status == "SUCCEEDED"
+
+
+def test_a_builder_that_is_not_replaced_is_the_failure_of_its_stage() -> None:
+    tracker, changes = read(events.not_replaced())
+    assert of(BuilderReplaced, changes) == []
+    assert tracker.failed and tracker.failed.stage.key == "prepare"
+    assert tracker.failed.failure and tracker.failed.failure.error == "BuilderTakenError"
 
 
 def test_a_later_failure_does_not_hide_the_first() -> None:

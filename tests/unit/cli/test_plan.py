@@ -48,6 +48,13 @@ def test_a_plan_is_shown_in_the_order_in_which_it_would_be_done() -> None:
     assert positions == sorted(positions)
 
 
+def test_a_plan_with_spot_says_that_it_is_tried_first_and_what_the_cost_is_at() -> None:
+    text = shown(launch={**PLAN["launch"], "spot": True})
+    assert "spot: t3.medium, else m6i.large; else on-demand: t3.medium, else m6i.large" in text
+    assert "at on-demand prices; spot, which is tried first, costs less" in text
+    assert "spot" not in shown()
+
+
 def test_a_plan_that_would_do_nothing_says_why_and_what_force_does() -> None:
     text = shown(bake_needed=False, reason="nothing has changed since image ami-1")
     assert "A bake of web would do nothing: nothing has changed since image ami-1" in text

@@ -1,5 +1,6 @@
 """The last lines of a bake."""
 
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -122,3 +123,19 @@ def test_every_error_of_the_product_is_explained(name: str) -> None:
 def test_an_error_of_somebody_else_is_not_explained() -> None:
     assert summary.explanation("States.Timeout") == ""
     assert summary.explanation("Problem") == ""
+
+
+def test_a_builder_that_was_replaced_has_a_row_of_its_own() -> None:
+    timeline = [
+        OUTPUT["timeline"][0],
+        {"stage": "lost_builder", "started": "2026-01-31T03:00:02Z", "seconds": 600.0},
+        {"stage": "launch", "started": "2026-01-31T03:10:02Z", "seconds": 3.0},
+    ]
+    why = "builder i-1 was replaced: Server.SpotInstanceShutdown"
+    found = execution()
+    found = replace(found, output={**OUTPUT, "timeline": timeline, "reason": f"forced; {why}"})
+    well, text = shown(found, events.replaced())
+    assert well
+    row = next(line for line in text.splitlines() if "Lost builder" in line)
+    assert why in row and "10 min" in row
+    assert "forced" not in row
