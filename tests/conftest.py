@@ -11,6 +11,8 @@ from unittest.mock import patch
 import pytest
 
 from infra.node import use_bundled_node
+from scripts.local import LocalAws
+from tests.account import Account
 from tests.functional.faults import matrix
 
 _KEPT = (
@@ -93,6 +95,24 @@ def environment_restored() -> Iterator[None]:
     """What a test does to the environment ends with it."""
     with patch.dict(os.environ):
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """After every test: of bakes that have ended nothing is left, in whatever account it used."""
+    leaks: list[str] = []
+    close = LocalAws.close
+
+    def look_and_close(aws: LocalAws) -> None:
+        if aws is LocalAws.current():
+            leaks.extend(Account(aws).leaks())
+        close(aws)
+
+    with patch.object(LocalAws, "close", look_and_close):
+        yield
+    if (aws := LocalAws.current()) is not None:
+        leaks.extend(Account(aws).leaks())
+    assert leaks == []
 
 
 def _block_network() -> None:

@@ -85,7 +85,7 @@ class LaunchPlan(State):
     spot: bool = False
     """Whether to try all of them as spot first."""
     attempt: int = 1
-    """Which of the bake's builders this is."""
+    """Which of the bake's builders it is: a second one replaces one that AWS took."""
 
 
 class Step(State):

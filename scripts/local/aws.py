@@ -73,6 +73,11 @@ class LocalAws:
         cls._current = aws
         return aws
 
+    @classmethod
+    def current(cls) -> LocalAws | None:
+        """The one that runs in this process."""
+        return cls._current
+
     def __init__(
         self, assembly: Path | None, scale: float, region: str, machines: Machines
     ) -> None:

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from bakery.naming import TAG_BAKE, pointer, previous_pointer
+from bakery.naming import pointer, previous_pointer
 from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
+from tests.account import Account
 from tests.functional.making import Making
 
 RECIPES = Path(__file__).parent / "recipes"
 
-_GONE = {"terminated", "shutting-down"}
-_STANDS = {"open", "active", "disabled"}
 _HAPPENED = (None, "LostAnswer")
 
 
@@ -42,13 +41,10 @@ class FunctionFailedError(Exception):
 
 
 @dataclass
-class World:
-    """The account, and what tests ask of it."""
+class World(Account):
+    """The account, and what tests do in it."""
 
-    aws: LocalAws
     outputs: dict[str, str]
-    clean: set[str] = field(default_factory=set)
-    """Bakes of which nothing is left: a pointer remembers its last hundred images only."""
     _count: int = 0
 
     def start(self, content: object, *, name: str | None = None) -> str:
@@ -110,96 +106,11 @@ class World:
         except ssm.exceptions.ParameterNotFound:
             return None
 
-    def tagged(self, kind: str, bake: str) -> list[dict[str, Any]]:
-        """Resources of the bake as EC2 describes them: instance, volume, image, snapshot or
-        spot request."""
-        ec2 = self.aws.client("ec2")
-        filters = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
-        match kind:
-            case "instance":
-                found = ec2.describe_instances(Filters=filters)["Reservations"]
-                return [i for reservation in found for i in reservation["Instances"]]
-            case "volume":
-                return list(ec2.describe_volumes(Filters=filters)["Volumes"])
-            case "spot request":
-                found = ec2.describe_spot_instance_requests(Filters=filters)
-                return list(found["SpotInstanceRequests"])
-            case "image":
-                return list(ec2.describe_images(Owners=["self"], Filters=filters)["Images"])
-            case _:
-                found = ec2.describe_snapshots(OwnerIds=["self"], Filters=filters)
-                return list(found["Snapshots"])
-
-    def left_behind(self, bake: str) -> list[str]:
-        """Ids of what the bake made and neither published nor removed."""
-        requests = self.tagged("spot request", bake)
-        left = [r["SpotInstanceRequestId"] for r in requests if r["State"] in _STANDS]
-        mine = {r["SpotInstanceRequestId"] for r in requests}
-        left += [
-            instance["InstanceId"]
-            for instance in self.aws.ec2.all("instances")
-            if not _is_gone(instance)
-            # What a request launched by itself has no tags.
-            and (_bake_of(instance) == bake or instance.get("SpotInstanceRequestId") in mine)
-        ]
-        left += [v["VolumeId"] for v in self.tagged("volume", bake) if v["State"] == "available"]
-        published = set(self._published())
-        images = self.tagged("image", bake)
-        left += [image["ImageId"] for image in images if image["ImageId"] not in published]
-        held = {m["Ebs"]["SnapshotId"] for image in images for m in image["BlockDeviceMappings"]}
-        snapshots = {s["SnapshotId"] for s in self.tagged("snapshot", bake)}
-        return left + sorted(snapshots - held)
-
-    def _published(self) -> Iterator[str]:
-        """Images that a pointer holds or held: taking those away is not a bake's business."""
-        ssm = self.aws.client("ssm")
-        pages = ssm.get_paginator("get_parameters_by_path")
-        for page in pages.paginate(Path="/ami-bakery", Recursive=True):
-            for parameter in page["Parameters"]:
-                history = ssm.get_paginator("get_parameter_history")
-                for versions in history.paginate(Name=parameter["Name"]):
-                    yield from (version["Value"] for version in versions["Parameters"])
-
     def calls(self, operation: str) -> list[dict[str, Any]]:
         """Parameters of every call of an operation that had its effect."""
         return [
             c.parameters for c in self.aws.calls.of(operation=operation) if c.error in _HAPPENED
         ]
-
-    def leases(self) -> dict[str, str]:
-        """Recipe to the execution that holds it."""
-        prefix = "claim#lease#"
-        return {
-            key.removeprefix(prefix): item["holder"]["S"]
-            for key, item in self.items().items()
-            if key.startswith(prefix)
-        }
-
-    def items(self) -> dict[str, dict[str, Any]]:
-        """What the table holds, by key."""
-        dynamodb = self.aws.client("dynamodb")
-        (table,) = dynamodb.list_tables()["TableNames"]
-        return {item["id"]["S"]: item for item in dynamodb.scan(TableName=table)["Items"]}
-
-    def open_waits(self) -> list[str]:
-        return list(self.waits())
-
-    def waits(self) -> dict[str, dict[str, Any]]:
-        """The open waits by their keys in the table."""
-        return {
-            key: json.loads(item["wait"]["S"])
-            for key, item in self.items().items()
-            if key.startswith("wait#")
-        }
-
-
-def _bake_of(instance: dict[str, Any]) -> str | None:
-    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
-    return tags.get(TAG_BAKE)
-
-
-def _is_gone(instance: dict[str, Any]) -> bool:
-    return instance["State"]["Name"] in _GONE
 
 
 @pytest.fixture(scope="session")
@@ -216,10 +127,7 @@ def deployed(assembly: Path) -> Iterator[World]:
 
 @pytest.fixture
 def world(deployed: World) -> Iterator[World]:
-    """The module's world without the faults, calls and events of the test before.
-
-    After every test nothing may be left of any bake that has ended.
-    """
+    """The module's world without the faults, calls and events of the test before."""
     aws = deployed.aws
     aws.calls.clear()
     aws.events.recorded.clear()
@@ -231,17 +139,6 @@ def world(deployed: World) -> Iterator[World]:
     aws.agent.scripts.clear()
     aws.agent.all_silent = False
     aws.ec2.state.shortages.clear()
-    states = aws.client("stepfunctions")
-    executions = states.list_executions(stateMachineArn=deployed.outputs["BakeStateMachineArn"])
-    ended = [e for e in executions["executions"] if e["status"] != "RUNNING"]
-    for execution in ended:
-        if execution["name"] not in deployed.clean:
-            assert deployed.left_behind(execution["name"]) == [], execution["name"]
-            deployed.clean.add(execution["name"])
-    # No state of an aborted one runs any more: its lease is taken over by the next bake.
-    cleaned = {e["executionArn"] for e in ended if e["status"] in ("SUCCEEDED", "FAILED")}
-    held = set(deployed.leases().values()) & cleaned
-    assert not held, "leases of executions that have ended"
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ class Making:
         }
 
     def stepping(self, builder: str, index: int, *, token: str = NOBODY) -> dict[str, Any]:
-        return {"token": token, "bake": self.bake, "instance_id": builder, "index": index}
+        return {**self._waiting(token), "instance_id": builder, "index": index}
 
     def plan_steps(self, steps: Sequence[Mapping[str, Any]]) -> None:
         """Put other commands into the table than Plan did."""

@@ -9,10 +9,10 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.mutants.bugs import BUGS, Bug
 
@@ -27,10 +27,12 @@ NOTICED, PASSED = 1, 0
 
 def main(wanted: Sequence[str]) -> int:
     chosen = [bug for bug in BUGS if not wanted or any(part in bug.name for part in wanted)]
-    with ThreadPoolExecutor(JOBS) as pool:
+    with TemporaryDirectory(prefix="sound-") as folder, ThreadPoolExecutor(JOBS) as pool:
+        project = Path(folder) / "project"
+        copy_project(project)  # once, so that nobody has to keep still meanwhile
         tests = tuple(dict.fromkeys(test for bug in chosen for test in bug.tests))
-        sound = pool.submit(run, Bug("none", "README.md", "", "", tests))
-        verdicts = list(pool.map(judge, chosen))
+        sound = pool.submit(run, Bug("none", "README.md", "", "", tests), project)
+        verdicts = list(pool.map(lambda bug: judge(bug, project), chosen))
         if sound.result() != PASSED:
             print("The tests fail without any bug: nothing is proven.")
             return 1
@@ -39,19 +41,19 @@ def main(wanted: Sequence[str]) -> int:
     return 1 if missed else 0
 
 
-def judge(bug: Bug) -> bool:
+def judge(bug: Bug, project: Path) -> bool:
     """Whether the tests notice the bug; says so."""
-    code = run(bug)
+    code = run(bug, project)
     verdict = {NOTICED: "noticed", PASSED: "MISSED"}.get(code, "CANNOT SAY")
     print(f"{verdict:<10}  {bug.name}", flush=True)
     return code == NOTICED
 
 
-def run(bug: Bug) -> int:
+def run(bug: Bug, project: Path) -> int:
     """pytest's exit code in a copy of the project with the bug."""
-    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+    with TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder) / "project"
-        copy_project(copy)
+        shutil.copytree(project, copy, symlinks=True)
         if not put(bug, copy):
             return -1
         done = subprocess.run(

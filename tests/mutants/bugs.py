@@ -38,16 +38,23 @@ BUGS = (
     Bug(
         "one client token for all places",
         f"{_TASKS}/launch_builder.py",
-        "/{instance_type}/{subnet.id}",
-        "",
+        "parts = (request.bake, launch.attempt, cell.market, cell.instance_type, cell.subnet.id)",
+        "parts = (request.bake, launch.attempt)",
         _LAUNCH,
     ),
     Bug(
         "no adoption of the builder",
         f"{_TASKS}/launch_builder.py",
-        "if live := ec2.builders_of_bake(request.bake):",
-        "if live := ec2.builders_of_bake(request.bake)[:0]:",
+        "if it.attempt == request.launch.attempt:",
+        "if it.attempt == 0:",
         _LAUNCH,
+    ),
+    Bug(
+        "no attempt in the client token",
+        f"{_TASKS}/launch_builder.py",
+        "parts = (request.bake, launch.attempt, cell.market,",
+        "parts = (request.bake, cell.market,",
+        (*_LAUNCH, f"{_OF}/test_replace_builder.py"),
     ),
     Bug(
         "no adoption of the command",
@@ -66,7 +73,7 @@ BUGS = (
     Bug(
         "no adoption of the image",
         f"{_TASKS}/create_image.py",
-        "return made[0].id if made else None",
+        "return next(made, None)",
         "return None",
         _IMAGE,
     ),
@@ -87,9 +94,16 @@ BUGS = (
     Bug(
         "a slot is not claimed",
         f"{_TASKS}/plan.py",
-        "if plan.bake_needed and slot:",
-        "if plan.bake_needed and not slot:",
+        "if plan.bake_needed and wanted.slot:",
+        "if plan.bake_needed and not wanted:",
         _PLAN,
+    ),
+    Bug(
+        "a late slot is baked",
+        "functions/bakery/slots.py",
+        "if late <= LATEST:",
+        "if late:",
+        ("tests/unit/test_slots.py",),
     ),
     Bug("no lease", f"{_TASKS}/plan.py", "leases.take(", "leases.give_back(", _PLAN),
     # Waits
@@ -159,7 +173,7 @@ BUGS = (
     Bug(
         "a failed stage passes clean up by",
         "infra/machine.py",
-        'return steps.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")',
+        "return self._guarded(steps, on_builder=True)",
         "return steps",
         _MACHINE,
     ),
@@ -229,6 +243,13 @@ BUGS = (
         _CLEAN,
     ),
     Bug(
+        "clean up leaves the spot request, which launches another builder",
+        f"{_TASKS}/clean_up.py",
+        '    yield "spot requests", lambda: _spot_requests(bake)\n',
+        "",
+        _CLEAN,
+    ),
+    Bug(
         "clean up keeps the lease",
         f"{_TASKS}/clean_up.py",
         "    leases.give_back(table_name, _recipe(request.state), request.execution)\n"
@@ -283,8 +304,8 @@ BUGS = (
     Bug(
         "the janitor does not hear of aborted bakes",
         "infra/jobs.py",
-        '"status": ["ABORTED", "TIMED_OUT"]}',
-        '"status": ["ABORTING"]}',
+        'janitor, _ends_of(machine, "ABORTED", "TIMED_OUT")',
+        'janitor, _ends_of(machine, "SUCCEEDED")',
         ("tests/functional/jobs/test_remove_orphans.py", "tests/functional/faults"),
     ),
     Bug(

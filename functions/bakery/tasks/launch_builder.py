@@ -28,7 +28,6 @@ class Request(State):
     bake: str
     entered: datetime
     """When the machine entered the state, the same for all tries."""
-    """Which of the bake's builders it is: a second one replaces one that AWS took."""
     recipe: str
     base_image: BaseImage
     launch: LaunchPlan
@@ -96,7 +95,7 @@ def _spec(request: Request, settings: LaunchSettings, cell: Cell) -> LaunchSpec:
     launch = request.launch
     parts = (request.bake, launch.attempt, cell.market, cell.instance_type, cell.subnet.id)
     token = "/".join(map(str, parts))
-    tags = {TAG_ATTEMPT: str(request.launch.attempt), **bake_tags(request.recipe, request.bake)}
+    tags = {TAG_ATTEMPT: str(launch.attempt), **bake_tags(request.recipe, request.bake)}
     return LaunchSpec(
         image_id=request.base_image.id,
         instance_type=cell.instance_type,

@@ -14,6 +14,7 @@ from bakery.task import lambda_handler
 class Request(State):
     token: str
     bake: str
+    recipe: str = ""
     instance_id: str
     index: int
     """Position of the step in the recipe."""

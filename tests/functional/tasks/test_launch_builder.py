@@ -102,6 +102,8 @@ def test_a_full_type_is_left_for_the_next(making: Making) -> None:
     making.world.aws.ec2.no_capacity(instance_type="t3.small")
     assert launch(making)["instance_type"] == "t3a.small"
     assert len(making.instances()) == 1
+    calls = making.world.aws.calls.of("ec2", "RunInstances")
+    assert len({call.parameters["ClientToken"] for call in calls}) == len(calls) > 1
 
 
 @pytest.mark.failure(1)

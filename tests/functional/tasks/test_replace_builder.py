@@ -156,7 +156,8 @@ def test_what_it_cannot_remove_ends_the_replacement(
 ) -> None:
     """A second builder beside the first would cost twice; the bake fails and is cleaned up."""
     builder = making.launched()
-    making.world.aws.faults.error("ec2", operation, code=code)
+    status = 503 if code == "RequestLimitExceeded" else 400
+    making.world.aws.faults.error("ec2", operation, code=code, status=status)
     if name is None:  # the SDK rides it out
         replace(making, builder)
         return

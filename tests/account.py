@@ -1,0 +1,144 @@
+"""What is in the account of a local AWS, and what must not be: used after every test."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from bakery.naming import TAG_BAKE
+from scripts.local import LocalAws
+
+MACHINE_NAME = "AmiBakery-Bake"
+
+_GONE = {"terminated", "shutting-down"}
+_STANDS = {"open", "active", "disabled"}
+
+_CLEAN: WeakKeyDictionary[LocalAws, set[str]] = WeakKeyDictionary()
+"""Bakes of which nothing is left: a pointer remembers its last hundred images only."""
+
+
+@dataclass
+class Account:
+    """A local AWS with the bakery's stack in it, or without."""
+
+    aws: LocalAws
+
+    def tagged(self, kind: str, bake: str) -> list[dict[str, Any]]:
+        """Resources of the bake as EC2 describes them: instance, volume, image, snapshot or
+        spot request."""
+        ec2 = self.aws.client("ec2")
+        filters = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
+        match kind:
+            case "instance":
+                found = ec2.describe_instances(Filters=filters)["Reservations"]
+                return [i for reservation in found for i in reservation["Instances"]]
+            case "volume":
+                return list(ec2.describe_volumes(Filters=filters)["Volumes"])
+            case "spot request":
+                found = ec2.describe_spot_instance_requests(Filters=filters)
+                return list(found["SpotInstanceRequests"])
+            case "image":
+                return list(ec2.describe_images(Owners=["self"], Filters=filters)["Images"])
+            case _:
+                found = ec2.describe_snapshots(OwnerIds=["self"], Filters=filters)
+                return list(found["Snapshots"])
+
+    def left_behind(self, bake: str) -> list[str]:
+        """Ids of what the bake made and neither published nor removed."""
+        requests = self.tagged("spot request", bake)
+        left = [r["SpotInstanceRequestId"] for r in requests if r["State"] in _STANDS]
+        mine = {r["SpotInstanceRequestId"] for r in requests}
+        left += [
+            instance["InstanceId"]
+            for instance in self.aws.ec2.all("instances")
+            if not _is_gone(instance)
+            # What a request launched by itself has no tags.
+            and (_bake_of(instance) == bake or instance.get("SpotInstanceRequestId") in mine)
+        ]
+        left += [v["VolumeId"] for v in self.tagged("volume", bake) if v["State"] == "available"]
+        published = set(self._published())
+        images = self.tagged("image", bake)
+        left += [image["ImageId"] for image in images if image["ImageId"] not in published]
+        held = {m["Ebs"]["SnapshotId"] for image in images for m in image["BlockDeviceMappings"]}
+        snapshots = {s["SnapshotId"] for s in self.tagged("snapshot", bake)}
+        return left + sorted(snapshots - held)
+
+    def _published(self) -> Iterator[str]:
+        """Images that a pointer holds or held: taking those away is not a bake's business."""
+        ssm = self.aws.client("ssm")
+        pages = ssm.get_paginator("get_parameters_by_path")
+        for page in pages.paginate(Path="/ami-bakery", Recursive=True):
+            for parameter in page["Parameters"]:
+                history = ssm.get_paginator("get_parameter_history")
+                for versions in history.paginate(Name=parameter["Name"]):
+                    yield from (version["Value"] for version in versions["Parameters"])
+
+    def leases(self) -> dict[str, str]:
+        """Recipe to the execution that holds it."""
+        prefix = "claim#lease#"
+        return {
+            key.removeprefix(prefix): item["holder"]["S"]
+            for key, item in self.items().items()
+            if key.startswith(prefix)
+        }
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """What the table holds, by key."""
+        dynamodb = self.aws.client("dynamodb")
+        (table,) = dynamodb.list_tables()["TableNames"]
+        return {item["id"]["S"]: item for item in dynamodb.scan(TableName=table)["Items"]}
+
+    def open_waits(self) -> list[str]:
+        return list(self.waits())
+
+    def waits(self) -> dict[str, dict[str, Any]]:
+        """The open waits by their keys in the table."""
+        return {
+            key: json.loads(item["wait"]["S"])
+            for key, item in self.items().items()
+            if key.startswith("wait#")
+        }
+
+    def leaks(self) -> list[str]:
+        """What bakes that have ended have left: their resources, and what their clean up keeps."""
+        clean = _CLEAN.setdefault(self.aws, set())
+        found: list[str] = []
+        cleaned = set()
+        for execution in self._ended():
+            name = execution["name"]
+            if name not in clean:
+                left = self.left_behind(name)
+                found += [f"{it} of bake {name}" for it in left]
+                clean |= set() if left else {name}
+            # No state of another one has run at its end: its lease and its waits are for the
+            # janitor.
+            if execution["status"] in ("SUCCEEDED", "FAILED"):
+                cleaned.add(execution["executionArn"])
+        if cleaned:
+            names = {arn.rpartition(":")[2] for arn in cleaned}
+            found += [f"lease of {it}" for it in set(self.leases().values()) & cleaned]
+            found += [key for key, wait in self.waits().items() if wait["bake"] in names]
+        return found
+
+    def _ended(self) -> list[dict[str, Any]]:
+        states = self.aws.client("stepfunctions")
+        machines = states.list_state_machines()["stateMachines"]
+        pages = states.get_paginator("list_executions")
+        return [
+            execution
+            for machine in machines
+            if machine["name"] == MACHINE_NAME
+            for page in pages.paginate(stateMachineArn=machine["stateMachineArn"])
+            for execution in page["executions"]
+            if execution["status"] != "RUNNING"
+        ]
+
+
+def _bake_of(instance: dict[str, Any]) -> str | None:
+    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    return tags.get(TAG_BAKE)
+
+
+def _is_gone(instance: dict[str, Any]) -> bool:
+    return instance["State"]["Name"] in _GONE
