@@ -134,7 +134,9 @@ class Jobs(Construct):
     ) -> None:
         scheduler.Schedule(
             self,
-            name,
+            # Not the name alone, which was that of a schedule outside the group: CloudFormation
+            # would take the move for an update, and find nothing to update in the new group.
+            f"{name}Schedule",
             description=description,
             schedule_group=self._schedule_group,
             schedule=scheduler.ScheduleExpression.rate(period),

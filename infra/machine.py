@@ -126,7 +126,12 @@ class BakeMachine(Construct):
         return plan.next(needed)
 
     def _image(self) -> sfn.IChainable:
-        instance = {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")}
+        instance = {
+            "instance_id": sfn.JsonPath.string_at("$.launch.instance_id"),
+            # What is imaged is what was verified, and not started since.
+            "verified": sfn.JsonPath.string_at("$.verify_identity.entered"),
+            "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+        }
         stop = self._wait(
             "StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP, on_builder=True
         )
@@ -282,7 +287,7 @@ class BakeMachine(Construct):
         steps.item_processor(run_step)
         return self._guarded(steps, on_builder=True)
 
-    def _create_image(self, instance: Mapping[str, str]) -> sfn.TaskStateBase:
+    def _create_image(self, instance: Mapping[str, object]) -> sfn.TaskStateBase:
         return self._wait(
             "CreateImage",
             "create_image",

@@ -217,15 +217,18 @@ class Permissions:
             ),
             self._ec2(["CancelSpotInstanceRequests"], ["spot-instances-request/*"], _OURS),
             self._ec2(["DeleteVolume"], ["volume/*"], _OURS),
-            iam.PolicyStatement(
-                actions=["ec2:DeregisterImage", "ec2:DeleteSnapshot"],
-                resources=[
-                    self._arn("ec2", "image", "*", account=""),
-                    self._arn("ec2", "snapshot", "*", account=""),
-                ],
-                conditions=_OURS,
-            ),
+            self.remove_images(),
         ]
+
+    def remove_images(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=["ec2:DeregisterImage", "ec2:DeleteSnapshot"],
+            resources=[
+                self._arn("ec2", "image", "*", account=""),
+                self._arn("ec2", "snapshot", "*", account=""),
+            ],
+            conditions=_OURS,
+        )
 
     def announce(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(

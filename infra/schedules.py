@@ -44,7 +44,8 @@ class Schedules(Construct):
             start["force"] = True
         scheduler.Schedule(
             self,
-            recipe,
+            # See Jobs: a schedule cannot move into a group.
+            f"Bake-{recipe}",
             description=f"AMI Bakery: bake {recipe}",
             schedule_group=store.schedule_group,
             schedule=scheduler.ScheduleExpression.expression(

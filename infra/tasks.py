@@ -100,7 +100,8 @@ class TaskFunctions(Construct):
         steps = [*may.send(documents.step_arns), may.table("GetItem")]
         self._add("run_step", steps, commands)
         self._add("stop_builder", [may.on_own_instances("StopInstances"), *may.resume()], waits)
-        self._add("create_image", [*may.create_image(), *may.resume()], waits)
+        create = [*may.create_image(), may.remove_images(), *may.resume()]
+        self._add("create_image", create, waits)
         self._add("publish_pointer", [may.pointers("PutParameter"), *may.resume()], waits)
         self._add(
             "keep_previous",
@@ -110,7 +111,9 @@ class TaskFunctions(Construct):
         self._add(
             "replace_builder",
             [
-                may.read(*_DESCRIBE_OWN, _DESCRIBE_SPOT, "ec2:DescribeImages"),
+                may.read(
+                    *_DESCRIBE_OWN, _DESCRIBE_SPOT, "ec2:DescribeImages", "ec2:DescribeSnapshots"
+                ),
                 *may.remove(),
                 may.table("Scan", "DeleteItem"),
             ],

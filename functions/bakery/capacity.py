@@ -72,6 +72,17 @@ class Attempts(BaseModel):
                     if (instance_type, subnet.id, spot) not in hopeless:
                         yield Cell(instance_type, subnet, spot)
 
+    def rest_of_round(self, plan: LaunchPlan) -> list[Cell]:
+        """What the plan has not tried as often as the rest: a try may end in the middle of a round,
+        and the next one goes on from there."""
+        tried = {it.cell: it.times for it in self.cells}
+        worth = [
+            (tried.get((cell.instance_type, cell.subnet.id, cell.spot), 0), cell)
+            for cell in self.worth_trying(plan)
+        ]
+        fewest = min((times for times, _ in worth), default=0)
+        return [cell for times, cell in worth if times == fewest]
+
     def plus(self, cell: Cell, answer: str) -> "Attempts":
         """These and one more."""
         added = Attempt(

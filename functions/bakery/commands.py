@@ -27,6 +27,12 @@ def keep(table_name: str, bake: str, commands: Sequence[Command]) -> None:
     table.remember(table_name, _key(bake), text, clock.now(), days=_DAYS)
 
 
+def forget(table_name: str, bake: str) -> None:
+    """Drop the commands of a bake that runs no step any more: many would slow every look at the
+    table down."""
+    table.forget(table_name, _key(bake))
+
+
 def of_step(table_name: str, bake: str, index: int) -> Command:
     """The command of a step, by its position in the recipe.
 

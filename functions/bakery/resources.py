@@ -127,6 +127,8 @@ class LaunchSpec:
     tags: Mapping[str, str]
     client_token: str
     spot: bool = False
+    spot_until: datetime | None = None
+    """When a request of the spot market ends by itself, at the latest."""
 
 
 @dataclass(frozen=True)

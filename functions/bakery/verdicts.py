@@ -84,6 +84,33 @@ def ended_during(what: str, builder: Instance | None) -> BakeryError | None:
     )
 
 
+def started_again(
+    builder: Instance | None, *, verified: datetime | None, redriven: bool
+) -> BakeryError | None:
+    """The failure of a builder that was started after it was verified: that boot has made it an
+    identity of its own, which every instance of the image would share.
+
+    EC2 starts a spot builder again after an interruption. Somebody may start one that is kept, and
+    that is no reason to throw it away and bake anew.
+    """
+    if not (builder and builder.launched and verified and builder.launched > verified):
+        return None
+    error = BuilderTakenError if builder.spot and not redriven else BuilderLostError
+    return error(
+        f"Builder {builder.id} was started again after it was verified, and has made an identity "
+        "for itself; it is not imaged. Start a new bake."
+    )
+
+
+def known_to_release(wait: Wait, verdict: Verdict) -> Verdict:
+    """The verdict in words that the release knows that stored the wait: the one before this has no
+    soft limits, and no error for a builder that AWS took."""
+    if wait.expected is None and isinstance(verdict, Failed):
+        renamed = {BuilderTakenError.__name__: BuilderLostError.__name__}
+        return Failed(renamed.get(verdict.error, verdict.error), verdict.cause)
+    return verdict
+
+
 def command_verdict(wait: Wait, seen: Invocation | None, builder: Instance | None) -> Verdict:
     """A command ends with its own status, or with the builder under it."""
     if seen is None or seen.under_way:
@@ -145,6 +172,8 @@ def stop_verdict(wait: Wait, builder: Instance | None) -> Verdict:
             loss(builder).__name__,
             f"Builder {wait.target} is {state} instead of stopped: {reason}. Start the bake again.",
         )
+    if again := started_again(builder, verified=wait.verified, redriven=wait.redriven):
+        return Failed(type(again).__name__, str(again))
     if builder.state != "stopped":
         return None
     # A spot interruption shuts the guest down like StopInstances does, and this wait begins after

@@ -26,6 +26,7 @@ def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool
     """
     now = clock.now()
     verdict = _observe(wait, exception, now) or verdicts.overdue(wait, now)
+    verdict = verdicts.known_to_release(wait, verdict)
     if verdict is None:
         return False
     if isinstance(verdict, Done):

@@ -56,6 +56,10 @@ class Wait(BaseModel):
     """For what is told about the wait; empty where the release before stored it."""
     expected: datetime | None = None
     """When it is over as a rule; later, people are told once that it is slow."""
+    verified: datetime | None = None
+    """STOP: when the builder was verified; it must not have been started since."""
+    redriven: bool = False
+    """STOP: whether this is a retry of a bake that had failed."""
     execution: str = ""
     """TURN: ARN of the bake that has the recipe."""
 

@@ -33,6 +33,14 @@ def test_a_full_cell_is_tried_again_and_one_that_is_not_offered_is_not() -> None
     assert list(attempts.worth_trying(PLAN)) == [ON_DEMAND[0], *ON_DEMAND[2:]]
 
 
+def test_a_round_goes_on_with_what_it_has_not_tried_and_then_begins_anew() -> None:
+    attempts = Attempts().plus(ON_DEMAND[0], FULL).plus(ON_DEMAND[1], FULL)
+    assert attempts.rest_of_round(PLAN) == ON_DEMAND[2:]
+    whole = attempts.plus(ON_DEMAND[2], FULL).plus(ON_DEMAND[3], "Unsupported: no")
+    assert whole.rest_of_round(PLAN) == ON_DEMAND[:3]
+    assert whole.plus(ON_DEMAND[0], FULL).rest_of_round(PLAN) == ON_DEMAND[1:3]
+
+
 def test_what_is_not_offered_as_spot_is_tried_on_demand() -> None:
     attempts = Attempts().plus(Cell("t3.small", A, spot=True), "Unsupported: no")
     tried = list(attempts.worth_trying(SPOT_PLAN))

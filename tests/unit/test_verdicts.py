@@ -24,6 +24,8 @@ COMMAND = Wait(
     label="Step 'packages'",
     error="CustomizationFailedError",
 )
+NEW = {"expected": NOW, "verified": NOW - timedelta(minutes=1)}
+"""What a wait of this release has."""
 OURS = COMMAND.model_copy(update={"sentinel": "ami-bakery: bake-1 done"})
 STOP = COMMAND.model_copy(update={"kind": Kind.STOP, "target": "i-1"})
 CREATE = COMMAND.model_copy(update={"kind": Kind.IMAGE, "target": IMAGE.id})
@@ -368,3 +370,24 @@ def test_every_error_of_a_verdict_is_one_that_the_product_declares() -> None:
     bad = verdicts.image_verdict(CREATE, replace(IMAGE, state="failed"), NOW)
     refused = verdicts.pointer_verdict(POINTER, None, "x")
     assert {failed(verdict).error for verdict in (lost, late, bad, refused)} <= declared
+
+
+def test_a_builder_that_was_started_since_it_was_verified_is_not_believed_to_be_stopped() -> None:
+    wait = STOP.model_copy(update=NEW)
+    again = replace(RUNNING, state="stopped", spot=True, launched=NOW)
+    verdict = verdicts.stop_verdict(wait, again)
+    assert isinstance(verdict, Failed) and verdict.error == "BuilderTakenError"
+    redriven = wait.model_copy(update={"redriven": True})
+    verdict = verdicts.stop_verdict(redriven, again)
+    assert isinstance(verdict, Failed) and verdict.error == "BuilderLostError"
+    assert isinstance(
+        verdicts.stop_verdict(wait, replace(again, launched=NOW - timedelta(hours=1))), Done
+    )
+
+
+def test_a_bake_of_the_release_before_hears_of_no_error_that_it_does_not_know() -> None:
+    taken = Failed("BuilderTakenError", "why")
+    assert verdicts.known_to_release(COMMAND, taken) == Failed("BuilderLostError", "why")
+    assert verdicts.known_to_release(COMMAND.model_copy(update=NEW), taken) == taken
+    for other in (None, Done({}), Failed("ImageFailedError", "why")):
+        assert verdicts.known_to_release(COMMAND, other) == other

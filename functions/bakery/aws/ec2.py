@@ -34,8 +34,10 @@ _NO_ROOM = {
     "InsufficientInstanceCapacity",
     "InsufficientHostCapacity",
     "InsufficientReservedInstanceCapacity",
+    "InsufficientCapacity",
     "InsufficientFreeAddressesInSubnet",
     "SpotMaxPriceTooLow",
+    "UnfulfillableCapacity",
     "Unsupported",
 }
 
@@ -240,21 +242,22 @@ def _launch_request(spec: LaunchSpec) -> dict[str, Any]:
         "TagSpecifications": _tag_specifications(
             (*kinds, "spot-instances-request") if spec.spot else kinds, spec.tags
         ),
-        **(_SPOT_MARKET if spec.spot else {}),
+        **({"InstanceMarketOptions": _spot_market(spec)} if spec.spot else {}),
     }
 
 
-# An instance of a one-time request cannot be stopped, and what cannot be stopped is not imaged. No
-# MaxPrice: AWS advises against one. Source: EC2 API reference, SpotMarketOptions.
-_SPOT_MARKET: dict[str, Any] = {
-    "InstanceMarketOptions": {
-        "MarketType": "spot",
-        "SpotOptions": {
-            "SpotInstanceType": "persistent",
-            "InstanceInterruptionBehavior": "stop",
-        },
+def _spot_market(spec: LaunchSpec) -> dict[str, Any]:
+    """An instance of a one-time request cannot be stopped, and what cannot be is not imaged. A
+    persistent one launches instances until it is cancelled: it ends by itself, should nobody be
+    left who cancels it. No MaxPrice: AWS advises against one.
+    Source: EC2 API reference, SpotMarketOptions.
+    """
+    options = {
+        "SpotInstanceType": "persistent",
+        "InstanceInterruptionBehavior": "stop",
+        "ValidUntil": spec.spot_until,
     }
-}
+    return {"MarketType": "spot", "SpotOptions": options}
 
 
 def _mappings(spec: LaunchSpec) -> list[dict[str, Any]]:
@@ -374,6 +377,14 @@ def cancel_spot_request(request_id: str) -> None:
                 raise
 
 
+# It is stopped, or on its way there: by somebody else, or because spot is just taking it back.
+_NOT_TO_BE_STOPPED = {
+    "IncorrectInstanceState",
+    "IncorrectSpotRequestState",
+    "InvalidInstanceID.NotFound",
+}
+
+
 def stop(instance_id: str) -> None:
     """Ask for a clean shutdown; harmless when the instance stops, is stopped or has ended.
 
@@ -383,7 +394,7 @@ def stop(instance_id: str) -> None:
         try:
             clients.ec2().stop_instances(InstanceIds=[instance_id])
         except ClientError as error:
-            if code_of(error) not in {"IncorrectInstanceState", "InvalidInstanceID.NotFound"}:
+            if code_of(error) not in _NOT_TO_BE_STOPPED:
                 raise
 
 

@@ -72,18 +72,6 @@ def find_execution(execution_arn: str) -> Execution | None:
     )
 
 
-def output_of(execution_arn: str) -> dict[str, Any]:
-    """The output of an execution that succeeded; empty for any other, and if AWS cut it off."""
-    with translated("states:DescribeExecution", execution_arn):
-        try:
-            answer = clients.stepfunctions().describe_execution(executionArn=execution_arn)
-        except ClientError as error:
-            if code_of(error) in _UNKNOWN:
-                return {}
-            raise
-    return _mapping(answer.get("output", ""))
-
-
 def _recipe(content: str) -> str:
     return str(_mapping(content).get("recipe", ""))
 

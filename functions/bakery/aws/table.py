@@ -156,6 +156,12 @@ def remember(table: str, key: str, text: str, now: datetime, *, days: int) -> No
         )
 
 
+def forget(table: str, key: str) -> None:
+    """Drop the text that ``remember`` kept; harmless when there is none."""
+    with translated("dynamodb:DeleteItem", key):
+        clients.dynamodb().delete_item(TableName=table, Key={"id": {"S": f"claim#{key}"}})
+
+
 def recall(table: str, key: str) -> str | None:
     """The text that ``remember`` kept, or None."""
     return holder_of(table, key)

@@ -20,7 +20,7 @@ from bakery.observability import logger
 from bakery.settings import AnnounceSettings
 
 _MARK_DAYS = 30
-_TOLD = ("outcome", "image", "copies", "previous", "reason", "left", "skipped_slot")
+_OF_OUTPUT = ("outcome", "image", "copies", "previous", "reason", "left", "skipped_slot")
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -37,6 +37,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     except BakeryError:
         table.release(settings.table, end, by=me)
         raise
+    # Lambda's own queue may deliver what it has delivered, under the same request id.
+    table.remember(settings.table, end, "told", clock.now(), days=_MARK_DAYS)
 
 
 def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:
@@ -55,7 +57,7 @@ def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:
         }
         return "Bake Failed", detail
     output = json.loads(ended.get("output") or "{}")
-    detail |= {key: output.get(key) for key in _TOLD}
+    detail |= {key: output.get(key) for key in _OF_OUTPUT}
     # Booleans of their own, because event patterns cannot ask whether a list is empty.
     detail["clean"] = not output.get("left")
     detail["skipped"] = output.get("skipped_slot") is not None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from bakery import holds, leases
+from bakery import commands, holds, leases, stages
 from bakery.aws import ec2, ssm
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, NotYetVisibleError
@@ -71,6 +71,7 @@ def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
             ec2.delete_image(image.id, image.snapshots)
             removed.append(f"image {image.id}")
     until = holds.keep(table_name, request.bake, hours)
+    commands.forget(table_name, request.bake)
     leases.give_back(table_name, recipe, request.execution)
     return Result(removed=tuple(removed), left=(), kept=tuple(kept), kept_until=until.isoformat())
 
@@ -98,6 +99,7 @@ def _remove_all(request: Request) -> Result:
     left = tuple(f"{what}: {why}" for what, why in errors.items())
     table_name = CleanUpSettings.load().table
     holds.end(table_name, request.bake)  # of an earlier try of this execution
+    commands.forget(table_name, request.bake)
     leases.give_back(table_name, _recipe(request.state), request.execution)
     return Result(removed=tuple(removed), left=left)
 
@@ -111,10 +113,13 @@ def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
     yield "spot requests", lambda: _spot_requests(bake)
     yield "instances", lambda: _builders(bake)
     yield "volumes", lambda: _volumes(bake)
-    if "failure" in state:
-        recipe = _recipe(state)
+    recipe, failed = _recipe(state), "failure" in state
+    if failed:
         yield "pointer", lambda: _pointer(recipe, state)
-        yield "images", lambda: _images(bake, recipe)
+    # A builder that AWS took may have left an image that EC2 did not show yet.
+    if failed or stages.LOST in state:
+        result = None if failed else state["create_image"]["image_id"]
+        yield "images", lambda: _images(bake, recipe, result)
         yield "snapshots", lambda: _snapshots(bake)
 
 
@@ -146,13 +151,13 @@ def _pointer(recipe: str, state: dict[str, Any]) -> list[Removal]:
     return [(f"move of {pointer(recipe)} to image {image}", partial(_move_back, recipe, image))]
 
 
-def _images(bake: str, recipe: str) -> list[Removal]:
-    """What the pointer still holds stays, or it would dangle."""
-    current = ssm.get_parameter(pointer(recipe))
+def _images(bake: str, recipe: str, result: str | None) -> list[Removal]:
+    """All but the bake's result; and what the pointer still holds stays, or it would dangle."""
+    kept = {result, ssm.get_parameter(pointer(recipe))}
     return [
         (f"image {image.id}", partial(ec2.delete_image, image.id, image.snapshots))
         for image in ec2.images_of_bake(bake)
-        if image.id != current
+        if image.id not in kept
     ]
 
 

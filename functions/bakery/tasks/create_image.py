@@ -5,7 +5,7 @@ client token, so its unique name is what stops a second one. An image of that na
 bake's tag is an error, never adopted: a name alone proves nothing.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bakery import budgets, clock, verdicts, waiting
 from bakery.aws import ec2
@@ -29,6 +29,9 @@ class Request(State):
     description: str
     image_tags: dict[str, str]
     recipe: str = ""
+    verified: datetime | None = None
+    """When VerifyIdentity began."""
+    redrives: int = 0
 
 
 def run(request: Request) -> None:
@@ -62,10 +65,12 @@ def _adopt(request: Request) -> str | None:
 
 
 def _create(request: Request) -> str:
-    builder = ec2.find_instance(request.instance_id)
+    builder, redriven = ec2.find_instance(request.instance_id), request.redrives > 0
+    if again := verdicts.started_again(builder, verified=request.verified, redriven=redriven):
+        raise again
     if builder is None or builder.state != "stopped":
         # A running builder would be rebooted by CreateImage and make a new identity for itself.
-        raise _not_stopped(request.instance_id, builder)
+        raise _not_stopped(request, builder)
     try:
         image_id = ec2.create_image(
             request.instance_id,
@@ -77,30 +82,37 @@ def _create(request: Request) -> str:
         return _owner_of_name(request)
     if builder.spot and (now := ec2.find_instance(request.instance_id)) and now.state != "stopped":
         # Interrupted before it was asked to stop, it may be started by EC2 at any moment.
-        raise _not_stopped(request.instance_id, now)
+        raise _not_stopped(request, now)
     return image_id
 
 
-def _not_stopped(instance_id: str, builder: Instance | None) -> Exception:
-    # Who can start a spot builder that EC2 has stopped is EC2 alone.
+def _not_stopped(request: Request, builder: Instance | None) -> Exception:
+    # Who can start a spot builder that EC2 has stopped is EC2 alone, while nobody else is at work.
     started = builder is not None and builder.spot and builder.state in {"pending", "running"}
-    error = BuilderTakenError if started else verdicts.loss(builder)
+    error = BuilderTakenError if started and not request.redrives else verdicts.loss(builder)
+    state = builder.state if builder else "gone"
     return error(
-        f"Builder {instance_id} is {builder.state if builder else 'gone'}, not stopped; it is not "
-        "imaged. Start the bake again."
+        f"Builder {request.instance_id} is {state}, not stopped; it is not imaged. "
+        "Start the bake again."
     )
 
 
 def _owner_of_name(request: Request) -> str:
-    """The image that has our name if this bake made it (its answer was lost)."""
+    """The image that has our name if this bake made it of this builder (its answer was lost)."""
     named = ec2.own_images_named(request.image_name)
     if not named:
         raise NotYetVisibleError(
             f"The name '{request.image_name}' is taken, and EC2 does not show by which image yet"
         )
     for image in named:
-        if image.tags.get(TAG_BAKE) == request.bake:
+        if image.tags.get(TAG_BAKE) != request.bake:
+            continue
+        if image.source_instance == request.instance_id:
             return image.id
+        ec2.delete_image(image.id, image.snapshots)
+        raise NotYetVisibleError(
+            f"Image {image.id} of a builder that AWS took still had the name; it is deleted"
+        )
     raise ImageFailedError(
         f"The name '{request.image_name}' was taken by another image since the bake began. "
         "Put {time} or {bake} into the recipe's image_name, then start again."

@@ -10,7 +10,7 @@ instance that has ended is an error, too. Source: EC2 developer guide, "Ensuring
 import hashlib
 from datetime import datetime, timedelta
 
-from bakery import clock
+from bakery import budgets, clock
 from bakery.aws import ec2, table
 from bakery.bake import BaseImage, LaunchPlan, State
 from bakery.capacity import Attempts, Cell
@@ -22,6 +22,9 @@ from bakery.task import lambda_handler
 
 _DAYS = 3
 """How long the table remembers attempts."""
+
+_LONGEST_TRY = timedelta(minutes=2)
+"""Less than the function has: of a round through very many places, it does a part."""
 
 
 class Request(State):
@@ -50,23 +53,27 @@ def run(request: Request) -> Result:
         if it.attempt == request.launch.attempt:
             return Result(instance_id=it.id, instance_type=it.instance_type, market=it.market)
     settings = LaunchSettings.load()
-    attempts = _remembered(settings.table, request.bake)
-    any_spot = True
-    for cell in attempts.worth_trying(request.launch):
-        if cell.spot and not any_spot:
-            continue
-        try:
-            instance_id = ec2.launch_builder(_spec(request, settings, cell))
-        except ec2.NoRoomError as error:
-            attempts = attempts.plus(cell, str(error))
-            any_spot = any_spot and not isinstance(error, ec2.NoSpotError)
-        else:
-            return Result(
-                instance_id=instance_id, instance_type=cell.instance_type, market=cell.market
-            )
-    table.remember(
-        settings.table, _key(request.bake), attempts.model_dump_json(), clock.now(), days=_DAYS
-    )
+    began, no_spot = clock.now(), ""
+    attempts = before = _remembered(settings.table, request.bake)
+    try:
+        for cell in attempts.rest_of_round(request.launch):
+            if clock.now() - began > _LONGEST_TRY:
+                raise NoCapacityYetError(f"Not through all places yet:\n{attempts.listing()}")
+            if cell.spot and no_spot:
+                attempts = attempts.plus(cell, f"not asked, because of {no_spot}")
+                continue
+            try:
+                instance_id = ec2.launch_builder(_spec(request, settings, cell))
+            except ec2.NoRoomError as error:
+                attempts = attempts.plus(cell, str(error))
+                no_spot = str(error) if isinstance(error, ec2.NoSpotError) else no_spot
+            else:
+                return Result(
+                    instance_id=instance_id, instance_type=cell.instance_type, market=cell.market
+                )
+    finally:
+        if attempts != before:
+            _remember(settings.table, request.bake, attempts)
     raise _no_room(request, attempts)
 
 
@@ -85,6 +92,11 @@ def _no_room(request: Request, attempts: Attempts) -> BakeryError:
 def _remembered(table_name: str, bake: str) -> Attempts:
     stored = table.recall(table_name, _key(bake))
     return Attempts.model_validate_json(stored) if stored else Attempts()
+
+
+def _remember(table_name: str, bake: str, attempts: Attempts) -> None:
+    text = attempts.model_dump_json()
+    table.remember(table_name, _key(bake), text, clock.now(), days=_DAYS)
 
 
 def _key(bake: str) -> str:
@@ -113,6 +125,7 @@ def _spec(request: Request, settings: LaunchSettings, cell: Cell) -> LaunchSpec:
         tags={"Name": f"ami-bakery {request.recipe}", **tags},
         client_token=hashlib.sha256(token.encode()).hexdigest(),
         spot=cell.spot,
+        spot_until=request.entered + budgets.WHOLE_BAKE,
     )
 
 

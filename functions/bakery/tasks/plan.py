@@ -63,12 +63,10 @@ def run(request: Request) -> Plan:
     recipe = catalogue.load(wanted.recipe)
     if problems := unsupported(recipe):
         raise InvalidRecipeError(wanted.recipe, problems)
-    earlier = _earlier(request)
-    if earlier and _when_busy(wanted, recipe) == "join" and (joined := _joined(earlier)):
-        return joined
-    settings = PlanSettings.load()
+    earlier, settings = _earlier(request), PlanSettings.load()
+    joins = _joins(earlier, wanted, recipe)
     world = _look(request.bake, wanted.recipe, recipe, settings)
-    whole = planning.decide(world, force=wanted.force).model_copy(
+    whole = planning.decide(world, force=wanted.force and not joins).model_copy(
         update={
             "entered": earlier.entered if earlier else request.entered,
             "keep_hours": _keep_hours(wanted, recipe),
@@ -76,9 +74,13 @@ def run(request: Request) -> Plan:
     )
     if request.preview:
         return whole
-    commands.keep(settings.table, whole.bake, whole.customize)
-    plan = Plan.model_validate(whole.model_dump())
-    return _claim(plan, wanted, recipe, request, settings.table)
+    plan = _claim(Plan.model_validate(whole.model_dump()), wanted, recipe, request, settings.table)
+    if joins and earlier and earlier.busy and not plan.bake_needed:
+        told = f"joined bake {earlier.busy.bake}, which has made this image; {plan.reason}"
+        return plan.model_copy(update={"reason": told})
+    if plan.bake_needed and plan.busy is None:
+        commands.keep(settings.table, whole.bake, whole.customize)
+    return plan
 
 
 def _when_busy(wanted: ExecutionInput, recipe: Recipe) -> WhenBusy:
@@ -92,22 +94,13 @@ def _earlier(request: Request) -> Plan | None:
     return None
 
 
-def _joined(earlier: Plan) -> Plan | None:
-    """The plan to do nothing, because the bake that was waited for has made the image."""
-    if earlier.busy is None:
-        return None
-    output = stepfunctions.output_of(earlier.busy.holder)
-    image = output.get("image") if output.get("outcome") == "baked" else None
-    if not image:
-        return None
-    return earlier.model_copy(
-        update={
-            "bake_needed": False,
-            "busy": None,
-            "reason": f"joined bake {earlier.busy.bake}, which has made this image",
-            "current": Current(image=image["id"], name=image["name"]),
-        }
-    )
+def _joins(earlier: Plan | None, wanted: ExecutionInput, recipe: Recipe) -> bool:
+    """Whether the bake takes what the one it waited for has made, if that is what it would make."""
+    if earlier is None or earlier.busy is None or _when_busy(wanted, recipe) != "join":
+        return False
+    other = stepfunctions.find_execution(earlier.busy.holder)
+    # Not "has succeeded": right after its end Step Functions may still show it as running.
+    return other is not None and (other.ended is None or other.succeeded)
 
 
 def _behind(holder: str, plan: Plan, earlier: Plan | None) -> Plan:

@@ -57,6 +57,8 @@ def _remove(bake: str) -> None:
         ec2.terminate(instance_id)
     for image in ec2.images_of_bake(bake):
         ec2.delete_image(image.id, image.snapshots)
+    for snapshot in ec2.snapshots_of_bake(bake):
+        ec2.delete_snapshot(snapshot)
 
 
 def _forget_waits(bake: str) -> None:

@@ -4,9 +4,9 @@ Idempotent because StopInstances on a stopping or stopped instance changes nothi
 sees the state that is there.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from bakery import budgets, clock, waiting
+from bakery import budgets, clock, verdicts, waiting
 from bakery.aws import ec2
 from bakery.bake import State
 from bakery.settings import WaitSettings
@@ -21,11 +21,17 @@ class Request(State):
     bake: str
     instance_id: str
     recipe: str = ""
+    verified: datetime | None = None
+    """When VerifyIdentity began."""
+    redrives: int = 0
 
 
 def run(request: Request) -> None:
     """Ask for the stop; the task ends when EC2 reports it, or with BuilderLostError or
-    BuilderTakenError."""
+    BuilderTakenError: a builder that was started since it was verified is not stopped either."""
+    builder, redriven = ec2.find_instance(request.instance_id), request.redrives > 0
+    if again := verdicts.started_again(builder, verified=request.verified, redriven=redriven):
+        raise again
     ec2.stop(request.instance_id)
     now = clock.now()
     waiting.begin(
@@ -40,6 +46,8 @@ def run(request: Request) -> None:
             deadline=now + BUDGET,
             label="Stopping the builder",
             recipe=request.recipe,
+            verified=request.verified,
+            redriven=redriven,
         ),
     )
 

@@ -18,9 +18,9 @@ OWN_ERRORS = {
     if isinstance(kind, type) and issubclass(kind, BakeryError)
 }
 
-SCENES = {"good": "SUCCEEDED", "failing": "FAILED"}
-"""The bakes that faults are put into: one that goes well, and one that fails as late as it can,
-when its image is published already."""
+SCENES = {"good": "SUCCEEDED", "failing": "FAILED", "taken": "SUCCEEDED"}
+"""The bakes that faults are put into: one that goes well; one that fails as late as it can, when
+its image is published already; and one whose first builder AWS takes."""
 
 _STUCK_SECONDS = 20
 """Real seconds after which a bake is taken to wait for what will not come: its time-outs."""
@@ -63,18 +63,29 @@ class Watched:
         for fault in (*faults, *spoilt):
             fault.times = 0
         self.settled(ended)
-        self.violations += [f"{label}: {text}" for text in self._broken(ended, before, told)]
-        if ended.status == SCENES[scene] and (not spoilt or ended.error == "AccessDeniedError"):
+        builders = 2 if scene == "taken" else 1
+        broken = [*self._broken(ended, before, told), *self._twice(ended.name, builders)]
+        self.violations += [f"{label}: {text}" for text in broken]
+        if ended.status == SCENES[scene] and ended.error in ("", "AccessDeniedError"):
             return None
         return ended.error or ended.status
 
     def _spoil(self, scene: str) -> list[Fault]:
-        if scene == "good":
-            return []
-        fault = self.world.aws.faults.error(
-            "ssm", "PutParameter", code="AccessDeniedException", role="TasksKeepPreviousRole"
-        )
-        return [fault]
+        faults = self.world.aws.faults
+        match scene:
+            case "failing":
+                code, role = "AccessDeniedException", "TasksKeepPreviousRole"
+                return [faults.error("ssm", "PutParameter", code=code, role=role)]
+            case "taken":
+                return [faults.after("ssm", "SendCommand", self._take_builder)]
+            case _:
+                return []
+
+    def _take_builder(self) -> None:
+        ec2 = self.world.aws.ec2
+        for instance in ec2.all("instances"):
+            if instance["State"]["Name"] == "running":
+                ec2.retire(instance["InstanceId"])
 
     def _ended(self, arn: str) -> Ended:
         """The end of the execution; one that is stuck is helped to its time-outs."""
@@ -112,7 +123,6 @@ class Watched:
             yield f"unclassified error {ended.error}: {ended.cause}"
         yield from self._pointers(ended, before)
         yield from self._left(ended)
-        yield from self._twice(ended.name)
         announced = self._announced(ended.name)
         expected = "Bake Succeeded" if ended.status == "SUCCEEDED" else "Bake Failed"
         if set(announced) != {expected} or len(announced) > told:
@@ -141,11 +151,11 @@ class Watched:
         if waits := world.open_waits():
             yield f"waits: {waits}"
 
-    def _twice(self, bake: str) -> Iterator[str]:
-        """What was made more than once."""
+    def _twice(self, bake: str, builders: int) -> Iterator[str]:
+        """What was made more often than once for each of its builders."""
         world = self.world
-        if len(world.tagged("instance", bake)) > 1:
-            yield "more than one builder"
+        if len(world.tagged("instance", bake)) > builders:
+            yield "too many builders"
         made = [
             call
             for call in world.calls("CreateImage")
@@ -153,8 +163,10 @@ class Watched:
         ]
         if len(made) > 1:
             yield f"{len(made)} images"
-        sent = Counter(call["Comment"] for call in world.calls("SendCommand"))
-        yield from (f"{comment} ran {n} times" for comment, n in sent.items() if n > 1)
+        sent = Counter(
+            (call["Comment"], *call["InstanceIds"]) for call in world.calls("SendCommand")
+        )
+        yield from (f"{what} ran {n} times" for what, n in sent.items() if n > 1)
 
 
 def told_as_left(ended: Ended) -> str:

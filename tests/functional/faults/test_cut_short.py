@@ -1,5 +1,6 @@
 """Bakes that are stopped by hand, or time out, in each state: no Catch runs, the janitor does."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -68,6 +69,37 @@ def test_a_bake_that_times_out_leaves_nothing(world: World, state: str) -> None:
     arn = begun(world, state)
     world.aws.clock.advance(seconds=budgets.WHOLE_BAKE.total_seconds() + 3600)
     ended = world.ended(arn)
+    swept(world, ended.name)
+
+
+def waiting_for_its_turn(world: World) -> tuple[str, str]:
+    first = begun(world, "CreateImage")
+    return begun(world, "AwaitTurn"), first
+
+
+def replacing_its_builder(world: World) -> tuple[str, str]:
+    def take() -> None:
+        for instance in world.aws.ec2.all("instances"):
+            if instance["State"]["Name"] == "running":
+                world.aws.ec2.retire(instance["InstanceId"])
+
+    world.aws.faults.after("ssm", "SendCommand", take)
+    return begun(world, "ReplaceBuilder"), ""
+
+
+@pytest.mark.parametrize("cut", ["stopped", "timed out"])
+@pytest.mark.parametrize("begin", [waiting_for_its_turn, replacing_its_builder])
+def test_a_bake_in_a_state_that_few_bakes_have_leaves_nothing(
+    world: World, begin: Callable[[World], tuple[str, str]], cut: str
+) -> None:
+    arn, other = begin(world)
+    if cut == "stopped":
+        world.aws.client("stepfunctions").stop_execution(executionArn=arn, cause="by hand")
+    else:
+        world.aws.clock.advance(seconds=budgets.WHOLE_BAKE.total_seconds() + 3600)
+    ended = world.ended(arn)
+    if other:
+        world.ended(other)
     swept(world, ended.name)
 
 

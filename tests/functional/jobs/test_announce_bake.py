@@ -161,6 +161,7 @@ def test_an_aborted_bake_is_told_though_no_state_saw_its_end(quiet: World) -> No
     arn = quiet.start({"recipe": "small", "force": True}, name=f"made-{uuid.uuid4().hex[:8]}")
     quiet.aws.client("stepfunctions").stop_execution(executionArn=arn, cause="")
     name = quiet.ended(arn).name
+    quiet.aws.until(lambda: quiet.aws.lambdas.idle, what="the end of all functions")
     quiet.aws.ec2.state.shortages.clear()
     event = ended(quiet, status="ABORTED", executionArn=arn, name=name, output=None)
     quiet.invoke("announce_bake", event)
@@ -228,4 +229,12 @@ def test_while_one_tells_another_does_not(quiet: World) -> None:
     quiet.aws.faults.after("dynamodb", "PutItem", again)
     quiet.invoke("announce_bake", event)
     assert seen == [0]
+    assert len(told(quiet, event)) == 1
+
+
+def test_what_lambda_delivers_again_is_not_told_again(quiet: World) -> None:
+    event = ended(quiet)
+    (function,) = [name for name in quiet.aws.lambdas.functions if "AnnounceBake" in name]
+    for _ in range(2):
+        assert quiet.aws.lambdas.invoke(function, json.dumps(event), "one-id").error is None
     assert len(told(quiet, event)) == 1

@@ -124,6 +124,8 @@ class CommandTask:
             "image_id": "",
             "recipe": turn.making.plan["recipe"],
             "execution": "",
+            "verified": None,
+            "redriven": False,
         }
 
     def test_called_twice_it_sends_once_and_the_newest_token_waits(self, turn: Turn) -> None:

@@ -417,3 +417,28 @@ def test_the_request_of_a_builder_that_is_kept_stays(thrifty: Making) -> None:
     assert clean(kept)["kept"] != []
     assert request_of(thrifty)["State"] == "active"
     clean(thrifty)
+
+
+def test_a_good_bake_keeps_its_result_and_not_the_image_of_a_builder_that_aws_took(
+    making: Making,
+) -> None:
+    result = making.imaged()
+    ec2 = making.world.aws.client("ec2")
+    tags = [{"Key": TAG_BAKE, "Value": making.bake}]
+    (builder,) = making.instances()
+    other = ec2.create_image(
+        InstanceId=builder,
+        Name="of-the-first-builder",
+        TagSpecifications=[{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")],
+    )["ImageId"]
+    state = {"create_image": {"image_id": result}, "lost_builder": {"why": "spot"}}
+    done = clean(making, failed=False, **state)
+    assert f"image {other}" in done["removed"]
+    assert making.images() == [result]
+    assert len(making.world.tagged("snapshot", making.bake)) == 1
+
+
+def test_the_commands_of_the_steps_go_with_the_bake(making: Making) -> None:
+    assert f"claim#steps#{making.bake}" in making.world.items()
+    clean(making)
+    assert f"claim#steps#{making.bake}" not in making.world.items()

@@ -162,12 +162,54 @@ def test_an_image_of_another_builder_of_the_bake_is_not_adopted(making: Making) 
     builder = making.stopped()
     image(making, builder)
     (first,) = making.images()
-    ec2 = making.world.aws.ec2
-    with ec2.state.lock:
-        record = ec2.state.region("eu-west-1").images[first]
-        record.update(SourceInstanceId="i-0123456789abcdef0", Name="of-another-builder")
+    of_another(making, first, Name="of-another-builder")
     image(making, builder)
     assert len(making.images()) == 2
+
+
+def of_another(making: Making, image_id: str, **more: str) -> None:
+    """Let it be the image of a builder that AWS took."""
+    ec2 = making.world.aws.ec2
+    with ec2.state.lock:
+        record = ec2.state.region("eu-west-1").images[image_id]
+        record.update(SourceInstanceId="i-0123456789abcdef0", **more)
+
+
+def test_an_image_of_another_builder_that_has_the_name_goes_first(making: Making) -> None:
+    """EC2 did not show it when the builder was replaced."""
+    builder = making.stopped()
+    image(making, builder)
+    (first,) = making.images()
+    of_another(making, first)
+    assert refused(making, builder).name == "NotYetVisibleError"  # the machine asks again
+    assert making.images() == []
+    image(making, builder)
+    (made,) = making.world.tagged("image", making.bake)
+    assert made["SourceInstanceId"] == builder
+
+
+@pytest.mark.parametrize(
+    ("recipe", "redrives", "error"),
+    [
+        ("thrifty", 0, "BuilderTakenError"),
+        ("thrifty", 1, "BuilderLostError"),
+        ("small", 0, "BuilderLostError"),
+    ],
+)
+@pytest.mark.parametrize("task", ["stop_builder", "create_image"])
+def test_a_builder_that_was_started_after_it_was_verified_is_not_imaged(
+    quiet: World, recipe: str, redrives: int, error: str, task: str
+) -> None:
+    making = Making.begin(quiet, recipe)
+    builder = making.stopped()
+    before = (quiet.aws.clock.now() - timedelta(hours=1)).isoformat()
+    with pytest.raises(FunctionFailedError) as failed:
+        payload = {**making.imaging(builder), "verified": before, "redrives": redrives}
+        quiet.invoke(task, payload)
+    assert failed.value.name == error
+    assert "made an identity for itself" in failed.value.message
+    assert making.images() == []
+    quiet.invoke(task, {**payload, "verified": quiet.aws.clock.now().isoformat()})
 
 
 @pytest.mark.failure(31)

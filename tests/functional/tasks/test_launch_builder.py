@@ -1,11 +1,12 @@
 """LaunchBuilder: one builder, however often it is asked for, where there is room."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
 
+from bakery import budgets
 from bakery.naming import TAG_BAKE
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making, forget_tag, state
@@ -338,11 +339,39 @@ def test_a_builder_on_spot_can_be_stopped_and_its_request_is_tagged(thrifty: Mak
     assert tags == {tag["Key"]: tag["Value"] for tag in builder["Tags"]}
     (call,) = thrifty.world.calls("RunInstances")
     assert call["InstanceInitiatedShutdownBehavior"] == "stop"
-    assert call["InstanceMarketOptions"]["SpotOptions"] == {
+    options = dict(call["InstanceMarketOptions"]["SpotOptions"])
+    until = options.pop("ValidUntil").replace(tzinfo=UTC)
+    left = until - thrifty.world.aws.clock.now()
+    assert budgets.WHOLE_BAKE - timedelta(minutes=5) < left <= budgets.WHOLE_BAKE
+    assert options == {
         "SpotInstanceType": "persistent",
         "InstanceInterruptionBehavior": "stop",
     }
     assert thrifty.stopped() == builder["InstanceId"]
+
+
+def test_a_try_that_ends_in_the_middle_is_gone_on_with(making: Making) -> None:
+    """Else a grid that is too large for one try would never be seen to its end."""
+    making.world.aws.ec2.no_capacity()
+    making.world.aws.faults.error(
+        "ec2", "RunInstances", code="RequestLimitExceeded", status=503, skip=2
+    )
+    with pytest.raises(FunctionFailedError) as failed:
+        launch(making)
+    assert failed.value.name == "ThrottledError"
+    with pytest.raises(FunctionFailedError) as failed:
+        launch(making)
+    assert failed.value.name == "NoCapacityYetError"
+    first, again = cells(making)[:2], cells(making)[3:]
+    assert not set(first) & set(again)
+    assert len({*first, *again}) == len(making.plan["launch"]["subnets"]) * 2
+
+
+@pytest.mark.parametrize("code", ["UnfulfillableCapacity", "InsufficientCapacity"])
+def test_other_words_for_no_room_lead_to_the_next_place_too(making: Making, code: str) -> None:
+    making.world.aws.faults.error("ec2", "RunInstances", code=code, status=500)
+    launch(making)
+    assert len(cells(making)) == 2
 
 
 def test_all_cells_are_tried_as_spot_then_all_on_demand(thrifty: Making) -> None:

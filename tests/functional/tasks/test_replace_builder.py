@@ -165,3 +165,13 @@ def test_what_it_cannot_remove_ends_the_replacement(
         replace(making, builder)
     assert failed.value.name == name
     replace(making, builder)
+
+
+def test_snapshots_go_without_their_image_too(making: Making) -> None:
+    """A first try deregistered it, and was killed."""
+    builder = making.stopped()
+    making.world.invoke("create_image", making.imaging(builder))
+    making.world.aws.client("ec2").deregister_image(ImageId=making.images()[0])
+    assert making.world.tagged("snapshot", making.bake) != []
+    replace(making, builder)
+    assert making.world.tagged("snapshot", making.bake) == []
