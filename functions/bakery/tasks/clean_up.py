@@ -62,7 +62,7 @@ def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
     table_name, recipe = CleanUpSettings.load().table, _recipe(request.state)
     removed: list[str] = []
     kept = [f"instance {builder.id}" for builder in builders]
-    for _, move_back in _pointer(recipe, request.state):
+    for _, move_back in _pointer(request.state):
         move_back()
     for image in ec2.images_of_bake(request.bake):
         if image.state == "available":
@@ -113,13 +113,13 @@ def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
     yield "spot requests", lambda: _spot_requests(bake)
     yield "instances", lambda: _builders(bake)
     yield "volumes", lambda: _volumes(bake)
-    recipe, failed = _recipe(state), "failure" in state
+    failed = "failure" in state
     if failed:
-        yield "pointer", lambda: _pointer(recipe, state)
+        yield "pointer", lambda: _pointer(state)
     # A builder that AWS took may have left an image that EC2 did not show yet.
     if failed or stages.LOST in state:
         result = None if failed else state["create_image"]["image_id"]
-        yield "images", lambda: _images(bake, recipe, result)
+        yield "images", lambda: _images(bake, state, result)
         yield "snapshots", lambda: _snapshots(bake)
 
 
@@ -142,18 +142,28 @@ def _volumes(bake: str) -> list[Removal]:
     return [(f"volume {volume}", partial(ec2.delete_volume, volume)) for volume in found]
 
 
-def _pointer(recipe: str, state: dict[str, Any]) -> list[Removal]:
+def _current(state: dict[str, Any]) -> str | None:
+    """What the pointer holds; raises NotYetVisibleError when it is not shown though it was there:
+    an image that it holds must not go."""
+    name = pointer(_recipe(state))
+    held = ssm.get_parameter(name)
+    if held is None and state["plan"]["current"]["image"]:
+        raise NotYetVisibleError(f"{name} is not there, though Plan has seen it")
+    return held
+
+
+def _pointer(state: dict[str, Any]) -> list[Removal]:
     """The pointer's move, if it has moved to the image: found without a look at EC2, because it
     matters most that nobody launches what failed."""
-    image = state.get("create_image", {}).get("image_id")
-    if image is None or ssm.get_parameter(pointer(recipe)) != image:
+    image, recipe = state.get("create_image", {}).get("image_id"), _recipe(state)
+    if image is None or _current(state) != image:
         return []
     return [(f"move of {pointer(recipe)} to image {image}", partial(_move_back, recipe, image))]
 
 
-def _images(bake: str, recipe: str, result: str | None) -> list[Removal]:
+def _images(bake: str, state: dict[str, Any], result: str | None) -> list[Removal]:
     """All but the bake's result; and what the pointer still holds stays, or it would dangle."""
-    kept = {result, ssm.get_parameter(pointer(recipe))}
+    kept = {result, _current(state)}
     return [
         (f"image {image.id}", partial(ec2.delete_image, image.id, image.snapshots))
         for image in ec2.images_of_bake(bake)

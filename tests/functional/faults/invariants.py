@@ -1,5 +1,6 @@
 """What must hold after every bake, whatever went wrong in it."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -60,9 +61,7 @@ class Watched:
         spoilt = self._spoil(scene)
         before = world.pointer("small"), world.previous("small")
         ended = self._ended(world.start({"recipe": "small", "force": True}))
-        for fault in (*faults, *spoilt):
-            fault.times = 0
-        self.settled(ended)
+        self.settled(ended, *faults, *spoilt)
         builders = 2 if scene == "taken" else 1
         broken = [*self._broken(ended, before, told), *self._twice(ended.name, builders)]
         self.violations += [f"{label}: {text}" for text in broken]
@@ -98,20 +97,25 @@ class Watched:
             time.sleep(0.01)
         return self.world.ended(arn)
 
-    def settled(self, ended: Ended | None = None) -> None:
-        """One period of the janitor later; what is told is told."""
+    def settled(self, ended: Ended | None = None, *faults: Fault) -> None:
+        """What is told is told, the faults are over, and one period of the janitor later."""
         world = self.world
         world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions")
         world.aws.clock.advance(minutes=16)
         if ended is not None:
             world.aws.until(lambda: self._announced(ended.name), what="the announcement")
+        world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions")
+        for fault in faults:
+            fault.times = 0
         world.invoke("remove_orphans", {})
 
     def _announced(self, bake: str) -> list[str]:
         return [
             event["detail-type"]
             for event in self.world.aws.events.recorded
-            if event["source"] == "ami-bakery" and event["detail"].get("bake") == bake
+            if event["source"] == "ami-bakery"
+            and event["detail-type"].startswith("Bake ")
+            and event["detail"].get("bake") == bake
         ]
 
     def _broken(
@@ -134,7 +138,9 @@ class Watched:
         if ended.status == "SUCCEEDED":
             if pointed != (ended.output["image"]["id"], before[0]):
                 yield f"the pointer is {pointed} after {ended.output['image']['id']}"
-        elif pointed != before and "move of /ami-bakery/small/image" not in told_as_left(ended):
+        elif pointed != before and not re.search(
+            r"move of /ami-bakery/small/image|pointer of bake", told_as_left(ended)
+        ):
             yield f"the pointer moved from {before} to {pointed} though the bake {ended.status}"
         (image,) = world.aws.client("ec2").describe_images(ImageIds=[str(pointed[0])])["Images"]
         if image["State"] != "available":

@@ -49,6 +49,14 @@ _NOT_FOUND: Mapping[str, str] = {
 lists) has the services' general ResourceNotFoundException."""
 
 
+UNREAL = {
+    # An image that was current for a while is shown by EC2, or is gone; then it is no way back.
+    ("TasksKeepPreviousRole", "DescribeImages", "not found"),
+    # A token that Step Functions has just given is known to it.
+    ("TasksFailBakeRole", "SendTaskFailure", "not found"),
+}
+
+
 def inject(faults: Faults, kind: str, point: Point) -> Fault:
     """Let the call fail in this way when the function makes it again."""
     service, operation, skip, role = point.service, point.operation, point.occurrence, point.role
