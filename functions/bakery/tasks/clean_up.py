@@ -71,7 +71,6 @@ def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
             ec2.delete_image(image.id, image.snapshots)
             removed.append(f"image {image.id}")
     until = holds.keep(table_name, request.bake, hours)
-    commands.forget(table_name, request.bake)
     leases.give_back(table_name, recipe, request.execution)
     return Result(removed=tuple(removed), left=(), kept=tuple(kept), kept_until=until.isoformat())
 
