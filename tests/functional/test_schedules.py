@@ -51,7 +51,7 @@ def go_to(world: World, moment: datetime) -> None:
 
 def begin_with(world: World, slot: datetime) -> None:
     """As ``go_to``; the schedule starts with this slot, which on AWS would be one of many."""
-    world.aws.schedules.keep_time("Schedulesnightly", since=slot)
+    world.aws.schedules.keep_time("SchedulesBakenightly", since=slot)
     go_to(world, slot)
 
 
@@ -61,7 +61,7 @@ def passed(world: World, moment: datetime) -> None:
 
 
 def fired(world: World) -> list[str]:
-    return list(world.aws.schedules.find("Schedulesnightly").fired)
+    return list(world.aws.schedules.find("SchedulesBakenightly").fired)
 
 
 def executions(world: World, *, of: list[str]) -> list[dict[str, Any]]:

@@ -246,6 +246,7 @@ def test_a_loss_that_is_nobodys_but_a_persons_is_not_made_good(world: World) -> 
     arn, bake = started(world)
     sent(world, STEP)
     world.aws.schedules.paused = True  # nobody looks before EC2 has launched another
+    held = world.aws.events.hold()
     instance = builder(world, bake)["InstanceId"]
     world.aws.client("ec2").terminate_instances(InstanceIds=[instance])
     (request,) = world.tagged("spot request", bake)
@@ -257,6 +258,7 @@ def test_a_loss_that_is_nobodys_but_a_persons_is_not_made_good(world: World) -> 
 
     untagged = str(world.aws.until(again, what="the request's next instance"))
     world.aws.schedules.paused = False
+    world.aws.events.release(held)
     ended = world.ended(arn)
     assert ended.error == "BuilderLostError"
     assert state(world, untagged) in ("shutting-down", "terminated")

@@ -80,8 +80,8 @@ BUGS = (
     Bug(
         "an image is adopted by its name alone",
         f"{_TASKS}/create_image.py",
-        "if image.tags.get(TAG_BAKE) == request.bake:",
-        "if image.id:",
+        "if image.tags.get(TAG_BAKE) != request.bake:\n            continue",
+        "if image.id:\n            return image.id",
         _IMAGE,
     ),
     Bug(
@@ -217,22 +217,22 @@ BUGS = (
     Bug(
         "clean up forgets the images of a failed bake",
         f"{_TASKS}/clean_up.py",
-        '        yield "images", lambda: _images(bake, recipe)\n',
+        '        yield "images", lambda: _images(bake, state, result)\n',
         "",
         _CLEAN,
     ),
     Bug(
         "clean up leaves the pointer where it is",
         f"{_TASKS}/clean_up.py",
-        '        yield "pointer", lambda: _pointer(recipe, state)\n',
-        "",
+        'yield "pointer", lambda: _pointer(state)',
+        "pass",
         _CLEAN,
     ),
     Bug(
         "clean up deletes the image of a good bake",
         f"{_TASKS}/clean_up.py",
-        'yield "volumes", lambda: _volumes(bake)\n    if "failure" in state:',
-        'yield "volumes", lambda: _volumes(bake)\n    if state:',
+        'failed = "failure" in state\n    if failed:',
+        "failed = True\n    if failed:",
         _CLEAN,
     ),
     Bug(

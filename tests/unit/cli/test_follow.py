@@ -180,7 +180,8 @@ def test_what_a_lost_builder_did_is_shown_when_it_happens_and_not_at_the_end() -
 
 
 def test_the_live_table_begins_anew_with_another_builder() -> None:
-    screen = Console(file=StringIO(), width=160, force_terminal=True)
+    # With a height as well, or a dumb terminal is 80 wide whatever is said.
+    screen = Console(file=StringIO(), width=160, height=50, force_terminal=True)
     view = LiveView(screen)
     history = events.replaced()
     again = next(
