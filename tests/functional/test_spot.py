@@ -247,6 +247,7 @@ def test_a_loss_that_is_nobodys_but_a_persons_is_not_made_good(world: World) -> 
     sent(world, STEP)
     world.aws.schedules.paused = True  # nobody looks before EC2 has launched another
     held = world.aws.events.hold()
+    world.aws.until(lambda: world.aws.lambdas.idle, what="the task's own look")
     instance = builder(world, bake)["InstanceId"]
     world.aws.client("ec2").terminate_instances(InstanceIds=[instance])
     (request,) = world.tagged("spot request", bake)
