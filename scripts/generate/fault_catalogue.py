@@ -81,6 +81,8 @@ def _row(row: Mapping[str, Any], tests: list[str]) -> str:
 
 
 def _matrix(rows: list[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "No complete run of `make faults` is on record yet."
     faults = list(dict.fromkeys(row["fault"] for row in rows))
     cells: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for row in rows:
