@@ -59,6 +59,15 @@ def forgotten(deployed: World) -> World:
     return deployed
 
 
+def holding(world: World) -> str:
+    """A bake that has the recipe, and finds no room for a builder."""
+    world.aws.ec2.no_capacity()
+    world.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
+    running = world.start({"recipe": "small", "force": True}, name=f"made-{uuid.uuid4().hex[:8]}")
+    world.aws.until(lambda: world.leases().get("small") == running, what="the lease")
+    return running
+
+
 def point(making: Making, image: str) -> None:
     making.world.aws.client("ssm").put_parameter(
         Name=pointer("small"), Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
@@ -239,10 +248,7 @@ def test_an_execution_name_that_an_image_carries_is_refused(making: Making) -> N
 def test_a_recipe_that_is_being_baked_is_refused_until_that_bake_has_ended(
     quiet: World, forgotten: World
 ) -> None:
-    quiet.aws.ec2.no_capacity()
-    quiet.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
-    running = quiet.start({"recipe": "small", "force": True}, name=f"made-{uuid.uuid4().hex[:8]}")
-    quiet.aws.until(lambda: quiet.leases().get("small") == running, what="the lease")
+    running = holding(quiet)
     error = refused(quiet, content={"when_busy": "refuse"})
     assert error.name == "RecipeBusyError"
     assert running.rpartition(":")[2] in error.message
@@ -344,10 +350,7 @@ def test_the_longest_turn_counts_from_the_first_bake_that_was_waited_for(
     quiet: World, forgotten: World
 ) -> None:
     """Without that, a bake could wait for one after the other for ever."""
-    quiet.aws.ec2.no_capacity()
-    quiet.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
-    running = quiet.start({"recipe": "small", "force": True}, name=f"made-{uuid.uuid4().hex[:8]}")
-    quiet.aws.until(lambda: quiet.leases().get("small") == running, what="the lease")
+    running = holding(quiet)
     first = plan(quiet, bake="made-queued", entered="2026-01-01T03:00:00.000Z")
     assert first["busy"]["holder"] == running
 
