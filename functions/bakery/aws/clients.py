@@ -1,4 +1,7 @@
-"""boto3 clients, one of each kind per Lambda environment."""
+"""boto3 clients, one of each kind and Region per Lambda environment.
+
+Without a Region: that of the function.
+"""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -24,18 +27,18 @@ _ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_ti
 
 
 @cache
-def ec2() -> "EC2Client":
-    return boto3.client("ec2", config=_CONFIG)
+def ec2(region: str | None = None) -> "EC2Client":
+    return boto3.client("ec2", region_name=region, config=_CONFIG)
 
 
 @cache
-def ec2_one_try() -> "EC2Client":
-    return boto3.client("ec2", config=_ONE_TRY)
+def ec2_one_try(region: str | None = None) -> "EC2Client":
+    return boto3.client("ec2", region_name=region, config=_ONE_TRY)
 
 
 @cache
-def ssm() -> "SSMClient":
-    return boto3.client("ssm", config=_CONFIG)
+def ssm(region: str | None = None) -> "SSMClient":
+    return boto3.client("ssm", region_name=region, config=_CONFIG)
 
 
 @cache
