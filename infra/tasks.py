@@ -57,7 +57,7 @@ class TaskFunctions(Construct):
                 may.read("ec2:DescribeImages", "ec2:DescribeInstanceTypes", "ec2:DescribeSubnets"),
                 may.base_parameters(recipes),
                 may.look_at_documents(),
-                may.table("PutItem"),
+                may.table("GetItem", "PutItem"),
                 may.executions("DescribeExecution"),
             ],
             env.PlanSettings(

@@ -531,6 +531,13 @@ class Schedule(Model):
     only_if_changed: Flag = Field(
         default=True, description="End as `unchanged` when nothing differs from the current image."
     )
+    max_age_days: Number | None = Field(
+        default=None,
+        ge=1,
+        le=3650,
+        description="Bake anew when the current image is so many days old (to the nearest day), "
+        "for updates of its packages; default: only when something differs.",
+    )
     flexible_minutes: Number = Field(
         default=15, ge=0, le=1440, description="AWS starts the bake within this window; 0: at once."
     )

@@ -3,7 +3,7 @@
 Loads the recipe, resolves its base image, checks all that can be checked without spending money,
 pins the documents, and finds out whether anything has changed since the current image.
 Idempotent because it only reads, but for the claims of a schedule's slot and of the recipe, and the
-commands that it keeps for the steps, all of which the same execution may repeat.
+commands and inputs that it keeps, all of which the same execution may repeat.
 A bake whose recipe is taken comes back here after its turn: see AwaitTurn.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bakery import budgets, catalogue, clock, commands, leases, planning, slots, steps
+from bakery import budgets, catalogue, clock, commands, inputs, leases, planning, slots, steps
 from bakery.aws import ec2, ssm, stepfunctions, table
 from bakery.bake import Busy, Current, ExecutionInput, Plan, State
 from bakery.errors import InvalidInputError, InvalidRecipeError, RecipeBusyError
@@ -80,6 +80,13 @@ def run(request: Request) -> Plan:
         return plan.model_copy(update={"reason": told})
     if plan.bake_needed and plan.busy is None:
         commands.keep(settings.table, whole.bake, whole.customize)
+        inputs.keep(
+            settings.table,
+            whole.recipe,
+            bake=whole.bake,
+            parts=planning.fingerprint_of(world).parts,
+            current=world.current_image.tags if world.current_image else {},
+        )
     return plan
 
 
@@ -179,6 +186,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         documents=_documents(name, recipe),
         current=current,
         current_image=current_image,
+        inputs=inputs.of_image(settings.table, name, current_image.tags) if current_image else {},
         problems=tuple(problems),
     )
     return _with_taken_name(world)
