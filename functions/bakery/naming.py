@@ -10,6 +10,8 @@ TAG_BASE_IMAGE = "ami-bakery:base-image"
 TAG_FINGERPRINT = "ami-bakery:fingerprint"
 
 EVENT_SOURCE = "ami-bakery"
+BAKE_SUCCEEDED = "Bake Succeeded"
+"""Detail type of the event about a bake that has published an image."""
 STAGE_SLOW = "Stage Slow"
 """Detail type of the event about a wait that takes longer than it usually does."""
 DOCUMENT_PREFIX = "AmiBakery"
@@ -43,6 +45,12 @@ def instance_profile_parameter(recipe: str) -> str:
 def slug(text: str) -> str:
     """``text`` as a part of a document's name: lower case, hyphens for all else."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def dependent_bake(recipe: str, base: str) -> str:
+    """The execution that bakes ``recipe`` because there is a new base image; at most 73 characters
+    of those that Step Functions and tags allow."""
+    return f"{recipe}-on-{base}"
 
 
 def fixed_document(stem: str) -> str:

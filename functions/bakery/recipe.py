@@ -137,6 +137,11 @@ class RecipeBase(Model):
     """The current image of another recipe of this bakery."""
 
     recipe: RecipeName = Field(description="Name of the recipe whose pointer names the base image.")
+    follow: Flag = Field(
+        default=True,
+        description="Bake as soon as that recipe has a new image; `false`: only by its own "
+        "schedule, or when somebody starts it.",
+    )
 
 
 class InstanceBase(Model):

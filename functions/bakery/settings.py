@@ -111,6 +111,13 @@ class JanitorSettings(Settings):
     """How much one run may remove."""
 
 
+class DependentsSettings(Settings):
+    """The job that bakes what builds on a new image."""
+
+    machine: str
+    """ARN of the bake's state machine."""
+
+
 class AnnounceSettings(Settings):
     """The job that tells others how a bake ended."""
 

@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from bakery import clock
 from bakery.aws import events, stepfunctions, table
 from bakery.errors import BakeryError
+from bakery.naming import BAKE_SUCCEEDED
 from bakery.observability import logger
 from bakery.settings import AnnounceSettings
 
@@ -61,7 +62,7 @@ def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:
     # Booleans of their own, because event patterns cannot ask whether a list is empty.
     detail["clean"] = not output.get("left")
     detail["skipped"] = output.get("skipped_slot") is not None
-    return ("Bake Succeeded" if output.get("outcome") == "baked" else "Bake Unchanged"), detail
+    return (BAKE_SUCCEEDED if output.get("outcome") == "baked" else "Bake Unchanged"), detail
 
 
 def _recipe(ended: dict[str, Any]) -> str | None:
