@@ -1,5 +1,6 @@
 """Names, tags and parameter paths: computed here and nowhere else."""
 
+import hashlib
 import re
 from datetime import UTC, datetime
 
@@ -51,6 +52,12 @@ def dependent_bake(recipe: str, base: str) -> str:
     """The execution that bakes ``recipe`` because there is a new base image; at most 73 characters
     of those that Step Functions and tags allow."""
     return f"{recipe}-on-{base}"
+
+
+def fleet_bake(recipe: str, run: str) -> str:
+    """The execution that bakes ``recipe`` in a run of the fleet with that ARN; at most 65
+    characters, because a run's own name may have 80."""
+    return f"{recipe}-fleet-{hashlib.sha256(run.encode()).hexdigest()[:10]}"
 
 
 def fixed_document(stem: str) -> str:

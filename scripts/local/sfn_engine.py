@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import copy
 import datetime as real_datetime
+import json
 import secrets
 import threading
 import types
@@ -28,7 +29,13 @@ from moto.stepfunctions.parser.asl.component.program import program
 from moto.stepfunctions.parser.asl.component.state import state
 from moto.stepfunctions.parser.asl.component.state.exec import execute_state
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+    state_task_service,
+    state_task_service_callback,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (  # noqa: E501
+    StateTaskServiceSfn,
+)
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function import (
     timestamp,
     wait_function,
@@ -44,6 +51,10 @@ from scripts.local.moto_seam import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_NESTED_LOOK_SECONDS = 0.05
+"""Real ones, between two looks at a nested execution."""
 
 
 @dataclass
@@ -74,6 +85,7 @@ class Engine:
         self._patch_waits()
         self._patch_tasks()
         self._allow_reserved_names()
+        self._patch_nested()
         self._patch_end()
         self._patch_context()
         self._cache_definitions()
@@ -231,6 +243,30 @@ class Engine:
             module = __import__(f"{service.__name__}.{found.name}", fromlist=["_"])
             if hasattr(module, "boto_client_for") and module is not state_task_service:
                 self._patches.set(module, "boto_client_for", client_for)
+
+    def _patch_nested(self) -> None:
+        """An execution that starts others: the API's names begin with a small letter, those of the
+        integration with a capital, and moto translates neither. The end of a nested execution is
+        known at once; moto looks every half second."""
+
+        def to_api(_task: Any, parameters: dict[str, Any], *_args: Any, **_named: Any) -> None:
+            content = parameters.get("Input", {})
+            parameters["Input"] = content if isinstance(content, str) else json.dumps(content)
+            for key in list(parameters):
+                parameters[key[0].lower() + key[1:]] = parameters.pop(key)
+
+        def from_api(_task: Any, response: dict[str, Any], *_args: Any, **_named: Any) -> None:
+            for key in list(response):
+                value = response.pop(key)
+                if isinstance(value, real_datetime.datetime):
+                    value = int(value.timestamp() * 1000)
+                response[key[0].upper() + key[1:]] = value
+
+        self._patches.set(StateTaskServiceSfn, "_normalise_parameters", to_api)
+        self._patches.set(StateTaskServiceSfn, "_normalise_response", from_api)
+        self._patches.set(
+            state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", _NESTED_LOOK_SECONDS
+        )
 
     def _task(self) -> Callable[[Any, Any], None]:
         """moto's evaluation of one try of a state, on the AWS clock, left at once when the

@@ -1,5 +1,6 @@
 """Recipes on recipes: what follows a new image, in which order, and what does not."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -230,3 +231,60 @@ def test_what_an_event_did_not_start_its_own_schedule_bakes(renewed: World, how:
     world.aws.until(lambda: world.pointer("top") != old, seconds=60, what="the schedule's bake")
     world.aws.until(lambda: not running(world), what="its end")
     assert base_of(world, "top") == middle.output["image"]["id"]
+
+
+# --- all of them -------------------------------------------------------------------------------
+
+
+def run_all(world: World, **content: object) -> Ended:
+    """A run over all recipes."""
+    answer = world.aws.client("stepfunctions").start_execution(
+        stateMachineArn=world.outputs["FleetStateMachineArn"], input=json.dumps(content)
+    )
+    return world.ended(answer["executionArn"], seconds=120)
+
+
+def outcomes(ended: Ended) -> dict[str, str]:
+    assert isinstance(ended.output, list), ended.cause
+    return {it["recipe"]: it["outcome"] for it in ended.output}
+
+
+def test_a_run_over_all_recipes_bakes_each_once_though_their_bases_start_them_too(
+    renewed: World,
+) -> None:
+    world = renewed
+    ended = run_all(world)
+    assert ended.status == "SUCCEEDED", ended.cause
+    settled(world)
+    assert baked(world) == {"ground": 1, "middle": 1, "side": 1, "slow": 1, "top": 1}
+    assert set(outcomes(ended)) == {"ground", *FOLLOWERS, "slow"}
+    images = {it["recipe"]: it["image"] for it in ended.output}
+    assert images == {recipe: world.pointer(recipe) for recipe in images}
+    for recipe, base in {**FOLLOWERS, "slow": "ground"}.items():
+        assert base_of(world, recipe) == images[base]
+
+
+def test_a_run_over_recipes_that_are_up_to_date_bakes_none(world: World) -> None:
+    assert set(outcomes(run_all(world)).values()) == {"unchanged"}
+    assert baked(world) == {}
+
+
+def test_a_forced_run_bakes_each_once(world: World) -> None:
+    """Those that follow are baked because their base is new, not a second time by force."""
+    ended = run_all(world, force=True)
+    assert ended.status == "SUCCEEDED", ended.cause
+    settled(world)
+    assert baked(world) == {"ground": 1, "middle": 1, "side": 1, "slow": 1, "top": 1}
+
+
+def test_a_run_goes_on_where_nothing_depends_on_what_has_failed(renewed: World) -> None:
+    world = renewed
+    world.aws.agent.script("AmiBakery.middle.packages", exit_code=1, times=99)
+    ended = run_all(world)
+    assert (ended.status, ended.error) == ("FAILED", "FleetFailedError")
+    assert "2 of 5 recipes were not baked, 3 are up to date:" in ended.cause
+    assert "- middle: failed (States.TaskFailed) (execution middle-fleet-" in ended.cause
+    assert "- top: middle, which it builds on, was not baked" in ended.cause
+    settled(world)
+    # By the event of its base, and by the run.
+    assert baked(world) == {"ground": 1, "middle": 2, "side": 1, "slow": 1}

@@ -57,7 +57,13 @@ RULES = (
     # Draws the machine from the synthesized template, hence needs a synthesis.
     Rule(
         "scripts.generate",
-        ours=("bakery", "infra.loading", "infra.synthesize", "scripts.generate"),
+        ours=(
+            "bakery",
+            "infra.loading",
+            "infra.permissions",
+            "infra.synthesize",
+            "scripts.generate",
+        ),
         third_party=("pydantic",),
     ),
     # The command line's own questions to the account: the stack's output, logs, executions.
