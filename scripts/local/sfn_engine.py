@@ -262,6 +262,26 @@ class Engine:
                     value = int(value.timestamp() * 1000)
                 response[key[0].upper() + key[1:]] = value
 
+        built = StateTaskServiceSfn._build_sync2_resolver
+        evaluated = StateTaskServiceSfn._eval_sync
+
+        def build(task: Any, env: Any, resource_runtime_part: Any, *args: Any, **named: Any) -> Any:
+            nested, region = env.stack[-1]["ExecutionArn"], resource_runtime_part.region
+            look = built(task, env, resource_runtime_part, *args, **named)
+            credentials = named.get("state_credentials") or args[-1]
+            client = self._client("stepfunctions", region, credentials.role_arn)
+            look.stop = lambda: client.stop_execution(executionArn=nested)
+            return look
+
+        def wait(task: Any, env: Any, *, sync_resolver: Any, **named: Any) -> Any:
+            """A task that is given up, by a stop or its time-out, stops what it has started."""
+            found = evaluated(task, env, sync_resolver=sync_resolver, **named)
+            if found is None and not self.closing:
+                sync_resolver.stop()
+            return found
+
+        self._patches.set(StateTaskServiceSfn, "_build_sync2_resolver", build)
+        self._patches.set(StateTaskServiceSfn, "_eval_sync", wait)
         self._patches.set(StateTaskServiceSfn, "_normalise_parameters", to_api)
         self._patches.set(StateTaskServiceSfn, "_normalise_response", from_api)
         self._patches.set(

@@ -288,3 +288,17 @@ def test_a_run_goes_on_where_nothing_depends_on_what_has_failed(renewed: World) 
     settled(world)
     # By the event of its base, and by the run.
     assert baked(world) == {"ground": 1, "middle": 2, "side": 1, "slow": 1}
+
+
+def test_stopping_a_run_stops_its_bakes_and_nothing_is_left_of_them(world: World) -> None:
+    states = world.aws.client("stepfunctions")
+    run = states.start_execution(
+        stateMachineArn=world.outputs["FleetStateMachineArn"], input=json.dumps({"force": True})
+    )["executionArn"]
+    world.aws.until(lambda: baked(world), what="a builder")
+    (bake,) = running(world)
+    states.stop_execution(executionArn=run)
+    assert world.ended(world.execution(bake)).status == "ABORTED"
+    world.aws.until(lambda: world.left_behind(bake) == [], what="the janitor")
+    settled(world)
+    assert baked(world) == {"ground": 1}
