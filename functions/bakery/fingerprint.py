@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakery import steps
+from bakery.naming import test_document
 from bakery.recipe import ApplicationStep, CustomizeStep, DocumentStep, Recipe, ShellStep
 
 _DIGITS = 12
@@ -26,12 +27,13 @@ _NOT_IN_THE_IMAGE = {
     "on_failure",
     "retention",
     "schedule",
+    "test",
     "when_busy",
 }
 """Fields that have parts or a tag of their own, or whose change makes no other image.
 
-``test``, ``distribute`` and ``publish`` are not here: no other image, but only a bake runs new
-tests, makes a copy for a new Region, or moves a new launch template.
+``test`` has parts of its own too, and ``distribute`` and ``publish`` are not here: they make no
+other image, but only a bake runs new tests, makes copies, or moves launch templates.
 """
 _NOT_OF_THE_BUILDER = {"instance_types", "spot", "patience_minutes"}
 """Those of ``builder``: which type has room is chance anyway."""
@@ -69,14 +71,13 @@ def fingerprint(
         for step in recipe.customize
         if isinstance(step, ShellStep)
     }
-    each = {
-        step.name: _step(step, documents.get(own.get(step.name, ""))) for step in recipe.customize
-    }
-    order = {_ORDER: _digest(list(each))}
+    tests = {step.name: test_document(name, step.name) for step in recipe.test.steps}
+    scripts = {*own.values(), *tests.values()}
     return Fingerprint(
         bakery=version,
         parts={
-            "steps": {**each, **order},
+            "steps": _in_order(recipe.customize, own, documents),
+            "tests": _in_order(recipe.test.steps, tests, documents),
             "parameters": {
                 step.name: _digest(step.model_dump(mode="json")["parameters"])
                 for step in recipe.customize
@@ -87,15 +88,22 @@ def fingerprint(
                 for step in recipe.customize
                 if isinstance(step, ApplicationStep)
             },
-            # Those of the recipe's own scripts are parts of their steps.
+            # Those of the recipe's own scripts are parts of their steps and tests.
             "documents": {
                 document: _digest(hash_)
                 for document, hash_ in documents.items()
-                if document not in own.values()
+                if document not in scripts
             },
             "recipe": {path: _digest(value) for path, value in _fields(recipe)},
         },
     )
+
+
+def _in_order(
+    each: Sequence[CustomizeStep], own: Mapping[str, str], documents: Mapping[str, str]
+) -> dict[str, str]:
+    parts = {step.name: _step(step, documents.get(own.get(step.name, ""))) for step in each}
+    return {**parts, _ORDER: _digest(list(parts))}
 
 
 def _step(step: CustomizeStep, own_document: str | None) -> str:
@@ -114,6 +122,8 @@ def _fields(recipe: Recipe) -> Iterator[tuple[str, object]]:
         if name not in _NOT_OF_THE_BUILDER:
             yield f"builder.{name}", value
     yield from fields.items()
+    test = recipe.test.model_dump(mode="json", exclude={"steps"}, exclude_defaults=True)
+    yield from ((f"test.{name}", value) for name, value in test.items())
 
 
 def _digest(content: object) -> str:
@@ -156,8 +166,8 @@ def _words(group: str, before: Mapping[str, str], now: Mapping[str, str]) -> Ite
     both = [name for name in now if name in before]
     changed = [name for name in both if before[name] != now[name]]
     match group:
-        case "steps":
-            yield from _step_words(before, now, changed)
+        case "steps" | "tests":
+            yield from _step_words(group.removesuffix("s"), before, now, changed)
         case "parameters":
             yield from (f"parameters of step '{name}' changed" for name in changed)
         case "applications":
@@ -172,12 +182,12 @@ def _words(group: str, before: Mapping[str, str], now: Mapping[str, str]) -> Ite
 
 
 def _step_words(
-    before: Mapping[str, str], now: Mapping[str, str], changed: Sequence[str]
+    what: str, before: Mapping[str, str], now: Mapping[str, str], changed: Sequence[str]
 ) -> Iterator[str]:
     came = [name for name in now if name not in before and name != _ORDER]
     gone = [name for name in before if name not in now and name != _ORDER]
-    yield from (f"step '{name}' changed" for name in changed if name != _ORDER)
-    yield from (f"step '{name}' added" for name in came)
-    yield from (f"step '{name}' removed" for name in gone)
+    yield from (f"{what} '{name}' changed" for name in changed if name != _ORDER)
+    yield from (f"{what} '{name}' added" for name in came)
+    yield from (f"{what} '{name}' removed" for name in gone)
     if not came and not gone and _ORDER in changed:
-        yield "order of the steps changed"
+        yield f"order of the {what}s changed"

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 TAG_RECIPE = "ami-bakery:recipe"
 TAG_BAKE = "ami-bakery:bake"
 TAG_ATTEMPT = "ami-bakery:attempt"
+TAG_TEST = "ami-bakery:test"
+"""Of a test instance, which one of its bake it is: 1, 2, ..."""
 TAG_BASE_IMAGE = "ami-bakery:base-image"
 TAG_FINGERPRINT = "ami-bakery:fingerprint"
 
@@ -36,6 +38,11 @@ def pointer(recipe: str) -> str:
 def previous_pointer(recipe: str) -> str:
     """SSM parameter that holds the image that was current before."""
     return f"{POINTERS}/{recipe}/previous-image"
+
+
+def label_pointer(recipe: str, label: str) -> str:
+    """SSM parameter that holds the image of ``recipe`` that has the label."""
+    return f"{POINTERS}/{recipe}/labels/{label}"
 
 
 def instance_profile_parameter(recipe: str) -> str:
@@ -73,6 +80,12 @@ def step_document(recipe: str, step: str) -> str:
     return f"{DOCUMENT_PREFIX}.{recipe}.{slug(step)}"
 
 
+def test_document(recipe: str, step: str) -> str:
+    """Deployed name of the document that a recipe's test becomes; a third dot keeps it apart from
+    the steps, whose names have none."""
+    return f"{DOCUMENT_PREFIX}.{recipe}.test.{slug(step)}"
+
+
 def image_name(template: str, *, recipe: str, bake: str, base: str, moment: datetime) -> str:
     """The name of the image that ``bake`` makes; ``template`` must have passed the recipe model."""
     utc = moment.astimezone(UTC)
@@ -101,3 +114,8 @@ def valid_image_name(name: str) -> bool:
 def bake_tags(recipe: str, bake: str) -> dict[str, str]:
     """Tags of everything that a bake creates, given in the creating call."""
     return {TAG_RECIPE: recipe, TAG_BAKE: bake}
+
+
+def sentinel(bake: str) -> str:
+    """The last line of what our own documents print."""
+    return f"ami-bakery: {bake} done"

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bakery import clock, verdicts
+from bakery import clock, verdicts, waits
 from bakery.aws import ec2, ssm, stepfunctions, table
 from bakery.observability import logger
 from bakery.verdicts import Done, Verdict
@@ -18,6 +18,17 @@ def begin(table_name: str, wait: Wait) -> None:
     settle(table_name, wait)
 
 
+def forget_all(table_name: str, bake: str) -> None:
+    """Drop what the bake waits for: else the sweeper would look at it until its deadline.
+
+    Nobody may be waiting any more: a builder was lost, or the bake is over.
+    """
+    for _, stored in table.open_waits(table_name):
+        wait = waits.read(stored)
+        if wait is not None and wait.bake == bake:
+            table.forget_wait(table_name, wait)
+
+
 def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool:
     """Resume the task if its wait is over; whether it was.
 
@@ -26,7 +37,7 @@ def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool
     """
     now = clock.now()
     verdict = _observe(wait, exception, now) or verdicts.overdue(wait, now)
-    verdict = verdicts.known_to_release(wait, verdict)
+    verdict = verdicts.tolerated(wait, verdicts.known_to_release(wait, verdict))
     if verdict is None:
         return False
     if isinstance(verdict, Done):
@@ -48,9 +59,10 @@ def _observe(wait: Wait, exception: str | None, now: datetime) -> Verdict:
         case Kind.STOP:
             return verdicts.stop_verdict(wait, ec2.find_instance(wait.target))
         case Kind.IMAGE:
-            found = ec2.find_images([wait.target])
+            found = ec2.find_images([wait.target], region=wait.region or None)
             return verdicts.image_verdict(wait, found[0] if found else None, now)
         case Kind.POINTER:
-            return verdicts.pointer_verdict(wait, ssm.get_parameter(wait.target), exception)
+            value = ssm.get_parameter(wait.target, region=wait.region or None)
+            return verdicts.pointer_verdict(wait, value, exception)
         case Kind.TURN:
             return verdicts.turn_verdict(wait, stepfunctions.find_execution(wait.execution))

@@ -93,13 +93,6 @@ def _did(stage: str, seen: Mapping[str, StageEnded], output: Mapping[str, Any]) 
     return seen[stage].detail if stage in seen else ""
 
 
-def explanation(error: str) -> str:
-    """What an error of ours means and what its reader does next; empty for errors of others."""
-    kind = getattr(errors, error, None)
-    ours = isinstance(kind, type) and issubclass(kind, errors.BakeryError)
-    return " ".join((kind.__doc__ or "").split()) if ours else ""
-
-
 def _total(rows: Sequence[Row]) -> float:
     return sum(row.seconds for row in rows)
 
@@ -125,11 +118,21 @@ def _image_facts(output: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str
         "Name": image["name"],
         "Region": image["region"],
         "Base image": f"{base.get('id', 'unknown')} ({base.get('name', 'unknown')})",
+        **_places(output),
         "Previous": output.get("previous") or "none, this is the first",
         "Cost": cost,
         "Pointer": pointer(output["recipe"]),
         "Launch it": f"--image-id resolve:ssm:{pointer(output['recipe'])}",
     }
+
+
+def _places(output: Mapping[str, Any]) -> dict[str, str]:
+    copies, left_out = output.get("copies") or {}, output.get("left_out") or {}
+    shown = [f"{id_} in {region}" for region, id_ in copies.items()]
+    facts = {"Copies": ", ".join(shown)} if shown else {}
+    if left_out:
+        facts["Left out"] = "; ".join(f"{region}: {why}" for region, why in left_out.items())
+    return facts
 
 
 def _unchanged(screen: Console, execution: Execution) -> None:
@@ -191,7 +194,7 @@ def _reason(execution: Execution, tracker: Tracker) -> tuple[str, str]:
 def _failure_facts(
     execution: Execution, tracker: Tracker, error: str, command_log: str
 ) -> dict[str, str]:
-    facts = {"Meaning": explanation(error)} if explanation(error) else {}
+    facts = {"Meaning": errors.advice(error)} if errors.advice(error) else {}
     current = (tracker.plan.get("current") or {}).get("image")
     if tracker.plan and _pointer_untouched(execution, tracker):
         facts["Pointer"] = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bakery.naming import pointer, previous_pointer
+from bakery.naming import TAG_TEST, pointer, previous_pointer
 from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
 from tests.account import Account
@@ -93,14 +93,14 @@ class World(Account):
             raise FunctionFailedError(answer["errorType"], answer["errorMessage"])
         return answer
 
-    def pointer(self, recipe: str) -> str | None:
-        return self.parameter(pointer(recipe))
+    def pointer(self, recipe: str, region: str | None = None) -> str | None:
+        return self.parameter(pointer(recipe), region)
 
-    def previous(self, recipe: str) -> str | None:
-        return self.parameter(previous_pointer(recipe))
+    def previous(self, recipe: str, region: str | None = None) -> str | None:
+        return self.parameter(previous_pointer(recipe), region)
 
-    def parameter(self, name: str) -> str | None:
-        ssm = self.aws.client("ssm")
+    def parameter(self, name: str, region: str | None = None) -> str | None:
+        ssm = self.aws.client("ssm", region)
         try:
             return str(ssm.get_parameter(Name=name)["Parameter"]["Value"])
         except ssm.exceptions.ParameterNotFound:
@@ -112,6 +112,14 @@ class World(Account):
             c.parameters for c in self.aws.calls.of(operation=operation) if c.error in _HAPPENED
         ]
 
+    def launches(self) -> list[dict[str, Any]]:
+        """Parameters of every launch of a builder."""
+        return [it for it in self.calls("RunInstances") if TAG_TEST not in json.dumps(it)]
+
+    def sent_to_builders(self) -> list[dict[str, Any]]:
+        """Parameters of every command but those to test instances."""
+        return [it for it in self.calls("SendCommand") if "/test/" not in it["Comment"]]
+
 
 @pytest.fixture(scope="session")
 def assembly() -> Path:
@@ -122,7 +130,20 @@ def assembly() -> Path:
 @pytest.fixture(scope="module")
 def deployed(assembly: Path) -> Iterator[World]:
     with LocalAws.start(assembly, region="eu-west-1", scale=120.0) as aws:
+        _prepare(aws)
         yield World(aws, aws.deploy())
+
+
+def _prepare(aws: LocalAws) -> None:
+    """What the recipes take for granted: keys and launch templates of the account."""
+    for region in ("eu-west-1", "eu-central-1"):
+        kms = aws.client("kms", region)
+        key = kms.create_key()["KeyMetadata"]["KeyId"]
+        kms.create_alias(AliasName="alias/images", TargetKeyId=key)
+    aws.ec2.launch_template("lt-0123456789abcdef0", InstanceType="t3.small", ImageId="ami-12345678")
+    aws.ec2.launch_template(
+        "lt-0123456789abcdef1", "eu-central-1", InstanceType="t3.small", ImageId="ami-12345678"
+    )
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ RECIPE: dict[str, Any] = {
             },
         },
     ],
+    "test": {"identity": False},
     "schedule": {"cron": "0 3 * * ? *", "max_age_days": 45, "flexible_minutes": 0},
 }
 _OF_THE_ORGANIZATION = {

@@ -32,6 +32,7 @@ def with_steps(*steps: Mapping[str, Any]) -> Fingerprint:
 
 
 NOW = of()
+OTHER = {**SHELL, "name": "other"}
 
 
 def told(before: Fingerprint, now: Fingerprint, *, known: Parts | None = None) -> list[str]:
@@ -47,7 +48,7 @@ def test_the_same_input_gives_the_same_fingerprint_in_any_order_of_documents() -
 def test_a_fingerprint_stays_what_it_is_or_every_image_is_baked_again() -> None:
     assert NOW.to_tag() == (
         "applications=ba0a9dfcba32 bakery=0.3.0 documents=63fb4bb00d1a "
-        "parameters=4e9e6b11055d recipe=96a318758727 steps=e25c01815f67"
+        "parameters=4e9e6b11055d recipe=96a318758727 steps=e25c01815f67 tests=6ab0c634415a"
     )
 
 
@@ -127,7 +128,7 @@ def test_a_change_is_told_by_what_changed(what: str) -> None:
 def test_a_change_is_found_without_the_parts_too(what: str) -> None:
     now, _ = CHANGES[what]
     found = told(NOW, now, known={})
-    groups = {"steps", "parameters", "applications", "documents", "recipe"}
+    groups = {"steps", "tests", "parameters", "applications", "documents", "recipe"}
     assert found
     assert {words.partition(" changed")[0] for words in found} <= {*groups, "bakery 0.3.0 -> 0.4.0"}
 
@@ -140,8 +141,7 @@ def test_a_change_is_found_without_the_parts_too(what: str) -> None:
         ("lock_release", "2018.03"),
         ("tmp_exec", "bake"),
         ("image_name", "{recipe}-{bake}"),
-        ("test", [SHELL]),
-        ("distribute", [{"region": "eu-west-1"}]),
+        ("distribute", [{"region": "us-east-1"}]),
         ("publish", {"launch_templates": ["lt-0123456789abcdef0"]}),
     ],
 )
@@ -168,6 +168,30 @@ def test_a_field_of_the_recipe_is_told_by_its_name(field: str, value: object) ->
 def test_what_makes_no_other_image_changes_nothing(changes_: dict[str, Any]) -> None:
     """Nor does a default that is written down."""
     assert told(of(recipe()), of(recipe(**changes_))) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        ([], [SHELL], ["test 'packages' added"]),
+        ([SHELL], [{**SHELL, "shell": "true"}], ["test 'packages' changed"]),
+        ([SHELL, OTHER], [OTHER, SHELL], ["order of the tests changed"]),
+        ({"identity": False}, {}, ["test.identity changed"]),
+        ({}, {"instance_types": ["m6i.large"]}, ["test.instance_types changed"]),
+    ],
+)
+def test_what_an_image_must_pass_is_told_like_steps(
+    before: object, now: object, words: list[str]
+) -> None:
+    """The current image has not passed it."""
+    assert told(of(recipe(test=before)), of(recipe(test=now))) == words
+
+
+def test_the_document_of_a_test_is_a_part_of_the_test() -> None:
+    tested = recipe(test=[SHELL])
+    name = "AmiBakery.web.test.packages"
+    before, now = (of(tested, {**DOCUMENTS, name: hash_}) for hash_ in ("a" * 64, "b" * 64))
+    assert told(before, now) == ["test 'packages' changed"]
 
 
 def test_many_changes_are_told_shortly() -> None:
