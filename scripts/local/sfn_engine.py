@@ -284,7 +284,7 @@ class Engine:
                     value = int(value.timestamp() * 1000)
                 response[key[0].upper() + key[1:]] = value
 
-        built = StateTaskServiceSfn._build_sync2_resolver
+        built: Any = StateTaskServiceSfn._build_sync2_resolver
         evaluated = StateTaskServiceSfn._eval_sync
 
         def build(task: Any, env: Any, resource_runtime_part: Any, *args: Any, **named: Any) -> Any:

@@ -141,7 +141,7 @@ def test_thirty_nights_without_a_change_make_one_image(world: World) -> None:
         assert output["reason"] == f"nothing has changed since image {first['image']['id']}"
         assert output["image"] == first["image"]
     assert images(world) == [first["image"]["id"]]
-    assert len(world.calls("RunInstances")) == 1
+    assert len(world.launches()) == 1
 
 
 Change = Callable[[World, Asset, dict[str, Any]], str]

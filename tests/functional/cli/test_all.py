@@ -5,21 +5,23 @@ import re
 import pytest
 
 from tests.functional.cli.conftest import Bakery
-from tests.functional.conftest import World
+from tests.functional.conftest import RECIPES, World
+
+ROOTS = sorted({path.stem for path in RECIPES.glob("*.yaml")} - {"child"})
 
 
 def test_a_run_over_all_recipes_shows_how_each_fared(bakery: Bakery, world: World) -> None:
     world.aws.agent.script("AmiBakery.web.packages", exit_code=3, stderr="no space left")
     said = bakery("bake", "--all")
     assert said.code == 1
-    assert "5 recipes to look at: archive, locked, small, thrifty, web" in said.lines
+    assert f"{len(ROOTS)} recipes to look at: {', '.join(ROOTS)}" in said.lines
     (failed,) = [text for text in said.lines if text.startswith("  web: failed, execution web-fl")]
     assert failed
     assert "no space left" in said.out
-    for recipe in ("archive", "locked", "small", "thrifty", "child"):
+    for recipe in {*ROOTS, "child"} - {"web"}:
         image = world.pointer(recipe)
         assert f"  {recipe}: baked, {image}" in said.lines
-    assert "1 of 6 recipes were not baked, 5 are up to date:" in said.out
+    assert f"1 of {len(ROOTS) + 1} recipes were not baked, " in said.out
     assert re.search(r"- web: failed \(States.TaskFailed\) \(execution web-fleet-", said.out)
     again = bakery("bake", "--all")
     assert (again.code, again.lines[-1]) == (0, "Every recipe is up to date.")
