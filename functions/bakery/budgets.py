@@ -43,6 +43,10 @@ COMMAND_SLACK = timedelta(minutes=2)
 LONGEST_TURN = timedelta(hours=12)
 """How long a bake waits for its turn, however many bakes it waits for."""
 
+LONGEST_IMAGE = timedelta(hours=24)
+"""For the image, or a copy of it, to be available: AWS documents up to that for large volumes.
+Source: EC2 user guide, "Create an AMI"."""
+
 # The soft limits. Source of the figures: what such tools publish, see docs/architecture.md.
 TURN_EXPECTED = timedelta(hours=2)
 STOP_EXPECTED = timedelta(minutes=10)
