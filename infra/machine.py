@@ -58,7 +58,11 @@ _CAPACITY_PAUSE = Duration.minutes(10)
 _CAPACITY_TRIES = 80
 """More than the longest patience, half a day; the task itself ends it."""
 
-_REGIONS_AT_ONCE = 10
+_AT_ONCE = 10
+"""Regions, or pointers and launch templates in them: calls of one account."""
+_COPIES_AT_ONCE = 40
+"""Every Region of a recipe: quotas of copies under way are for each Region that gets one. Step
+Functions runs no more at once. Source: its developer guide, "Using Map state in Inline mode"."""
 
 _Guarded = TypeVar("_Guarded", sfn.TaskStateBase, sfn.Map, sfn.Parallel)
 
@@ -464,7 +468,7 @@ class BakeMachine(Construct):
                 "description.$": "$.plan.description",
                 "image_tags.$": "$.plan.image_tags",
             },
-            max_concurrency=_REGIONS_AT_ONCE,
+            max_concurrency=_COPIES_AT_ONCE,
         )
         return copies.item_processor(copy)
 
@@ -486,7 +490,7 @@ class BakeMachine(Construct):
             comment=comment,
             items_path=items,
             item_selector={"recipe.$": "$.plan.recipe", **selector},
-            max_concurrency=_REGIONS_AT_ONCE,
+            max_concurrency=_AT_ONCE,
             result_selector={**_ENTERED, **(result or {})},
             result_path=f"$.{key}",
         )

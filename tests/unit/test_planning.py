@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bakery import planning
+from bakery import naming, planning, stages, verdicts
 from bakery.bake import MAX_STATE_BYTES, Command, Current, Plan, WholePlan
 from bakery.documents import parameter_problems, size_of
 from bakery.errors import InvalidRecipeError
@@ -23,6 +23,7 @@ from tests.unit.samples import (
     GRAVITON,
     IMAGE,
     NITRO,
+    NOW,
     REBOOT,
     SHELL,
     XEN,
@@ -610,7 +611,7 @@ def test_without_comparison_one_instance_is_enough_and_nothing_is_reported() -> 
 
 
 def test_every_type_to_be_tested_has_an_instance_and_the_first_of_them_its_twin_before() -> None:
-    """The two that are compared are numbers 1 and 2, and of one type: types differ by themselves."""
+    """The two that are compared are numbers 1 and 2, and of one type."""
     wanted = recipe(test={"instance_types": ["m3.medium", "t3.medium"]})
     plan = decide(world(recipe=wanted, known_types=KNOWN), force=False)
     assert machines(plan) == [("m3.medium",), ("m3.medium",), ("t3.medium",)]
@@ -724,6 +725,13 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
         for number in range(200)
     ]
     types = tuple(f"t{number}-long.24xlarge" for number in range(10))
+    tests = [
+        {"name": f"{number:02}{'n' * 58}", "shell": "true", "timeout_seconds": 60}
+        for number in range(50)
+    ]
+    regions = [f"ap-southeast-{number}" for number in range(10)]
+    regions += [f"us-gov-{chr(97 + number) * 7}-1" for number in range(26)]
+    regions += [f"us-gov-{chr(97 + number) * 6}-1" for number in range(3)]
     return world(
         name="r" * 48,
         bake="b" * 80,
@@ -732,8 +740,18 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
             image_name="i" * 128,
             customize=steps,
             identity={"allow_secrets": [f"/srv/{number}" for number in range(30)]},
+            test={"steps": tests, "instance_types": types[:5]},
+            # As many pointers and launch templates as all Regions may have together.
+            distribute=[{"region": it, "launch_templates": ["lt-" + "a" * 17]} for it in regions],
+            publish={
+                "labels": ["x" * 32, "y" * 32],
+                "launch_templates": [f"lt-{number:017}" for number in range(20)],
+            },
         ),
-        documents=documents(document(LONGEST, dict.fromkeys(parameters, NEEDED))),
+        documents=documents(
+            document(LONGEST, dict.fromkeys(parameters, NEEDED)),
+            *(document(naming.test_document("r" * 48, test["name"])) for test in tests),
+        ),
         instance_types=types,
         known_types={name: replace(NITRO, name=name) for name in types},
         subnets=tuple(Subnet(f"subnet-{n:017}", "us-gov-east-1a", public=True) for n in range(6)),
@@ -742,11 +760,18 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
 
 def test_the_worst_names_fit_into_an_execution_and_the_commands_into_an_item_of_the_table() -> None:
     # As long as parameters can be: a recipe has a limit of its own, which is less.
-    whole = decide(with_long_names({"Values": "x" * 700}), force=True)
+    whole = decide(with_long_names({"Values": "x" * 600}), force=True)
     plan = Plan.model_validate(whole.model_dump())
-    assert 15_000 < size_of(plan.model_dump(mode="json")) < MAX_STATE_BYTES / 2
+    travels = size_of(plan.model_dump(mode="json"))
+    assert 30_000 < travels < MAX_STATE_BYTES * 0.75
+    # With a failure for every copy, and what the other stages leave.
+    failed = [verdicts.copied(it.region, None, failed="x" * 999).output for it in plan.places]
+    others = {stage: {"entered": NOW.isoformat()} for stage in stages.STAGES}
+    assert travels + size_of(failed) + size_of(others) < MAX_STATE_BYTES
     commands = [command.model_dump(mode="json") for command in whole.customize]
     assert 150_000 < size_of(commands) < 400_000 * 0.9
+    tests = [command.model_dump(mode="json") for command in whole.test.checks]
+    assert len(tests) == 52 and size_of(tests) < 400_000 * 0.9
 
 
 def test_what_travels_has_the_names_of_the_steps_only() -> None:

@@ -634,6 +634,30 @@ def test_a_region_that_is_named_twice_is_refused_with_both_places() -> None:
     )
 
 
+def in_regions(count: int, templates: int = 0) -> list[dict[str, Any]]:
+    named = [f"lt-{number:08x}" for number in range(templates)]
+    names = [f"eu-{side}-{n}" for side in ("west", "north", "south", "east") for n in range(10)]
+    return [{"region": name, "launch_templates": named} for name in names[:count]]
+
+
+def test_labels_in_many_regions_are_together_no_more_than_a_bake_moves() -> None:
+    labels = ["canary", "stable"]
+    recipe(distribute=in_regions(39), publish={"labels": labels})  # 3 in each of 40
+    assert one_problem(distribute=in_regions(40), publish={"labels": labels}) == (
+        "publish.labels",
+        "with the pointer itself they are 3 parameters in each of 41 Regions, and a bake moves at "
+        "most 120; name fewer labels or Regions",
+    )
+
+
+def test_launch_templates_of_all_regions_are_together_no_more_than_a_bake_updates() -> None:
+    few = {"launch_templates": ["lt-12345678"] * 20}
+    recipe(distribute=in_regions(4, templates=20), publish=few)
+    path, message = one_problem(distribute=in_regions(5, templates=20), publish=few)
+    assert path == "publish.launch_templates"
+    assert message.startswith("with those of all Regions they are 120, and a bake updates at most")
+
+
 def test_an_image_is_published_everywhere_or_nowhere_unless_the_recipe_says_otherwise() -> None:
     assert recipe().publish.regions == "all"
     assert recipe().publish.default_version is False

@@ -430,7 +430,7 @@ def test_the_reason_of_a_copy_that_is_left_out_is_short_enough_for_one_in_every_
     optional = COPY.model_copy(update={"optional": True})
     verdict = verdicts.tolerated(optional, Failed("CopyFailedError", "x" * 9_000))
     assert isinstance(verdict, Done)
-    assert len(str(verdict.output["failed"])) == 300
+    assert len(str(verdict.output["failed"])) == 200
 
 
 def test_a_copy_without_a_failure_says_none() -> None:

@@ -74,8 +74,10 @@ def run(request: Request, settings: JanitorSettings) -> Result:
 
 def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[str]]:
     """The orphans, and the executions (ARNs) of leases and waits that have ended."""
-    tagged = inventory.everything(settings.regions[1:])
-    published = set[str]().union(*(ssm.published_images(it) for it in settings.regions))
+    # Synthesis does not know the stack's Region, so it cannot tell whether a recipe names it too.
+    home, *others = dict.fromkeys(settings.regions)
+    tagged = inventory.everything(others)
+    published = set[str]().union(*(ssm.published_images(it) for it in (home, *others)))
     # One of another release is ended by its own deadline.
     waiting = [it for _, stored in table.open_waits(settings.table) if (it := waits.read(stored))]
     holders = set(table.holders(settings.table, leases.PREFIX).values())
