@@ -102,8 +102,8 @@ def test_plain_progress_tells_each_test_and_each_copy_when_it_has_ended() -> Non
     watch(FakeStack(script.events), view, [])
     lines = [line for line in out.getvalue().splitlines() if "test '" in line or "copy to" in line]
     assert [re.sub(r" +", " ", line.strip())[5:] for line in lines[:2]] == [
-        f"done test 'it has come up' 3.0 s on {events.TEST_INSTANCES[1]}",
-        f"done test 'it has come up' 9.0 s on {events.TEST_INSTANCES[0]}",
+        f"done test 'it has come up' 4.0 s on {events.TEST_INSTANCES[1]}",
+        f"done test 'it has come up' 10 s on {events.TEST_INSTANCES[0]}",
     ]
     assert "done" in lines[-2] and lines[-2].endswith("ami-0000000000000copy")
     assert "FAIL" in lines[-1] and lines[-1].endswith("us-east-1 is full")

@@ -239,6 +239,18 @@ def test_a_failed_test_is_the_failure_of_its_stage_and_names_itself() -> None:
     assert tracker.step is None
 
 
+@pytest.mark.parametrize("later", ["TaskSucceeded", "TaskScheduled", "LambdaFunctionFailed"])
+def test_what_other_parts_do_after_a_test_has_failed_does_not_hide_its_failure(later: str) -> None:
+    history = events.failed_test()
+    number = next(n for n, event in enumerate(history) if event["type"] == "TaskFailed")
+    other = {**history[number], "type": later}
+    tracker, changes = read([*history[: number + 1], other, *history[number + 1 :]])
+    assert tracker.failed and tracker.failed.stage.key == "test_and_copy"
+    assert tracker.failed.failure and tracker.failed.failure.cause == events.TEST_CAUSE
+    (stage,) = [change for change in of(StageEnded, changes) if change.failure]
+    assert stage.detail == ""
+
+
 def test_a_part_whose_content_the_history_cut_off_is_told_without_it() -> None:
     cut = {"name": "CopyImage", "output": '{"region": "eu-'}
     script = Script().function("Plan", STATE).enter("TestAndCopy", "Parallel")
