@@ -531,7 +531,7 @@ def test_every_rule_has_a_dead_letter_queue(stack: Synthesized) -> None:
             assert "DeadLetterConfig" in target, id_
 
 
-def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left(
+def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left_or_left_out(
     stack: Synthesized,
 ) -> None:
     patterns = [
@@ -542,6 +542,7 @@ def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left(
     assert [(p["detail-type"], p.get("detail")) for p in patterns] == [
         (["Stage Slow"], None),  # back to the sweeper, which has sent it
         (["Bake Failed"], None),
+        (["Bake Succeeded"], {"everywhere": [False]}),
         (["Bake Succeeded"], {"clean": [False]}),
         (["Orphans Removed"], None),
         (["Bake Unchanged"], {"skipped": [True]}),
