@@ -797,8 +797,8 @@ def _crowds(recipe: Recipe) -> Iterator[Problem]:
             f"with the pointer itself they are {names} parameters in each of {regions} Regions, "
             f"and a bake moves at most {MAX_POINTERS}; name fewer labels or Regions",
         )
-    everywhere = (recipe.publish, *recipe.distribute)
-    templates = sum(len(each.launch_templates) for each in everywhere)
+    away = sum(len(place.launch_templates) for place in recipe.distribute)
+    templates = len(recipe.publish.launch_templates) + away
     if templates > MAX_TEMPLATES:
         yield Problem(
             "publish.launch_templates",

@@ -725,7 +725,7 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
         for number in range(200)
     ]
     types = tuple(f"t{number}-long.24xlarge" for number in range(10))
-    tests = [
+    tests: list[dict[str, Any]] = [
         {"name": f"{number:02}{'n' * 58}", "shell": "true", "timeout_seconds": 60}
         for number in range(50)
     ]

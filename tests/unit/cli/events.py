@@ -186,12 +186,12 @@ class Script:
             given = {"region": place["region"], "image_id": IMAGE}
             self.enter("CopyImage", given=given).add("TaskScheduled").add("TaskSubmitted")
         for check in PLAN["test"]["checks"]:
-            given = [{"test": check["label"], "instance_id": id_} for id_ in TEST_INSTANCES]
-            for one in given:
+            told = [{"test": check["label"], "instance_id": id_} for id_ in TEST_INSTANCES]
+            for one in told:
                 details = {"name": "RunTests", "index": 0}
                 self.add("MapIterationStarted", mapIterationStartedEventDetails=details)
                 self.enter("RunTest", given=one).add("TaskScheduled").add("TaskSubmitted")
-            for one in reversed(given):
+            for one in reversed(told):
                 self.add("TaskSucceeded").exit("RunTest", one)
         for place in (home, *places):
             self.add("TaskSucceeded").exit("CopyImage", place)
