@@ -291,13 +291,13 @@ def test_recipes_that_name_no_launch_template_allow_none_to_be_changed(
     assert changing_templates(synthesize({"web": RECIPES["web"]})) == {}
 
 
-def test_the_janitor_looks_into_every_region_that_gets_images(stack: Synthesized) -> None:
+def test_the_janitor_looks_into_every_other_region_that_gets_images(stack: Synthesized) -> None:
     (janitor,) = [
         f["Properties"]["Environment"]["Variables"]
         for f in stack.of_type("AWS::Lambda::Function").values()
         if f["Properties"]["Handler"] == "bakery.jobs.remove_orphans.handler"
     ]
-    assert json.loads(flat(janitor["REGIONS"])) == ["<AWS::Region>", *AWAY]
+    assert json.loads(flat(janitor["REGIONS"])) == [*AWAY]
 
 
 def test_tests_are_sent_to_test_instances_by_documents_of_tests_only(stack: Synthesized) -> None:
