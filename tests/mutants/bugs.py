@@ -151,9 +151,9 @@ BUGS = (
     ),
     Bug(
         "a retry predicate that never fires",
-        "infra/machine.py",
-        "errors=[*RETRYABLE, *LAMBDA_RETRYABLE],",
-        'errors=["Never"],',
+        "infra/states.py",
+        "errors: Sequence[str] = (*RETRYABLE, *LAMBDA_RETRYABLE),",
+        'errors: Sequence[str] = ("Never",),',
         _MACHINE,
     ),
     Bug(
@@ -173,7 +173,7 @@ BUGS = (
     Bug(
         "a failed stage passes clean up by",
         "infra/machine.py",
-        "return self._guarded(steps, on_builder=True)",
+        "return self._states.guarded(steps, on_builder=True)",
         "return steps",
         _MACHINE,
     ),
@@ -209,7 +209,7 @@ BUGS = (
     Bug(
         "a failed test passes clean up by",
         "infra/machine.py",
-        "return self._guarded(proof)",
+        "return self._states.guarded(proof)",
         "return proof",
         _MACHINE,
     ),
