@@ -120,8 +120,12 @@ class Permissions:
             resources=[self._documents.arn(name) for name in names],
         )
 
-    def launch(self, *, spot: bool = True) -> list[iam.PolicyStatement]:
-        """RunInstances by resource: a condition on a key that a resource lacks would deny."""
+    def launch(self, *, test: bool = False) -> list[iam.PolicyStatement]:
+        """RunInstances by resource: a condition on a key that a resource lacks would deny.
+
+        A test instance has a role of its own, and is never of the spot market.
+        """
+        spot, roles = not test, [self._host.test_role] if test else self._host.builder_roles
         made = ["instance/*", "volume/*", "network-interface/*"]
         return [
             self._ec2(
@@ -144,7 +148,7 @@ class Permissions:
             *self._use_volume_keys(),
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
-                resources=[role.role_arn for role in self._host.roles],
+                resources=[role.role_arn for role in roles],
                 conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
             ),
         ]

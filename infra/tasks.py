@@ -119,7 +119,7 @@ class TaskFunctions(Construct):
             "launch_test",
             [
                 may.read(*_DESCRIBE_OWN, "ec2:DescribeImages"),
-                *may.launch(spot=False),
+                *may.launch(test=True),
                 may.table("GetItem", "PutItem"),
             ],
             launching,

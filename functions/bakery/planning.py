@@ -217,7 +217,8 @@ def _templates(world: World) -> Iterator[Template]:
 
 def _test(world: World) -> WholeTestPlan:
     wanted = world.recipe.test
-    machines = [(it,) for it in wanted.instance_types] or [tuple(world.instance_types)]
+    own: list[tuple[str, ...]] = [(it,) for it in wanted.instance_types]
+    machines = own or [tuple(world.instance_types)]
     # The twin first, so that the two that are compared are of one type, and numbers 1 and 2.
     twin = machines[:1] if wanted.identity else []
     reports = [_fixed_command(world, REPORT_IDENTITY)] if wanted.identity else []

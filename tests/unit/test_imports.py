@@ -40,7 +40,10 @@ RULES = (
     # Shared parts of tasks: they act through bakery.aws, as a task does.
     *(
         Rule(f"bakery.{name}", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME)
-        for name in ("commands", "holds", "leases", "publishing", "slow", "waiting")
+        for name in (
+            *("commands", "destinations", "holds", "launching"),
+            *("leases", "publishing", "slow", "waiting"),
+        )
     ),
     Rule("bakery.tasks", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME),
     Rule("bakery.jobs", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME),
