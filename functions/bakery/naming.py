@@ -58,6 +58,11 @@ def step_document(recipe: str, step: str) -> str:
     return f"{DOCUMENT_PREFIX}.{recipe}.{slug(step)}"
 
 
+def sentinel(bake: str) -> str:
+    """The last line that each of our documents prints; without it Success is not believed."""
+    return f"ami-bakery: {bake} done"
+
+
 def image_name(template: str, *, recipe: str, bake: str, base: str, moment: datetime) -> str:
     """The name of the image that ``bake`` makes; ``template`` must have passed the recipe model."""
     utc = moment.astimezone(UTC)

@@ -309,7 +309,7 @@ def _command(
         hash=pinned.hash,
         parameters=dict(parameters),
         timeout_seconds=timeout,
-        sentinel=f"ami-bakery: {world.bake} done" if sentinel else "",
+        sentinel=naming.sentinel(world.bake) if sentinel else "",
     )
 
 

@@ -111,6 +111,13 @@ class JanitorSettings(Settings):
     """How much one run may remove."""
 
 
+class InventorySettings(Settings):
+    """RecordInventory: where the list of packages comes from, and where inventories are kept."""
+
+    command_log_group: str
+    inventory_bucket: str
+
+
 class AnnounceSettings(Settings):
     """The job that tells others how a bake ended."""
 
