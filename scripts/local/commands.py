@@ -20,6 +20,7 @@ from scripts.local.clock import Clock, Timers, iso_millis
 from scripts.local.documents import SIZE_LIMIT, Documents, check_parameters
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
+from scripts.local.logs import agent_events
 from scripts.local.machines import Intercepted, Machine, Machines
 from scripts.local.records import page
 
@@ -281,9 +282,9 @@ class Commands:
         if not self._may(role, "logs:PutLogEvents", resource):
             return
         base = f"{command.id}/{command.instance_id}/{outcome.name}"
-        for name, text in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
+        for name, text in zip(("stdout", "stderr"), outcome.printed, strict=True):
             if text:
-                self._logs.put(group, f"{base}/{name}", text.splitlines())
+                self._logs.put(group, f"{base}/{name}", agent_events(text))
 
     def _set(self, command: Command, details: str) -> None:
         with self._lock:

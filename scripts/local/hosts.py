@@ -8,6 +8,7 @@ from pathlib import Path
 from scripts.local.processes import run_group
 from scripts.local.runner import Ran
 
+_NOTHING: Mapping[str, str] = {}
 _SENTINEL = "printf 'ami-bakery: %s done\\n' \"$SSM_Bake\""
 
 
@@ -21,8 +22,10 @@ class CheckedHost:
     executes = False
     passes_parameters_by_environment = True
 
-    def __init__(self, instance_id: str) -> None:
+    def __init__(self, instance_id: str, invented: Mapping[str, str] = _NOTHING) -> None:
+        """``invented``: by step, what stands in for output that the product reads."""
         self.instance_id = instance_id
+        self._invented = invented
         self._files: dict[str, bytes] = {}
 
     def write(self, path: str, content: bytes, mode: int) -> None:
@@ -42,6 +45,7 @@ class CheckedHost:
             return Ran(2, "", problem)
         lines = script.rstrip("\n").split("\n")
         said = f"not executed: {len(lines)} lines checked (bakery --local --sandbox runs them)\n"
+        said += self._invented.get(argv[-1].split("/")[-2], "")
         if lines[-1] == _SENTINEL:
             said += f"ami-bakery: {environment.get('SSM_Bake', '')} done\n"
         return Ran(0, said, "")

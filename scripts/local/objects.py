@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from scripts.local import moto_seam
 from scripts.local.download import DownloadError, Fetch, fetch_http
+from scripts.local.errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from scripts.local.calls import Answer, Call, Handler
 
 _ENDPOINT = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-](?P<region>[a-z0-9-]+)\.")
 
@@ -49,6 +53,21 @@ def fetcher(client: Callable[[], Any]) -> Fetch:
             raise DownloadError(f"s3://{bucket}/{key}: {_reason(error)}") from error
 
     return fetch
+
+
+def reading(may: Callable[[Call, str, str], bool]) -> dict[str, Handler]:
+    """S3's answers about objects that are not there, which moto gives to everybody alike."""
+
+    def read(call: Call) -> Answer:
+        raw = call.proceed()
+        bucket = f"arn:aws:s3:::{call.get('Bucket')}"
+        missing = raw.status == 404 and moto_seam.error_code(raw) != "NoSuchBucket"
+        if missing and not may(call, "s3:ListBucket", bucket):
+            # Else somebody without the right to list a bucket could find out what is in it.
+            raise AwsError("AccessDenied", "Access Denied", 403)
+        return raw
+
+    return {"GetObject": read, "HeadObject": read}
 
 
 def fill(client: Any, folder: Path, region: str) -> None:

@@ -6,10 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from scripts.local.download import DownloadError
 from scripts.local.hosts import HereHost
 from scripts.local.objects import bucket_and_key, fetcher, fill
+from tests.local.bench import refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,3 +164,23 @@ def test_a_commands_download_has_the_rights_of_its_instance(
     )
     done = get()
     assert done["Status"] == "Success", done
+
+
+@pytest.mark.parametrize(
+    ("statements", "code"), [([READ], "AccessDenied"), ([READ, LIST], "NoSuchKey")]
+)
+def test_only_who_may_list_a_bucket_is_told_that_an_object_is_missing(
+    statements: list[Mapping[str, Any]], code: str, bare: LocalAws
+) -> None:
+    bare.client("s3").create_bucket(Bucket=BUCKET)
+    client = bare.client_as(role(bare, *statements), "s3")
+    with pytest.raises(ClientError) as error:
+        client.get_object(Bucket=BUCKET, Key=KEY)
+    assert refused(error) == code
+
+
+def test_that_a_bucket_is_missing_everybody_is_told(bare: LocalAws) -> None:
+    client = bare.client_as(role(bare, READ), "s3")
+    with pytest.raises(ClientError) as error:
+        client.get_object(Bucket=BUCKET, Key=KEY)
+    assert refused(error) == "NoSuchBucket"
