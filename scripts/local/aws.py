@@ -30,7 +30,7 @@ from scripts.local.lambdas import ForkServer, Function, Lambdas, LogLine, Outcom
 from scripts.local.logs import Logs
 from scripts.local.machines import CheckOnly, Machines
 from scripts.local.managed import ManagedInstances
-from scripts.local.objects import fetcher, reading
+from scripts.local.objects import fetcher, permission, reading
 from scripts.local.parameters import Parameters
 from scripts.local.resources import Site
 from scripts.local.schedules import Schedules
@@ -157,12 +157,14 @@ class LocalAws:
         gateway.handle("sts", {"GetCallerIdentity": self._identity})
 
     def _patch_moto(self) -> None:
-        """Base images come from the catalog; EC2's error codes are in no model, which moto would
-        warn of."""
+        """Base images come from the catalog; conditions of bucket policies count; EC2's error codes
+        are in no model, which moto would warn of."""
         import moto.core.errors
         from moto.ec2.models.amis import AmiBackend
+        from moto.s3.models import FakeBucket
 
         self._patches.set(AmiBackend, "_load_amis", lambda _backend: None)
+        self._patches.set(FakeBucket, "get_permission", permission)
         self._patches.set(moto.core.errors, "warn", lambda *_args, **_named: None)
 
     # Use

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from scripts.local import moto_seam
 from scripts.local.download import DownloadError, Fetch, fetch_http
 from scripts.local.errors import AwsError
+from scripts.local.iam import evaluate, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,6 +69,17 @@ def reading(may: Callable[[Call, str, str], bool]) -> dict[str, Handler]:
         return raw
 
     return {"GetObject": read, "HeadObject": read}
+
+
+def permission(bucket: Any, action: str, resource: str) -> Any:
+    """What a bucket's policy says, in place of moto's ``FakeBucket.get_permission``, to which a
+    Deny whose condition does not hold is one all the same."""
+    from moto.iam.access_control import PermissionResult
+
+    documents = [bucket.policy.decode()] if bucket.policy else []
+    decision = evaluate(statements_of(documents), action, resource)
+    denied = not decision.allowed and "explicit deny" in decision.reason
+    return PermissionResult.DENIED if denied else PermissionResult.NEUTRAL
 
 
 def fill(client: Any, folder: Path, region: str) -> None:

@@ -184,3 +184,29 @@ def test_that_a_bucket_is_missing_everybody_is_told(bare: LocalAws) -> None:
     with pytest.raises(ClientError) as error:
         client.get_object(Bucket=BUCKET, Key=KEY)
     assert refused(error) == "NoSuchBucket"
+
+
+@pytest.mark.parametrize(
+    ("condition", "denied"), [({}, True), ({"Bool": {"aws:SecureTransport": "false"}}, False)]
+)
+def test_a_bucket_policy_denies_what_it_denies_to_all_and_leaves_conditions_alone(
+    condition: Mapping[str, Any], denied: bool, bare: LocalAws, folder: Path
+) -> None:
+    s3 = bare.client("s3")
+    fill(s3, folder, bare.region)
+    statement: dict[str, Any] = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": f"arn:aws:s3:::{BUCKET}/*",
+    }
+    if condition:
+        statement["Condition"] = condition
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
+    if denied:
+        with pytest.raises(ClientError):
+            s3.put_object(Bucket=BUCKET, Key="new", Body=b"x")
+        return
+    s3.put_object(Bucket=BUCKET, Key="new", Body=b"x")
+    assert s3.get_object(Bucket=BUCKET, Key="new")["Body"].read() == b"x"
