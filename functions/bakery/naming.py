@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 TAG_RECIPE = "ami-bakery:recipe"
 TAG_BAKE = "ami-bakery:bake"
 TAG_ATTEMPT = "ami-bakery:attempt"
+TAG_TEST = "ami-bakery:test"
+"""Of a test instance, which one of its bake it is: 1, 2, ..."""
 TAG_BASE_IMAGE = "ami-bakery:base-image"
 TAG_FINGERPRINT = "ami-bakery:fingerprint"
 
@@ -35,6 +37,11 @@ def previous_pointer(recipe: str) -> str:
     return f"{POINTERS}/{recipe}/previous-image"
 
 
+def label_pointer(recipe: str, label: str) -> str:
+    """SSM parameter that holds the image of ``recipe`` that has the label."""
+    return f"{POINTERS}/{recipe}/labels/{label}"
+
+
 def instance_profile_parameter(recipe: str) -> str:
     """SSM parameter that holds the ARN of the recipe's own instance profile, if it has one."""
     return f"/ami-bakery/{recipe}/instance-profile"
@@ -58,9 +65,10 @@ def step_document(recipe: str, step: str) -> str:
     return f"{DOCUMENT_PREFIX}.{recipe}.{slug(step)}"
 
 
-def sentinel(bake: str) -> str:
-    """The last line that each of our documents prints; without it Success is not believed."""
-    return f"ami-bakery: {bake} done"
+def test_document(recipe: str, step: str) -> str:
+    """Deployed name of the document that a recipe's test becomes; a third dot keeps it apart from
+    the steps, whose names have none."""
+    return f"{DOCUMENT_PREFIX}.{recipe}.test.{slug(step)}"
 
 
 def image_name(template: str, *, recipe: str, bake: str, base: str, moment: datetime) -> str:
@@ -91,3 +99,8 @@ def valid_image_name(name: str) -> bool:
 def bake_tags(recipe: str, bake: str) -> dict[str, str]:
     """Tags of everything that a bake creates, given in the creating call."""
     return {TAG_RECIPE: recipe, TAG_BAKE: bake}
+
+
+def sentinel(bake: str) -> str:
+    """The last line of what our own documents print."""
+    return f"ami-bakery: {bake} done"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_ssm import SSMClient
@@ -47,6 +48,11 @@ def ssm(region: str | None = None) -> "SSMClient":
 def ssm_one_try() -> "SSMClient":
     """For SendCommand, which has no client token: an SDK retry could run a script twice."""
     return boto3.client("ssm", config=_ONE_TRY)
+
+
+@cache
+def kms(region: str | None = None) -> "KMSClient":
+    return boto3.client("kms", region_name=region, config=_CONFIG)
 
 
 @cache
