@@ -194,7 +194,11 @@ class TaskFunctions(Construct):
         )
         self._add(
             "record_inventory",
-            [may.read_command_log(), *may.inventories()],
+            [
+                may.read(*_DESCRIBE_OWN, "ssm:ListCommandInvocations"),
+                may.read_command_log(),
+                *may.inventories(),
+            ],
             env.InventorySettings(
                 command_log_group=store.command_log.log_group_name,
                 inventory_bucket=store.inventories.bucket_name,

@@ -37,6 +37,10 @@ class IncompleteReportError(Exception):
     """A part of the report is missing; what is there must not be taken for the whole."""
 
 
+class FailedReportError(Exception):
+    """The report is whole, and says that packages could not be listed."""
+
+
 class UnreadableInventoryError(Exception):
     """What is kept as an inventory is none."""
 
@@ -139,7 +143,8 @@ def read_report(output: str, *, sentinel: str) -> Report:
     """The report in the output of ``report-packages``.
 
     The agent sends a part again when its answer was lost, so a package that comes twice counts
-    once. Raises IncompleteReportError when the last line or one of the packages is missing.
+    once. Raises IncompleteReportError when the last line or one of the packages is missing, and
+    FailedReportError when the host says that it could not list them.
     """
     lines = output.split("\n")
     if sentinel not in lines:
@@ -155,6 +160,8 @@ def read_report(output: str, *, sentinel: str) -> Report:
     announced = facts.get("packages", "")
     if announced != str(len(packages)):
         raise IncompleteReportError(f"{len(packages)} of {announced or 'some'} packages are there")
+    if problem := facts.get("problem"):
+        raise FailedReportError(problem)
     system = System(
         id=facts.get("os-id", ""),
         version=facts.get("os-version", ""),

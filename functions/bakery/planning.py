@@ -42,6 +42,7 @@ GENERALIZE = "generalize-linux"
 VERIFY_IDENTITY = "verify-identity"
 TEST_IMAGE = "test-image"
 REPORT_IDENTITY = "report-identity"
+REPORT_PACKAGES = "report-packages"
 
 
 # Our own documents, which every bake runs, and how waits and failures call them.
@@ -52,6 +53,7 @@ _FIXED = {
     VERIFY_IDENTITY: "Verifying the identity",
     TEST_IMAGE: "Test 'it has come up'",
     REPORT_IDENTITY: "Test 'it tells its identity'",
+    REPORT_PACKAGES: "Test 'it lists its packages'",
 }
 
 _NOT_IN_THE_IMAGE = {"schedule", "description", "on_failure", "keep_hours", "when_busy"}
@@ -226,10 +228,13 @@ def _test(world: World) -> WholeTestPlan:
         checks=(
             _fixed_command(world, TEST_IMAGE),
             *reports,
+            # Before the recipe's own, which may install what they need.
+            _fixed_command(world, REPORT_PACKAGES),
             *(_test_command(world, step) for step in wanted.steps),
         ),
         instance_profile=world.test_profile,
         compare=1 if wanted.identity else None,
+        packages=1 + len(reports),
     )
 
 
@@ -454,6 +459,7 @@ def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
         },
         TEST_IMAGE: lock,
         REPORT_IDENTITY: {},
+        REPORT_PACKAGES: {},
     }
 
 

@@ -1,19 +1,24 @@
 """RecordInventory: keep what is in the image, and say in one line what has changed.
 
-``report-packages`` has run on a test instance. Systems Manager shows the first 24,000 characters of
-what a command printed, a list of packages is longer; the command log has it all, a little later
-than the command ends. Until it is whole, the task is not done (NotYetVisibleError): half a list
-would make the next bake report hundreds of packages as added.
+``report-packages`` has run on the test instances; the first one's list counts. Of what a command
+printed Systems Manager shows the first 24,000 characters, and a list of packages is longer. The
+command log has it all, a little later than the command ends. Until it is whole, the task is not
+done (NotYetVisibleError): half a list would make the next bake report hundreds of added packages.
 A failure is told in the bake's report and fails no bake: the image has passed its tests, and is as
 good without a list of its packages. It must be told, because nobody looks for what is not there.
 Idempotent because the same image has the same key and the same content.
 """
 
-from bakery import inventory
-from bakery.aws import logs, s3
+from bakery import commands, inventory
+from bakery.aws import ec2, logs, s3, ssm
 from bakery.bake import State
-from bakery.errors import NotYetVisibleError
-from bakery.inventory import IncompleteReportError, Inventory, UnreadableInventoryError
+from bakery.errors import InventoryFailedError, NotYetVisibleError
+from bakery.inventory import (
+    FailedReportError,
+    IncompleteReportError,
+    Inventory,
+    UnreadableInventoryError,
+)
 from bakery.naming import TAG_FINGERPRINT, sentinel
 from bakery.observability import logger
 from bakery.settings import InventorySettings
@@ -21,16 +26,16 @@ from bakery.task import lambda_handler
 
 STEP = "report-packages"
 """Name of the document's one step."""
+_STAGE = "test"
+"""In the comment of the commands that RunTest sends."""
 
 
 class Request(State):
     bake: str
     recipe: str
     region: str
-    command_id: str
-    """Of ``report-packages``, which has ended well."""
-    instance_id: str
-    """Where it ran."""
+    packages: int
+    """Which of the checks of the plan lists the packages; it has ended well."""
     image_id: str
     image_name: str
     image_tags: dict[str, str]
@@ -60,15 +65,25 @@ def run(request: Request) -> Result:
 
 
 def _report(request: Request, group: str) -> inventory.Report:
-    output = logs.output_of(
-        group, command_id=request.command_id, instance_id=request.instance_id, step=STEP
-    )
+    machines = sorted(ec2.test_instances_of_bake(request.bake), key=lambda it: it.test)
+    if not machines:
+        raise NotYetVisibleError(f"EC2 shows no test instance of bake {request.bake}")
+    where = machines[0].id
+    comment = commands.comment_of(request.bake, _STAGE, request.packages)
+    command = ssm.find_command(where, comment)
+    if command is None:
+        raise NotYetVisibleError(f"Systems Manager does not show command {comment}")
+    output = logs.output_of(group, command_id=command, instance_id=where, step=STEP)
     try:
         return inventory.read_report(output or "", sentinel=sentinel(request.bake))
     except IncompleteReportError as error:
         raise NotYetVisibleError(
-            f"The log group {group} does not have the whole list of packages of command "
-            f"{request.command_id} on {request.instance_id} yet: {error}"
+            f"The log group {group} does not have the whole list of packages of command {command} "
+            f"on {where} yet: {error}"
+        ) from None
+    except FailedReportError as error:
+        raise InventoryFailedError(
+            f"On {where} {error}; see {command}/{where}/{STEP}/stderr in log group {group}"
         ) from None
 
 

@@ -1,5 +1,6 @@
 """RecordInventory: the whole list or none, kept once, compared with the previous one."""
 
+import itertools
 import json
 import time
 import uuid
@@ -11,13 +12,14 @@ import pytest
 
 from bakery import inventory
 from bakery.inventory import Inventory
+from bakery.naming import TAG_BAKE, TAG_TEST, bake_tags
 from tests.data.packages import AL2023, DEBIAN
 from tests.functional.conftest import FunctionFailedError, World
-from tests.functional.making import Making
+from tests.functional.making import Making, online
 
 FINGERPRINT = "bakery=0.1.0 documents=0123456789ab recipe=ba9876543210"
 UPDATED = DEBIAN.replace("3.0.17-1~deb12u2", "3.0.18-1~deb12u1")
-INSTANCE = "i-0123456789abcdef0"
+_CHECKS = itertools.count()
 
 
 def image() -> str:
@@ -27,39 +29,58 @@ def image() -> str:
 
 @dataclass(frozen=True)
 class Recording:
-    """The task, and what is in the account for it."""
+    """The task, and what is in the account for it: a test instance of a bake."""
 
     world: World
+    bake: str
+    instance: str
 
     @property
     def bucket(self) -> str:
         return self.world.outputs["InventoryBucket"]
 
-    def printed(self, *messages: str, command: str = "", instance: str = INSTANCE) -> str:
-        """Put events into the stream of a command; its id."""
-        command = command or str(uuid.uuid4())
+    @property
+    def group(self) -> str:
+        return self.world.outputs["CommandLogGroup"]
+
+    def sent(self, **more: Any) -> tuple[int, str]:
+        """Send report-packages as a check of its own: its number, and the command's id."""
+        index = next(_CHECKS)
+        command = self.world.aws.client("ssm").send_command(
+            InstanceIds=[self.instance],
+            DocumentName="AmiBakery-report-packages",
+            Parameters={"Bake": [self.bake]},
+            Comment=f"{self.bake}/test/{index}",
+            **more,
+        )["Command"]["CommandId"]
+        return index, command
+
+    def printed(self, *messages: str) -> int:
+        """A check whose command has put these events into its stream; its number."""
+        index, command = self.sent()
+        self.prints(command, *messages)
+        return index
+
+    def prints(self, command: str, *messages: str) -> None:
+        """Put events into the stream of a command."""
         logs = self.world.aws.client("logs")
-        stream = {
-            "logGroupName": self.world.outputs["CommandLogGroup"],
-            "logStreamName": f"{command}/{instance}/report-packages/stdout",
-        }
-        if not logs.describe_log_streams(
-            logGroupName=stream["logGroupName"], logStreamNamePrefix=stream["logStreamName"]
-        )["logStreams"]:
+        name = f"{command}/{self.instance}/report-packages/stdout"
+        stream = {"logGroupName": self.group, "logStreamName": name}
+        there = logs.describe_log_streams(logGroupName=self.group, logStreamNamePrefix=name)
+        if not there["logStreams"]:
             logs.create_log_stream(**stream)
         moment = int(time.time() * 1000)
-        events = [{"timestamp": moment, "message": message} for message in messages]
+        said = [message.replace("bake-1", self.bake) for message in messages]
+        events = [{"timestamp": moment, "message": message} for message in said]
         if events:
             logs.put_log_events(**stream, logEvents=events)
-        return command
 
-    def request(self, command: str, image_id: str, **changes: Any) -> dict[str, Any]:
+    def request(self, check: int, image_id: str, **changes: Any) -> dict[str, Any]:
         return {
-            "bake": "bake-1",
+            "bake": self.bake,
             "recipe": "small",
             "region": "eu-west-1",
-            "command_id": command,
-            "instance_id": INSTANCE,
+            "packages": check,
             "image_id": image_id,
             "image_name": "small-20260131T030000Z",
             "image_tags": {"ami-bakery:fingerprint": FINGERPRINT, "team": "web"},
@@ -70,14 +91,14 @@ class Recording:
             **changes,
         }
 
-    def record(self, command: str, image_id: str, **changes: Any) -> dict[str, Any]:
-        request = self.request(command, image_id, **changes)
+    def record(self, check: int, image_id: str, **changes: Any) -> dict[str, Any]:
+        request = self.request(check, image_id, **changes)
         result: dict[str, Any] = self.world.invoke("record_inventory", request)
         return result
 
-    def refused(self, command: str, image_id: str, **changes: Any) -> FunctionFailedError:
+    def refused(self, check: int, image_id: str, **changes: Any) -> FunctionFailedError:
         with pytest.raises(FunctionFailedError) as failed:
-            self.record(command, image_id, **changes)
+            self.record(check, image_id, **changes)
         return failed.value
 
     def content(self, image_id: str) -> bytes | None:
@@ -96,9 +117,32 @@ class Recording:
         return inventory.unpack(content)
 
 
+@pytest.fixture(scope="module")
+def tested(deployed: World) -> tuple[str, str]:
+    """A bake, and its managed test instance."""
+    making = Making.begin(deployed)
+    tags = {**bake_tags("small", making.bake), TAG_TEST: "1"}
+    (instance,) = deployed.aws.client("ec2").run_instances(
+        ImageId="ami-0a120230000000064",
+        InstanceType="t3.small",
+        MinCount=1,
+        MaxCount=1,
+        IamInstanceProfile={"Arn": making.plan["test"]["instance_profile"]},
+        TagSpecifications=[
+            {
+                "ResourceType": "instance",
+                "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+            }
+        ],
+    )["Instances"]
+    id_ = str(instance["InstanceId"])
+    deployed.aws.until(lambda: online(deployed, id_), what=f"the agent of {id_}")
+    return making.bake, id_
+
+
 @pytest.fixture
-def recording(world: World) -> Recording:
-    return Recording(world)
+def recording(world: World, tested: tuple[str, str]) -> Recording:
+    return Recording(world, *tested)
 
 
 def test_what_is_in_the_image_and_what_it_was_made_of_is_kept(recording: Recording) -> None:
@@ -113,7 +157,7 @@ def test_what_is_in_the_image_and_what_it_was_made_of_is_kept(recording: Recordi
     assert found.model_dump(exclude={"packages", "system"}) == {
         "format": 1,
         "recipe": "small",
-        "bake": "bake-1",
+        "bake": recording.bake,
         "region": "eu-west-1",
         "image_id": new,
         "image_name": "small-20260131T030000Z",
@@ -124,23 +168,19 @@ def test_what_is_in_the_image_and_what_it_was_made_of_is_kept(recording: Recordi
     }
 
 
-def test_what_the_document_prints_on_an_instance_is_read_from_the_log(quiet: World) -> None:
-    recording, making = Recording(quiet), Making.begin(quiet)
-    builder, ssm = making.managed(), quiet.aws.client("ssm")
-    group = quiet.outputs["CommandLogGroup"]
-    sent = ssm.send_command(
-        InstanceIds=[builder],
-        DocumentName="AmiBakery-report-packages",
-        Parameters={"Bake": [making.bake]},
-        CloudWatchOutputConfig={"CloudWatchLogGroupName": group, "CloudWatchOutputEnabled": True},
-    )["Command"]["CommandId"]
+def test_what_the_document_prints_on_an_instance_is_read_from_the_log(
+    recording: Recording,
+) -> None:
+    output = {"CloudWatchLogGroupName": recording.group, "CloudWatchOutputEnabled": True}
+    check, command = recording.sent(CloudWatchOutputConfig=output)
+    ssm = recording.world.aws.client("ssm")
 
     def ended() -> bool:
-        rows = ssm.list_command_invocations(CommandId=sent)["CommandInvocations"]
+        rows = ssm.list_command_invocations(CommandId=command)["CommandInvocations"]
         return bool(rows) and rows[0]["Status"] == "Success"
 
-    quiet.aws.until(ended, what="the end of the command")
-    result = recording.record(sent, new := image(), bake=making.bake, instance_id=builder)
+    recording.world.aws.until(ended, what="the end of the command")
+    result = recording.record(check, new := image())
     assert "invented: the local AWS executes no scripts" in result["summary"]
     assert {package.name for package in recording.kept(new).packages} == {
         "amazon-linux-release",
@@ -149,10 +189,10 @@ def test_what_the_document_prints_on_an_instance_is_read_from_the_log(quiet: Wor
 
 
 def test_called_twice_it_keeps_the_same_bytes(recording: Recording) -> None:
-    command, new = recording.printed(DEBIAN), image()
-    first = recording.record(command, new)
+    check, new = recording.printed(DEBIAN), image()
+    first = recording.record(check, new)
     content = recording.content(new)
-    assert recording.record(command, new) == first
+    assert recording.record(check, new) == first
     assert recording.content(new) == content
 
 
@@ -161,10 +201,10 @@ def test_a_lost_answer_is_made_good(recording: Recording, operation: str) -> Non
     old, new = image(), image()
     recording.record(recording.printed(DEBIAN), old)
     fault = recording.world.aws.faults.lost_answer("*", operation, times=5)
-    command = recording.printed(UPDATED)
-    assert recording.refused(command, new, previous=old).name == "ServiceUnavailableError"
+    check = recording.printed(UPDATED)
+    assert recording.refused(check, new, previous=old).name == "ServiceUnavailableError"
     assert fault.matched == 5
-    assert recording.record(command, new, previous=old)["summary"].startswith("2 updated; openssl ")
+    assert recording.record(check, new, previous=old)["summary"].startswith("2 updated; openssl ")
 
 
 # --- a log that is late ------------------------------------------------------------------------
@@ -179,9 +219,45 @@ def whole_lines(text: str, size: int) -> list[str]:
 def test_while_the_log_has_no_stream_of_the_command_it_is_tried_again(
     recording: Recording,
 ) -> None:
-    error = recording.refused(command := str(uuid.uuid4()), new := image())
+    check, command = recording.sent()
+    error = recording.refused(check, new := image())
     assert error.name == "NotYetVisibleError"
-    assert command in error.message and INSTANCE in error.message
+    assert command in error.message and recording.instance in error.message
+    assert recording.content(new) is None
+
+
+def test_while_the_command_or_its_instance_is_not_shown_it_is_tried_again(
+    recording: Recording,
+) -> None:
+    error = recording.refused(1_000_000, new := image())
+    assert error.name == "NotYetVisibleError"
+    assert f"{recording.bake}/test/1000000" in error.message
+    error = recording.refused(0, new, bake="another")
+    assert error.name == "NotYetVisibleError" and "bake another" in error.message
+
+
+def test_of_two_test_instances_the_first_ones_list_counts(recording: Recording) -> None:
+    tags = [{"Key": TAG_TEST, "Value": "0"}, {"Key": TAG_BAKE, "Value": recording.bake}]
+    ec2 = recording.world.aws.client("ec2")
+    (other,) = ec2.run_instances(
+        ImageId="ami-0a120230000000064",
+        InstanceType="t3.small",
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+    )["Instances"]
+    check = recording.printed(DEBIAN)
+    # It has no such command: it is this one that was asked.
+    assert recording.refused(check, image()).name == "NotYetVisibleError"
+    ec2.terminate_instances(InstanceIds=[other["InstanceId"]])
+    assert recording.record(check, image())
+
+
+def test_a_host_that_could_not_list_its_packages_is_told_at_once(recording: Recording) -> None:
+    text = DEBIAN.replace("packages\t10", "problem\tthe package manager failed\npackages\t10")
+    error = recording.refused(recording.printed(text), new := image())
+    assert error.name == "InventoryFailedError"
+    assert "the package manager failed" in error.message and "stderr" in error.message
     assert recording.content(new) is None
 
 
@@ -190,12 +266,13 @@ def test_half_a_list_is_not_kept_and_the_whole_one_is_once_it_has_come(
     recording: Recording, there: int
 ) -> None:
     parts, new = whole_lines(DEBIAN, 3), image()
-    command = recording.printed(*parts[:there])
-    error = recording.refused(command, new)
+    check, command = recording.sent()
+    recording.prints(command, *parts[:there])
+    error = recording.refused(check, new)
     assert error.name == "NotYetVisibleError", error.message
     assert recording.content(new) is None
-    recording.printed(*parts[there:], command=command)
-    recording.record(command, new)
+    recording.prints(command, *parts[there:])
+    recording.record(check, new)
     assert len(recording.kept(new).packages) == 10
 
 
