@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bakery import inventory
 from bakery.inventory import (
+    FailedReportError,
     IncompleteReportError,
     Inventory,
     Package,
@@ -117,6 +118,12 @@ def test_parts_that_came_twice_count_once() -> None:
 def test_the_report_of_another_bake_is_none() -> None:
     with pytest.raises(IncompleteReportError, match="bake-2"):
         read_report(DEBIAN, sentinel="ami-bakery: bake-2 done")
+
+
+def test_a_host_that_could_not_list_its_packages_says_so() -> None:
+    text = DEBIAN.replace("packages\t10", "problem\tno database\npackages\t10")
+    with pytest.raises(FailedReportError, match="no database"):
+        read_report(text, sentinel=SENTINEL)
 
 
 def test_a_host_without_a_package_manager_has_no_packages() -> None:
