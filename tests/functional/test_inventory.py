@@ -54,6 +54,12 @@ def test_what_has_changed_is_in_the_report(world: World) -> None:
     )
 
 
+def test_a_list_that_systems_manager_does_not_show_to_its_end_is_kept_whole(world: World) -> None:
+    packages = {f"package-{n:04}": f"{n}-1.amzn2023.0.1" for n in range(1_500)}
+    ended = listed(world, **packages)
+    assert len(kept(world, ended.output["image"]["id"]).packages) == 1_500
+
+
 @pytest.mark.parametrize(
     ("operation", "code"), [("PutObject", "AccessDenied"), ("PutObject", "NoSuchBucket")]
 )
