@@ -223,7 +223,12 @@ class Commands:
 
     def _run(self, command: Command) -> list[StepOutcome]:
         managed = self.instances.known[command.instance_id]
-        machine = Machine(command.instance_id, managed.image_id, managed.system)
+        machine = Machine(
+            command.instance_id,
+            managed.image_id,
+            managed.system,
+            self._source_of(command.region, managed.image_id),
+        )
         with self._clock.busy():  # a first boot in the sandbox builds its root file system
             host = self._machines.host(machine)
 
@@ -257,6 +262,12 @@ class Commands:
             fetch=self._fetch_as(managed.role),
             on_step=on_step,
         )
+
+    def _source_of(self, region: str, image_id: str) -> str:
+        """The instance that an image was made from."""
+        with self._ec2.state.lock:
+            image = self._ec2.state.region(region).images.get(image_id)
+            return str(image.get("SourceInstanceId") or "") if image else ""
 
     def _instance_runs(self, command: Command) -> bool:
         with self._ec2.state.lock:

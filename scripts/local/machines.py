@@ -22,12 +22,17 @@ class Machine:
     instance_id: str
     image_id: str
     system: Mapping[str, Any]
+    made_from: str = ""
+    """The instance that its image was made from, if that was one of this account."""
 
 
 class Machines(Protocol):
     """`LocalAws.start(machines=...)`: gives each instance its host, and takes leave of it."""
 
     def host(self, machine: Machine) -> Host: ...
+
+    def stopped(self, instance_id: str) -> None:
+        """The instance was stopped: an image may be made of it."""
 
     def gone(self, instance_id: str) -> None:
         """The instance was terminated."""
@@ -45,6 +50,9 @@ class CheckOnly:
             invented = {"report-packages": invented_packages(machine.system)}
             self._hosts[id_] = CheckedHost(id_, invented)
         return self._hosts[id_]
+
+    def stopped(self, instance_id: str) -> None:
+        pass
 
     def gone(self, instance_id: str) -> None:
         self._hosts.pop(instance_id, None)
