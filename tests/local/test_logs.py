@@ -38,7 +38,8 @@ def put(logs: Any, *messages: str) -> None:
 def pages(logs: Any, **more: Any) -> list[list[str]]:
     """The messages of each page, up to where the token stays the same."""
     request = {"logGroupName": GROUP, "logStreamName": STREAM, "startFromHead": True, **more}
-    found, token = [], None
+    found: list[list[str]] = []
+    token = None
     while True:
         page = logs.get_log_events(**request, **({"nextToken": token} if token else {}))
         if page["nextForwardToken"] == token:

@@ -135,9 +135,10 @@ def test_what_rpm_has_is_listed_and_what_changes_is_told(
 def test_it_changes_nothing(boot: Callable[..., Sandbox], listed: List) -> None:
     host = boot()
     sh(host, RPM, "house-tools", "1.0", "-i")
-    ignored = ("run/.*", "tmp/?.*", "var/log/.*", "var/lib/amazon(/.*)?", "var/lib/systemd/.*")
-    # The locks of who reads the database.
-    ignored += ("var/lib/rpm/rpmdb.sqlite-shm",)
+    ignored = (
+        *("run/.*", "tmp/?.*", "var/log/.*", "var/lib/amazon(/.*)?", "var/lib/systemd/.*"),
+        "var/lib/rpm/rpmdb.sqlite-shm",  # the locks of who reads the database
+    )
     upper = host.folder / "upper"
     before = fingerprint(host.root, upper, ignored)
     assert "var/lib/rpm/rpmdb.sqlite" in before
