@@ -312,6 +312,7 @@ class BakeMachine(Construct):
             result_selector={
                 **ENTERED,
                 "tested.$": "$[0].end_tests.entered",
+                "inventory.$": "$[0].inventory",
                 "copies.$": "$[1]",
             },
             result_path="$.test_and_copy",
@@ -353,7 +354,31 @@ class BakeMachine(Construct):
             discard=True,
         )
         end = self._states.task("EndTests", "end_tests", {**BAKE}, key="end_tests", result={})
-        return machines.next(compare).next(end)
+        return machines.next(compare).next(self._record_inventory(end)).next(end)
+
+    def _record_inventory(self, end: sfn.TaskStateBase) -> sfn.TaskStateBase:
+        task = self._states.task(
+            "RecordInventory",
+            "record_inventory",
+            {
+                **BAKE,
+                **{
+                    name: sfn.JsonPath.string_at(f"$.plan.{name}")
+                    for name in ("recipe", "region", "image_name")
+                },
+                "packages": sfn.JsonPath.number_at("$.plan.test.packages"),
+                "image_id": sfn.JsonPath.string_at("$.create_image.image_id"),
+                "image_tags": sfn.JsonPath.object_at("$.plan.image_tags"),
+                "created": sfn.JsonPath.string_at("$.create_image.entered"),
+                "size_gib": sfn.JsonPath.number_at("$.plan.launch.size_gib"),
+                "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
+                "previous": sfn.JsonPath.string_at("$.plan.current.image"),
+            },
+            key="inventory",
+            result={"summary.$": "$.summary", "key.$": "$.key"},
+            comment="What is in it, for people: a bake does not fail for want of a list",
+        )
+        return task.add_catch(end, errors=["States.ALL"], result_path="$.inventory")
 
     def _launch_test(self) -> sfn.TaskStateBase:
         task = self._states.task(

@@ -6,6 +6,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from bakery.inventory import PREFIX
 from bakery.naming import POINTERS, TAG_BAKE
 from bakery.recipe import ParameterBase, Recipe
 from infra.builder_host import BuilderHost
@@ -293,6 +294,25 @@ class Permissions:
             resources=self._images(),
             conditions=_OURS,
         )
+
+    def read_command_log(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=["logs:GetLogEvents"], resources=[self._store.command_log.log_group_arn]
+        )
+
+    def inventories(self) -> list[iam.PolicyStatement]:
+        """Write and read inventories.
+
+        Whoever may not list a bucket is told that an object is denied, not that it is missing.
+        """
+        bucket = self._store.inventories
+        return [
+            iam.PolicyStatement(
+                actions=["s3:GetObject", "s3:PutObject"],
+                resources=[bucket.arn_for_objects(f"{PREFIX}*")],
+            ),
+            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
+        ]
 
     def announce(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(

@@ -77,3 +77,4 @@ class AmiBakery(Stack):
         CfnOutput(self, "BakeStateMachineArn", value=machine.arn, description="Start bakes here")
         CfnOutput(self, "PlanFunctionName", value=functions["plan"].function_name)
         CfnOutput(self, "CommandLogGroup", value=store.command_log.log_group_name)
+        CfnOutput(self, "InventoryBucket", value=store.inventories.bucket_name)

@@ -192,6 +192,18 @@ class TaskFunctions(Construct):
             env.CleanUpSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),
         )
+        self._add(
+            "record_inventory",
+            [
+                may.read(*_DESCRIBE_OWN, "ssm:ListCommandInvocations"),
+                may.read_command_log(),
+                *may.inventories(),
+            ],
+            env.InventorySettings(
+                command_log_group=store.command_log.log_group_name,
+                inventory_bucket=store.inventories.bucket_name,
+            ),
+        )
         self._add("report", [])
         self._add(
             "fail_bake",

@@ -28,7 +28,12 @@ def to_tag(parts: Mapping[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(parts.items()))
 
 
+def from_tag(value: str) -> dict[str, str]:
+    """The parts in the value of a tag."""
+    return dict(part.split("=", 1) for part in value.split() if "=" in part)
+
+
 def changes(before: str, now: Mapping[str, str]) -> Sequence[str]:
     """Names of the parts that differ from the tag of an earlier image; all when it has none."""
-    old = dict(part.split("=", 1) for part in before.split() if "=" in part)
+    old = from_tag(before)
     return [name for name in now if old.get(name) != now[name]]

@@ -42,6 +42,7 @@ GENERALIZE = "generalize-linux"
 VERIFY_IDENTITY = "verify-identity"
 TEST_IMAGE = "test-image"
 REPORT_IDENTITY = "report-identity"
+REPORT_PACKAGES = "report-packages"
 
 
 # Our own documents, which every bake runs, and how waits and failures call them.
@@ -52,6 +53,7 @@ _FIXED = {
     VERIFY_IDENTITY: "Verifying the identity",
     TEST_IMAGE: "Test 'it has come up'",
     REPORT_IDENTITY: "Test 'it tells its identity'",
+    REPORT_PACKAGES: "Test 'it lists its packages'",
 }
 
 _NOT_IN_THE_IMAGE = {"schedule", "description", "on_failure", "keep_hours", "when_busy"}
@@ -227,10 +229,14 @@ def _test(world: World) -> WholeTestPlan:
         checks=(
             _fixed_command(world, TEST_IMAGE),
             *reports,
+            # Before the recipe's own, which may install what they need. Its last line is looked for
+            # in the log: Systems Manager does not show as much.
+            _fixed_command(world, REPORT_PACKAGES, sentinel=False),
             *(_test_command(world, step) for step in wanted.steps),
         ),
         instance_profile=world.test_profile,
         compare=1 if wanted.identity else None,
+        packages=1 + len(reports),
     )
 
 
@@ -423,7 +429,7 @@ def _test_command(world: World, step: ShellStep) -> Command:
     )
 
 
-def _fixed_command(world: World, stem: str) -> Command:
+def _fixed_command(world: World, stem: str, *, sentinel: bool = True) -> Command:
     """One of our own documents; each prints the sentinel as its last line."""
     parameters = {"Bake": world.bake, **_choices(world.recipe)[stem]}
     return _command(
@@ -432,7 +438,7 @@ def _fixed_command(world: World, stem: str) -> Command:
         label=_FIXED[stem],
         parameters={name: (value,) for name, value in parameters.items()},
         timeout=budgets.DOCUMENT_SECONDS,
-        sentinel=True,
+        sentinel=sentinel,
     )
 
 
@@ -455,6 +461,7 @@ def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
         },
         TEST_IMAGE: lock,
         REPORT_IDENTITY: {},
+        REPORT_PACKAGES: {},
     }
 
 

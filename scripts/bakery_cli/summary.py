@@ -122,6 +122,7 @@ def _image_facts(output: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str
         "Base image": f"{base.get('id', 'unknown')} ({base.get('name', 'unknown')})",
         **_places(output),
         "Previous": output.get("previous") or "none, this is the first",
+        "Changes": output.get("changes") or "unknown",
         "Cost": cost,
         "Pointer": pointer(output["recipe"]),
         "Launch it": f"--image-id resolve:ssm:{pointer(output['recipe'])}",

@@ -420,7 +420,7 @@ def test_a_recipes_artefacts_can_be_read_by_its_own_builder_only(stack: Synthesi
     readers = {
         id_: listed(statement["Resource"])
         for id_, statement in statements(stack)
-        if "s3:GetObject" in listed(statement["Action"])
+        if "s3:GetObject" in listed(statement["Action"]) and id_.startswith("BuilderHost")
     }
     ((id_, resources),) = readers.items()
     assert id_.startswith("BuilderHostBuilderwebRole")
@@ -430,17 +430,48 @@ def test_a_recipes_artefacts_can_be_read_by_its_own_builder_only(stack: Synthesi
 def test_a_builder_can_ask_whether_its_artefact_is_a_folder_and_list_nothing_else(
     stack: Synthesized,
 ) -> None:
-    (listing,) = [s for _, s in statements(stack) if "s3:ListBucket" in listed(s["Action"])]
+    (listing,) = [
+        s
+        for id_, s in statements(stack)
+        if "s3:ListBucket" in listed(s["Action"]) and id_.startswith("BuilderHost")
+    ]
     assert flat(listing["Resource"]) == "arn:<AWS::Partition>:s3:::artefacts"
     assert listing["Condition"] == {"StringLike": {"s3:prefix": ["app.tar.gz", "app.tar.gz/"]}}
+
+
+def test_inventories_are_kept_where_nobody_else_can_read_them(stack: Synthesized) -> None:
+    ((id_, bucket),) = stack.of_type("AWS::S3::Bucket").items()
+    properties = bucket["Properties"]
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    (encryption,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", 1095)
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    (policy,) = stack.of_type("AWS::S3::BucketPolicy").values()
+    assert policy["Properties"]["Bucket"] == {"Ref": id_}
+    denied = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert {s["Effect"] for s in denied} == {"Deny"}
+    assert {"Bool": {"aws:SecureTransport": "false"}} in [s["Condition"] for s in denied]
+
+
+def test_inventories_are_written_by_the_task_that_records_them_alone(stack: Synthesized) -> None:
+    writers = [
+        (id_, statement["Resource"])
+        for id_, statement in statements(stack)
+        if "s3:PutObject" in listed(statement["Action"])
+    ]
+    ((id_, resource),) = writers
+    assert id_.startswith("TasksRecordInventory")
+    assert flat(resource).endswith("/inventories/*")
 
 
 def test_a_key_beyond_latin_1_can_be_in_a_policy(synthesize: Synthesize) -> None:
     text = RECIPES["web"].replace("artefacts/app.tar.gz", "artefacts/é/木.zip")
     (arn,) = [
         flat(resource)
-        for _, statement in statements(synthesize({"web": text}))
-        if "s3:GetObject" in listed(statement["Action"])
+        for id_, statement in statements(synthesize({"web": text}))
+        if "s3:GetObject" in listed(statement["Action"]) and id_.startswith("BuilderHost")
         for resource in listed(statement["Resource"])
     ]
     assert arn.endswith(":artefacts/é/?.zip")

@@ -57,6 +57,7 @@ RULES = (
         ours=("bakery", "infra.asset", "infra.loading", "scripts"),
         third_party=("aws_croniter", "jsonschema", "pydantic", "rich", "typer"),
     ),
+    Rule("scripts.bakery_cli.sbom", ("bakery",), third_party=("cyclonedx", "packageurl")),
     # Draws the machine from the synthesized template, hence needs a synthesis.
     Rule(
         "scripts.generate",

@@ -98,6 +98,7 @@ STATE: dict[str, Any] = {
 }
 
 OUTPUT: dict[str, Any] = {
+    "changes": "412 packages of Amazon Linux 2023",
     "recipe": "web",
     "outcome": "baked",
     "image": {"id": IMAGE, "name": "web-20260131T030000Z", "region": "eu-west-1"},

@@ -35,12 +35,13 @@ def test_the_last_lines_of_a_bake_are_its_result() -> None:
     assert well
     lines = [line.rstrip() for line in text.splitlines()]
     assert "Baked web in 5.0 s" in lines
-    assert lines[-8:] == [
+    assert lines[-9:] == [
         f"Image       {IMAGE}",
         "Name        web-20260131T030000Z",
         "Region      eu-west-1",
         "Base image  ami-0base0000000000f0 (al2023-base)",
         "Previous    none, this is the first",
+        "Changes     412 packages of Amazon Linux 2023",
         "Cost        about $0.0057 for this bake, at most $0.60 a month for its 12 GiB snapshot",
         "Pointer     /ami-bakery/web/image",
         "Launch it   --image-id resolve:ssm:/ami-bakery/web/image",
