@@ -78,6 +78,9 @@ class Permissions:
     def machine_arn(self) -> str:
         return self._arn("states", "stateMachine", MACHINE_NAME, ":")
 
+    def start_bakes(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(actions=["states:StartExecution"], resources=[self.machine_arn])
+
     def executions(self, *actions: str) -> iam.PolicyStatement:
         return iam.PolicyStatement(
             actions=[f"states:{action}" for action in actions],

@@ -64,7 +64,7 @@ class TaskFunctions(Construct):
                 may.look_at_keys(),
                 may.base_parameters(recipes),
                 may.look_at_documents(),
-                may.table("PutItem"),
+                may.table("GetItem", "PutItem"),
                 may.executions("DescribeExecution"),
             ],
             env.PlanSettings(

@@ -153,6 +153,10 @@ class UnexpectedError(BakeryError):
     """A task ended in a way that no other error describes, e.g. killed or with a defect of ours."""
 
 
+class FleetFailedError(BakeryError):
+    """Recipes of a run over all were not baked, the message names each; see its own execution."""
+
+
 # --- transient: the same call may succeed in a moment -----------------------------------------
 
 

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
-from bakery import VERSION, budgets, estimate, naming, steps
+from bakery import VERSION, budgets, clock, estimate, naming, steps
 from bakery.bake import (
     BaseImage,
     Command,
@@ -22,7 +21,7 @@ from bakery.bake import (
 from bakery.compatibility import image_problems, type_problems
 from bakery.documents import parameter_problems
 from bakery.errors import InvalidRecipeError
-from bakery.fingerprint import changes, fingerprint, to_tag
+from bakery.fingerprint import Fingerprint, Parts, changes, fingerprint
 from bakery.naming import fixed_document
 from bakery.problems import Problem, shortened
 from bakery.recipe import (
@@ -56,11 +55,6 @@ _FIXED = {
     REPORT_PACKAGES: "Test 'it lists its packages'",
 }
 
-_NOT_IN_THE_IMAGE = {"schedule", "description", "on_failure", "keep_hours", "when_busy"}
-"""Fields of a recipe whose change makes no other image."""
-_NOT_OF_THE_BUILDER = {"spot", "patience_minutes"}
-"""Those of ``builder``."""
-
 _SOME_IMAGE = "ami-00000000000000000"
 """Stands for a base image that was not found, so that the name is not called wrong as well."""
 
@@ -86,6 +80,8 @@ class World:
     documents: Mapping[str, Document]
     current: Current
     current_image: Image | None
+    inputs: Parts = field(default_factory=dict)
+    """What went into the current image, as far as it is known."""
     problems: tuple[Problem, ...] = field(default=())
 
     def plus(self, problem: Problem) -> "World":
@@ -147,8 +143,8 @@ def decide(world: World, *, force: bool) -> WholePlan:
 
 
 def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
-    parts = _fingerprint(world)
-    needed, reason = _change(world, base, parts, force=force)
+    made_of = fingerprint_of(world)
+    needed, reason = _change(world, base, made_of, force=force)
     test = _test(world)
     hourly = {
         name: round(estimate.usd_per_hour(world.known_types[name], _size(world)), 4)
@@ -166,7 +162,7 @@ def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
             "Name": image_name_of(world),
             **naming.bake_tags(world.name, world.bake),
             naming.TAG_BASE_IMAGE: base.id,
-            naming.TAG_FINGERPRINT: to_tag(parts),
+            naming.TAG_FINGERPRINT: made_of.to_tag(),
         },
         base_image=_base(base),
         current=world.current,
@@ -326,33 +322,46 @@ def _document_fault(document: Document) -> str | None:
     return None
 
 
-def _fingerprint(world: World) -> dict[str, str]:
-    without: dict[str, Any] = dict.fromkeys(_NOT_IN_THE_IMAGE, True)
-    without["builder"] = _NOT_OF_THE_BUILDER
-    recipe = world.recipe.model_dump(mode="json", exclude=without)
+def fingerprint_of(world: World) -> Fingerprint:
+    """What would go into the image that the bake would make."""
     hashes = {name: document.hash for name, document in world.documents.items()}
-    return fingerprint(recipe=recipe, documents=hashes, version=VERSION)
+    return fingerprint(world.name, world.recipe, documents=hashes, version=VERSION)
 
 
-def _change(
-    world: World, base: Image, parts: Mapping[str, str], *, force: bool
-) -> tuple[bool, str]:
+def _change(world: World, base: Image, made_of: Fingerprint, *, force: bool) -> tuple[bool, str]:
     """Whether to bake, and why."""
     current = world.current_image
     if world.current.image is None:
         return True, "first image of this recipe"
     if current is None or current.state != "available":
         return True, f"the current image {world.current.image} is no longer available"
-    differs = list(changes(current.tags.get(naming.TAG_FINGERPRINT, ""), parts))
-    reasons = [f"{part} changed" for part in differs]
+    reasons = list(changes(current.tags.get(naming.TAG_FINGERPRINT, ""), world.inputs, made_of))
     before = current.tags.get(naming.TAG_BASE_IMAGE, "unknown")
     if before != base.id:
         reasons.insert(0, f"base image {before} -> {base.id}")
+    if too_old := _too_old(world, current):
+        reasons.append(too_old)
     if reasons:
         return True, "; ".join(reasons)
     if force:
         return True, "forced, though nothing has changed"
     return False, f"nothing has changed since image {current.id}"
+
+
+def _too_old(world: World, current: Image) -> str | None:
+    """Why the age of the current image is a reason to bake.
+
+    To the nearest day: the bake of a night is not over at the time at which the next one begins.
+    """
+    schedule = world.recipe.schedule
+    if schedule is None or schedule.max_age_days is None:
+        return None
+    days = round((world.now - clock.parse(current.created)) / timedelta(days=1))
+    if days < schedule.max_age_days:
+        return None
+    return (
+        f"image {current.id} has reached schedule.max_age_days: {days} of {schedule.max_age_days}"
+    )
 
 
 def _size(world: World) -> int:

@@ -142,6 +142,11 @@ class RecipeBase(Model):
     """The current image of another recipe of this bakery."""
 
     recipe: RecipeName = Field(description="Name of the recipe whose pointer names the base image.")
+    follow: Flag = Field(
+        default=True,
+        description="Bake as soon as that recipe has a new image; `false`: only by its own "
+        "schedule, or when somebody starts it.",
+    )
 
 
 class InstanceBase(Model):
@@ -608,6 +613,13 @@ class Schedule(Model):
     timezone: str = Field(default="UTC", description="IANA time zone, e.g. `Europe/London`.")
     only_if_changed: Flag = Field(
         default=True, description="End as `unchanged` when nothing differs from the current image."
+    )
+    max_age_days: Number | None = Field(
+        default=None,
+        ge=1,
+        le=3650,
+        description="Bake anew when the current image is so many days old (to the nearest day), "
+        "for updates of its packages; default: only when something differs.",
     )
     flexible_minutes: Number = Field(
         default=15, ge=0, le=1440, description="AWS starts the bake within this window; 0: at once."

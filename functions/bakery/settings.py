@@ -121,6 +121,13 @@ class InventorySettings(Settings):
     inventory_bucket: str
 
 
+class DependentsSettings(Settings):
+    """The job that bakes what builds on a new image."""
+
+    machine: str
+    """ARN of the bake's state machine."""
+
+
 class AnnounceSettings(Settings):
     """The job that tells others how a bake ended."""
 

@@ -14,7 +14,7 @@ from infra.loading import FilesError, recipe_files
 from scripts.bakery_cli import bake as bakes
 from scripts.bakery_cli import check as checks
 from scripts.bakery_cli import diff as diffs
-from scripts.bakery_cli import listing
+from scripts.bakery_cli import fleet, listing
 from scripts.bakery_cli import plan as plans
 from scripts.bakery_cli.arguments import hoisted
 from scripts.bakery_cli.aws.inventories import Inventories
@@ -83,7 +83,13 @@ def options(
 @app.command()
 def bake(
     context: typer.Context,
-    name: Name,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Name of a recipe.", show_default=False)
+    ] = None,
+    all_recipes: Annotated[
+        bool,
+        typer.Option("--all", help="Bake every recipe that needs it, bases first; no NAME."),
+    ] = False,
     force: Force = False,
     keep: Annotated[
         bool, typer.Option("--keep-on-failure", help="Keep the builder of a bake that fails.")
@@ -100,7 +106,7 @@ def bake(
         str | None, typer.Option(help="Name of the execution; default: recipe and time.")
     ] = None,
 ) -> None:
-    """Bake an image of recipe NAME and watch it.
+    """Bake an image of recipe NAME, or of all recipes, and watch it.
 
     Ctrl-C ends the watching, not the bake (with --local it ends both); `bakery follow` comes back.
     """
@@ -110,9 +116,16 @@ def bake(
             "The local AWS ends with this command, so a bake cannot be left to it.",
             "Leave out --detach or --local.",
         )
+    screen = console()
+    if all_recipes:
+        if name or keep or when_busy or execution_name:
+            raise CommandError("--all takes only --force and --detach.", "Leave out the others.")
+        with connect(chosen, lambda text: line(screen, text)) as target:
+            raise typer.Exit(fleet.bake_all(screen, target, force=force, detach=detach))
+    if name is None:
+        raise CommandError("Which recipe?", "Say a NAME, or --all; `bakery recipes` lists them.")
     if chosen.local:
         checks.known_names([name], chosen.recipes)
-    screen = console()
     wanted: dict[str, object] = {"force": True} if force else {}
     if keep:
         wanted["on_failure"] = "keep"

@@ -65,8 +65,22 @@ class Synthesized:
 
     @property
     def definition(self) -> str:
-        """The machine's definition, with every reference as ``<LogicalId>``."""
-        return flat(self.only("AWS::StepFunctions::StateMachine")["DefinitionString"])
+        """The bake's definition, with every reference as ``<LogicalId>``."""
+        return flat(self.machine_named("AmiBakery-Bake")["DefinitionString"])
+
+    def machine_named(self, name: str) -> dict[str, Any]:
+        """Properties of the state machine of that name."""
+        (found,) = (
+            machine["Properties"]
+            for machine in self.of_type("AWS::StepFunctions::StateMachine").values()
+            if machine["Properties"]["StateMachineName"] == name
+        )
+        return found  # type: ignore[no-any-return]
+
+    @property
+    def fleet(self) -> dict[str, Any]:
+        """The definition of the machine that bakes all recipes."""
+        return json.loads(flat(self.machine_named("AmiBakery-Fleet")["DefinitionString"]))  # type: ignore[no-any-return]
 
     @property
     def machine(self) -> dict[str, Any]:
@@ -98,6 +112,8 @@ def flat(value: Any) -> str:
             return f"<{name}>"
         case {"Fn::GetAtt": [name, _]}:
             return f"<{name}>"
+        case {"Fn::Select": [_, {"Fn::Split": [_, whole]}]}:
+            return flat(whole)
     raise AssertionError(f"no text: {value}")
 
 

@@ -572,6 +572,7 @@ def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left_or_left_o
     ]
     assert [(p["detail-type"], p.get("detail")) for p in patterns] == [
         (["Stage Slow"], None),  # back to the sweeper, which has sent it
+        (["Bake Succeeded"], None),  # for what builds on the image
         (["Bake Failed"], None),
         (["Bake Succeeded"], {"everywhere": [False]}),
         (["Bake Succeeded"], {"clean": [False]}),
@@ -599,6 +600,7 @@ def test_a_person_is_told_of_dead_letters_and_of_jobs_that_fail(stack: Synthesiz
         "InvocationsFailedToBeSentToDeadLetterCount group",
         "Errors JobsResumeWaits",
         "Errors JobsAnnounceBake",
+        "Errors JobsBakeDependents",
         "Errors JobsRemoveOrphans",
     }
     for properties in alarms(stack).values():

@@ -41,7 +41,7 @@ RULES = (
     *(
         Rule(f"bakery.{name}", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME)
         for name in (
-            *("commands", "destinations", "holds", "launching"),
+            *("commands", "destinations", "holds", "inputs", "launching"),
             *("leases", "publishing", "slow", "waiting"),
         )
     ),
@@ -61,7 +61,13 @@ RULES = (
     # Draws the machine from the synthesized template, hence needs a synthesis.
     Rule(
         "scripts.generate",
-        ours=("bakery", "infra.loading", "infra.synthesize", "scripts.generate"),
+        ours=(
+            "bakery",
+            "infra.loading",
+            "infra.permissions",
+            "infra.synthesize",
+            "scripts.generate",
+        ),
         third_party=("pydantic",),
     ),
     # The command line's own questions to the account: the stack's output, logs, executions.

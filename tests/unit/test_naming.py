@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bakery import naming
 from bakery.errors import InvalidRecipeError
-from bakery.planning import decide
+from bakery.planning import bake_name_problem, decide
 from tests.unit.samples import NOW, recipe, world
 
 EAST = timezone(timedelta(hours=9))
@@ -157,3 +157,9 @@ def test_everything_that_a_bake_creates_names_recipe_and_bake() -> None:
 
 def test_an_execution_time_in_another_zone_is_the_same_name() -> None:
     assert named("{time}", NOW.astimezone(EAST)) == named("{time}", NOW.astimezone(UTC))
+
+
+def test_the_bake_on_a_new_base_image_has_a_name_that_can_be_one() -> None:
+    longest = naming.dependent_bake("r" * 48, "ami-0123456789abcdef0")
+    assert bake_name_problem(longest) is None
+    assert naming.dependent_bake("web", "ami-0123456789abcdef0") == "web-on-ami-0123456789abcdef0"

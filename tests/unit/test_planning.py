@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bakery import naming, planning, stages, verdicts
+from bakery import VERSION, naming, planning, stages, verdicts
 from bakery.bake import MAX_STATE_BYTES, Command, Current, Plan, WholePlan
 from bakery.documents import parameter_problems, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, fixed_document
 from bakery.planning import World, decide
 from bakery.problems import Problem
+from bakery.recipe import Recipe
 from bakery.resources import Image, Parameter, Subnet
 from infra.loading import load_document
 from tests.unit.samples import (
@@ -291,8 +293,12 @@ def made_by(looked_at: World) -> Image:
 def later(looked_at: World, **changes: Any) -> World:
     """The same world one bake later, its image current."""
     made = made_by(looked_at)
-    current = Current(image=made.id, name=made.name)
-    return replace(looked_at, bake="bake-2", current=current, current_image=made, **changes)
+    known = {
+        "current": Current(image=made.id, name=made.name),
+        "current_image": made,
+        "inputs": planning.fingerprint_of(looked_at).parts,
+    }
+    return replace(looked_at, bake="bake-2", **{**known, **changes})
 
 
 def outcome(looked_at: World, *, force: bool = False) -> tuple[bool, str]:
@@ -319,30 +325,27 @@ def test_a_new_base_image_is_a_reason_with_both_ids() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"customize": []},
-        {"customize": [{**SHELL, "shell": "apt-get upgrade"}, DOCUMENT, REBOOT, APPLICATION]},
-        {"opsworks": "chef-12"},
-        {"lock_release": "2018.03"},
-        {"builder": {"root_volume": {"size_gib": 20}}},
-        {"test": [{**ANSWERS, "timeout_seconds": 60}]},
-        {"test": {"steps": [ANSWERS], "identity": False}},
-        {"distribute": [{"region": "us-east-1"}]},
-        {"publish": {"labels": ["canary"]}},
-    ],
-)
-def test_a_changed_recipe_is_a_reason(changes: dict[str, Any]) -> None:
-    steps = [SHELL, DOCUMENT, REBOOT, APPLICATION]
-    changed = recipe(**{"customize": steps, "test": [ANSWERS], **changes})
-    assert outcome(later(everything(), recipe=changed)) == (True, "recipe changed")
+def test_a_change_is_a_reason_in_words() -> None:
+    steps = [{**SHELL, "shell": "apt-get upgrade"}, DOCUMENT, REBOOT]
+    changed = recipe(customize=steps, opsworks="chef-12")
+    assert outcome(later(everything(), recipe=changed)) == (
+        True,
+        "step 'packages' changed; step 'app' removed; opsworks changed",
+    )
+
+
+def test_a_change_is_a_reason_even_if_what_went_into_the_image_is_not_known() -> None:
+    changed = recipe(customize=[SHELL, DOCUMENT, REBOOT])
+    assert outcome(later(everything(), recipe=changed, inputs={})) == (
+        True,
+        "steps changed; applications changed",
+    )
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"schedule": {"cron": "0 4 * * ? *"}},
+        {"schedule": {"cron": "0 4 * * ? *", "max_age_days": 3650}},
         {"description": "other words"},
         {"on_failure": "keep", "keep_hours": 7},
         {"when_busy": "join"},
@@ -359,21 +362,64 @@ def test_when_it_bakes_and_what_it_is_called_do_not_change_the_image(
 @pytest.mark.parametrize("name", ["AmiBakery-prepare-linux", "AWS-RunPatchBaseline"])
 def test_a_changed_document_is_a_reason(name: str) -> None:
     changed = {**STEPS, name: replace(STEPS[name], hash="b" * 64)}
-    assert outcome(later(everything(), documents=changed)) == (True, "documents changed")
+    assert outcome(later(everything(), documents=changed)) == (True, f"document {name} changed")
 
 
 def test_a_new_version_of_the_bakery_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     before = later(world())
     monkeypatch.setattr(planning, "VERSION", "99.0.0")
-    assert outcome(before) == (True, "bakery changed")
+    assert outcome(before) == (True, f"bakery {VERSION} -> 99.0.0")
 
 
 def test_all_reasons_are_told_the_base_image_first() -> None:
     changed = recipe(opsworks="none")
     assert outcome(later(world(), base=base(id="ami-new"), recipe=changed)) == (
         True,
-        f"base image {IMAGE.id} -> ami-new; recipe changed",
+        f"base image {IMAGE.id} -> ami-new; opsworks changed",
     )
+
+
+def aging(days: int) -> Recipe:
+    return recipe(schedule={"cron": "0 3 * * ? *", "max_age_days": days})
+
+
+@pytest.mark.parametrize(
+    ("age", "days", "needed"),
+    [
+        # Made at the end of the bake of a night, looked at by the start of another.
+        (timedelta(days=6, hours=23), 7, True),
+        (timedelta(days=7, hours=1), 7, True),
+        (timedelta(days=30), 7, True),
+        (timedelta(days=6, hours=1), 7, False),
+        (timedelta(days=5, hours=23), 7, False),
+        (timedelta(hours=23), 1, True),
+        (timedelta(hours=1), 1, False),
+    ],
+    ids=str,
+)
+def test_an_image_of_the_greatest_age_is_baked_again_to_the_nearest_day(
+    age: timedelta, days: int, needed: bool
+) -> None:
+    looked_at = later(world(recipe=aging(days)))
+    assert looked_at.current_image is not None
+    made = replace(looked_at.current_image, created=f"{NOW - age:%Y-%m-%dT%H:%M:%S.000Z}")
+    found = outcome(replace(looked_at, current_image=made))
+    assert found[0] is needed
+    assert needed == found[1].startswith("image ami-made has reached schedule.max_age_days: ")
+
+
+def test_age_is_told_beside_what_changed() -> None:
+    """The sample's images are of the first of the month, thirty days old."""
+    looked_at = later(world(recipe=aging(30)), base=base(id="ami-new"))
+    assert outcome(looked_at)[1] == (
+        f"base image {IMAGE.id} -> ami-new; "
+        "image ami-made has reached schedule.max_age_days: 30 of 30"
+    )
+
+
+def test_without_a_greatest_age_no_image_is_too_old() -> None:
+    looked_at = later(world())
+    assert outcome(replace(looked_at, now=NOW + timedelta(days=4000)))[0] is False
 
 
 def test_an_image_without_our_tags_is_baked_again() -> None:
@@ -382,6 +428,7 @@ def test_an_image_without_our_tags_is_baked_again() -> None:
     assert needed
     assert reason.startswith("base image unknown -> ")
     assert "recipe changed" in reason
+    assert f"bakery unknown -> {VERSION}" in reason
 
 
 @pytest.mark.parametrize("state", [None, "deregistered", "disabled", "failed"])

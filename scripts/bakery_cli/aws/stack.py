@@ -80,6 +80,7 @@ class Stack:
             self._lambda = cast("_Lambda", self.client("lambda"))
             outputs = _outputs(cloudformation, self.region)
         self.machine = outputs["BakeStateMachineArn"]
+        self._fleet = outputs.get("FleetStateMachineArn", "")
         self.command_log = outputs.get("CommandLogGroup", "")
         self.inventory_bucket = outputs.get("InventoryBucket", "")
         self._plan_function = outputs["PlanFunctionName"]
@@ -108,6 +109,20 @@ class Stack:
                     "Use at most 80 letters, digits, '-' and '_'.",
                 ) from error
             raise
+
+    def start_all(self, *, name: str, force: bool) -> str:
+        """Start a run over all recipes; its execution's ARN."""
+        if not self._fleet:
+            raise CommandError(
+                f"The stack {STACK} in {self.region} has no machine for all recipes yet.",
+                "Deploy it (`make deploy`).",
+            )
+        with explained(self.region):
+            return self._states.start_execution(
+                stateMachineArn=self._fleet,
+                name=name,
+                input=json.dumps({"force": True} if force else {}),
+            )["executionArn"]
 
     def redrive(self, arn: str) -> None:
         """Go on with an execution that ended badly."""
