@@ -6,6 +6,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from bakery.inventory import PREFIX
 from bakery.naming import POINTERS, TAG_BAKE
 from bakery.recipe import ParameterBase, Recipe
 from infra.builder_host import BuilderHost
@@ -123,8 +124,12 @@ class Permissions:
             resources=[self._documents.arn(name) for name in names],
         )
 
-    def launch(self, *, spot: bool = True) -> list[iam.PolicyStatement]:
-        """RunInstances by resource: a condition on a key that a resource lacks would deny."""
+    def launch(self, *, test: bool = False) -> list[iam.PolicyStatement]:
+        """RunInstances by resource: a condition on a key that a resource lacks would deny.
+
+        A test instance has a role of its own, and is never of the spot market.
+        """
+        spot, roles = not test, [self._host.test_role] if test else self._host.builder_roles
         made = ["instance/*", "volume/*", "network-interface/*"]
         return [
             self._ec2(
@@ -147,7 +152,7 @@ class Permissions:
             *self._use_volume_keys(),
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
-                resources=[role.role_arn for role in self._host.roles],
+                resources=[role.role_arn for role in roles],
                 conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
             ),
         ]
@@ -292,6 +297,25 @@ class Permissions:
             resources=self._images(),
             conditions=_OURS,
         )
+
+    def read_command_log(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=["logs:GetLogEvents"], resources=[self._store.command_log.log_group_arn]
+        )
+
+    def inventories(self) -> list[iam.PolicyStatement]:
+        """Write and read inventories.
+
+        Whoever may not list a bucket is told that an object is denied, not that it is missing.
+        """
+        bucket = self._store.inventories
+        return [
+            iam.PolicyStatement(
+                actions=["s3:GetObject", "s3:PutObject"],
+                resources=[bucket.arn_for_objects(f"{PREFIX}*")],
+            ),
+            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
+        ]
 
     def announce(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(

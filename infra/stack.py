@@ -80,3 +80,4 @@ class AmiBakery(Stack):
         CfnOutput(self, "FleetStateMachineArn", value=fleet.arn, description="Bakes all recipes")
         CfnOutput(self, "PlanFunctionName", value=functions["plan"].function_name)
         CfnOutput(self, "CommandLogGroup", value=store.command_log.log_group_name)
+        CfnOutput(self, "InventoryBucket", value=store.inventories.bucket_name)

@@ -119,7 +119,7 @@ class TaskFunctions(Construct):
             "launch_test",
             [
                 may.read(*_DESCRIBE_OWN, "ec2:DescribeImages"),
-                *may.launch(spot=False),
+                *may.launch(test=True),
                 may.table("GetItem", "PutItem"),
             ],
             launching,
@@ -191,6 +191,18 @@ class TaskFunctions(Construct):
             ],
             env.CleanUpSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),
+        )
+        self._add(
+            "record_inventory",
+            [
+                may.read(*_DESCRIBE_OWN, "ssm:ListCommandInvocations"),
+                may.read_command_log(),
+                *may.inventories(),
+            ],
+            env.InventorySettings(
+                command_log_group=store.command_log.log_group_name,
+                inventory_bucket=store.inventories.bucket_name,
+            ),
         )
         self._add("report", [])
         self._add(

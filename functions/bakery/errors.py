@@ -137,6 +137,10 @@ class CopyLimitError(BakeryError):
     """Too many copies are under way in a Region; tried again with growing pauses."""
 
 
+class InventoryFailedError(BakeryError):
+    """What is in the image could not be listed; the bake goes on. See the test's output."""
+
+
 class PointerRejectedError(BakeryError):
     """Parameter Store did not accept the image as the recipe's pointer."""
 

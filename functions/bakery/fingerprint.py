@@ -137,8 +137,7 @@ def changes(tag: str, before: Parts, now: Fingerprint) -> Sequence[str]:
     ``before`` are that image's parts, as far as they are known: what does not fit the tag is not
     believed.
     """
-    old = dict(part.split("=", 1) for part in tag.split() if "=" in part)
-    new = dict(part.split("=", 1) for part in now.to_tag().split())
+    old, new = from_tag(tag), from_tag(now.to_tag())
     differing = [group for group in now.parts if old.get(group) != new[group]]
     told: list[str] = []
     unknown: list[str] = []
@@ -154,6 +153,11 @@ def changes(tag: str, before: Parts, now: Fingerprint) -> Sequence[str]:
     if old.get("bakery") != now.bakery:
         unknown.append(f"bakery {old.get('bakery', 'unknown')} -> {now.bakery}")
     return [*_few(told), *unknown]
+
+
+def from_tag(value: str) -> dict[str, str]:
+    """The parts in the value of a tag."""
+    return dict(part.split("=", 1) for part in value.split() if "=" in part)
 
 
 def _few(words: Sequence[str]) -> Sequence[str]:

@@ -41,6 +41,7 @@ GENERALIZE = "generalize-linux"
 VERIFY_IDENTITY = "verify-identity"
 TEST_IMAGE = "test-image"
 REPORT_IDENTITY = "report-identity"
+REPORT_PACKAGES = "report-packages"
 
 
 # Our own documents, which every bake runs, and how waits and failures call them.
@@ -51,6 +52,7 @@ _FIXED = {
     VERIFY_IDENTITY: "Verifying the identity",
     TEST_IMAGE: "Test 'it has come up'",
     REPORT_IDENTITY: "Test 'it tells its identity'",
+    REPORT_PACKAGES: "Test 'it lists its packages'",
 }
 
 _SOME_IMAGE = "ami-00000000000000000"
@@ -213,7 +215,8 @@ def _templates(world: World) -> Iterator[Template]:
 
 def _test(world: World) -> WholeTestPlan:
     wanted = world.recipe.test
-    machines = [(it,) for it in wanted.instance_types] or [tuple(world.instance_types)]
+    own: list[tuple[str, ...]] = [(it,) for it in wanted.instance_types]
+    machines = own or [tuple(world.instance_types)]
     # The twin first, so that the two that are compared are of one type, and numbers 1 and 2.
     twin = machines[:1] if wanted.identity else []
     reports = [_fixed_command(world, REPORT_IDENTITY)] if wanted.identity else []
@@ -222,10 +225,14 @@ def _test(world: World) -> WholeTestPlan:
         checks=(
             _fixed_command(world, TEST_IMAGE),
             *reports,
+            # Before the recipe's own, which may install what they need. Its last line is looked for
+            # in the log: Systems Manager does not show as much.
+            _fixed_command(world, REPORT_PACKAGES, sentinel=False),
             *(_test_command(world, step) for step in wanted.steps),
         ),
         instance_profile=world.test_profile,
         compare=1 if wanted.identity else None,
+        packages=1 + len(reports),
     )
 
 
@@ -431,7 +438,7 @@ def _test_command(world: World, step: ShellStep) -> Command:
     )
 
 
-def _fixed_command(world: World, stem: str) -> Command:
+def _fixed_command(world: World, stem: str, *, sentinel: bool = True) -> Command:
     """One of our own documents; each prints the sentinel as its last line."""
     parameters = {"Bake": world.bake, **_choices(world.recipe)[stem]}
     return _command(
@@ -440,7 +447,7 @@ def _fixed_command(world: World, stem: str) -> Command:
         label=_FIXED[stem],
         parameters={name: (value,) for name, value in parameters.items()},
         timeout=budgets.DOCUMENT_SECONDS,
-        sentinel=True,
+        sentinel=sentinel,
     )
 
 
@@ -463,6 +470,7 @@ def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
         },
         TEST_IMAGE: lock,
         REPORT_IDENTITY: {},
+        REPORT_PACKAGES: {},
     }
 
 

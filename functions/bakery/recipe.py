@@ -38,6 +38,9 @@ from bakery.wording import message, shown
 MAX_RECIPE_BYTES = 200 * 1024
 """Of the whole recipe; what of it travels as state is held against its own limit by Plan."""
 
+MAX_POINTERS, MAX_TEMPLATES = 120, 100
+"""In all Regions together: what an execution's state has room for, and a bake time."""
+
 MAX_KEY_BYTES = 1024
 """S3's limit for a key; here of the whole source."""
 
@@ -791,9 +794,29 @@ def parse_recipe(name: str, content: object) -> Recipe:
                 "move long scripts into an application archive",
             )
         )
+    problems.extend(_crowds(recipe))
     if problems:
         raise InvalidRecipeError(name, problems)
     return recipe
+
+
+def _crowds(recipe: Recipe) -> Iterator[Problem]:
+    """What is too much in all Regions together, though it is not in each of them."""
+    regions, names = len(recipe.distribute) + 1, len(recipe.publish.labels) + 1
+    if regions * names > MAX_POINTERS:
+        yield Problem(
+            "publish.labels",
+            f"with the pointer itself they are {names} parameters in each of {regions} Regions, "
+            f"and a bake moves at most {MAX_POINTERS}; name fewer labels or Regions",
+        )
+    away = sum(len(place.launch_templates) for place in recipe.distribute)
+    templates = len(recipe.publish.launch_templates) + away
+    if templates > MAX_TEMPLATES:
+        yield Problem(
+            "publish.launch_templates",
+            f"with those of all Regions they are {templates}, and a bake updates at most "
+            f"{MAX_TEMPLATES}; launch the others from the pointer: resolve:ssm:PARAMETER",
+        )
 
 
 def _as_written(problem: Problem, content: Mapping[str, Any]) -> Problem:

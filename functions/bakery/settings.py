@@ -114,6 +114,13 @@ class JanitorSettings(Settings):
     """Those that recipes give their images to."""
 
 
+class InventorySettings(Settings):
+    """RecordInventory: where the list of packages comes from, and where inventories are kept."""
+
+    command_log_group: str
+    inventory_bucket: str
+
+
 class DependentsSettings(Settings):
     """The job that bakes what builds on a new image."""
 

@@ -33,6 +33,7 @@ def test_the_output_is_the_contract(first: Ended) -> None:
         "outcome",
         "image",
         "copies",
+        "left_out",
         "previous",
         "timeline",
         "estimated_cost_usd",
@@ -191,14 +192,15 @@ def test_a_good_bake_whose_clean_up_leaves_something_says_so(world: World) -> No
     )
     ended = world.bake("small", force=True)
     assert ended.status == "SUCCEEDED"
-    (builder,) = world.tagged("builder", ended.name)
-    (left,) = ended.output["left"]
-    assert builder["InstanceId"] in left
-    assert "protected" in left
+    instances = [it["InstanceId"] for it in world.tagged("instance", ended.name)]
+    assert len(instances) == 2, "the builder and the test instance"
+    left = ended.output["left"]
+    assert sorted(it.split()[1].rstrip(":") for it in left) == sorted(instances)
+    assert all("protected" in it for it in left)
     (event,) = world.aws.until(lambda: world.aws.events.of("Bake Succeeded"), what="the event")
-    assert (event["detail"]["clean"], event["detail"]["left"]) == (False, [left])
+    assert (event["detail"]["clean"], event["detail"]["left"]) == (False, left)
     fault.times = 0
-    world.aws.client("ec2").terminate_instances(InstanceIds=[builder["InstanceId"]])
+    world.aws.client("ec2").terminate_instances(InstanceIds=instances)
 
 
 def test_a_recipe_starts_from_the_image_of_another(world: World) -> None:

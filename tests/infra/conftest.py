@@ -1,7 +1,8 @@
 """The stack, synthesized once for all infra tests, with recipes that use every kind of step."""
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,17 @@ schedule: {cron: "0 3 * * ? *", timezone: Europe/London}
 description: nightly whatever has changed
 base: {ami: ami-0123456789abcdef0}
 schedule: {cron: "30 4 ? * MON-FRI *", only_if_changed: false, flexible_minutes: 0}
+""",
+    "everywhere": """
+description: tested, copied and published in three Regions
+base: {ami: ami-0123456789abcdef0}
+test:
+  steps: [{name: answers, shell: curl -fsS localhost}]
+  instance_types: [t3.medium, m6i.large]
+distribute:
+  - {region: us-east-1, kms_key: alias/images, accounts: ["444455556666"]}
+  - {region: eu-central-1, launch_templates: [lt-0000000000000000b]}
+publish: {labels: [canary], launch_templates: [lt-0000000000000000a]}
 """,
 }
 
@@ -73,6 +85,20 @@ class Synthesized:
     @property
     def machine(self) -> dict[str, Any]:
         return json.loads(self.definition)  # type: ignore[no-any-return]
+
+
+def statements(stack: Synthesized, module: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every statement with the id of its policy; of the function of one module, if one is named."""
+    for id_, policy in stack.of_type("AWS::IAM::Policy").items():
+        name = re.sub(r"(Service|Default|Role|Policy)+[0-9A-F]*$", "", id_).lower()
+        if module and not name.endswith(module.replace("_", "")):
+            continue
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            yield id_, statement
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def flat(value: Any) -> str:

@@ -12,9 +12,6 @@ from tests.unit.samples import SHELL, content, recipe
     ("path", "fields"),
     [
         ("base.instance", {"base": {"instance": "i-12345678"}}),
-        ("test", {"test": [SHELL]}),
-        ("distribute", {"distribute": [{"region": "eu-west-1"}]}),
-        ("publish.launch_templates", {"publish": {"launch_templates": ["lt-12345678"]}}),
         ("retention", {"retention": {}}),
     ],
 )
@@ -27,8 +24,8 @@ def test_a_field_without_behaviour_is_refused_at_its_path(
 
 
 def test_everything_unsupported_is_listed_at_once() -> None:
-    found = unsupported(recipe(test=[SHELL], retention={"keep": 3}))
-    assert {problem.path for problem in found} == {"test", "retention"}
+    found = unsupported(recipe(base={"instance": "i-12345678"}, retention={"keep": 3}))
+    assert {problem.path for problem in found} == {"base.instance", "retention"}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +33,8 @@ def test_everything_unsupported_is_listed_at_once() -> None:
     [
         {},
         {"builder": {"spot": True}, "test": [], "distribute": [], "retention": None},
-        {"publish": {"launch_templates": []}},
+        {"test": [SHELL], "distribute": [{"region": "eu-west-1"}]},
+        {"publish": {"launch_templates": ["lt-12345678"], "labels": ["canary"], "regions": "any"}},
         {"opsworks": "chef-11", "lock_release": "2018.03", "customize": [SHELL]},
     ],
 )

@@ -74,17 +74,19 @@ class Stack:
             session = boto3.Session(profile_name=profile, region_name=wanted)
             self.region = session.region_name or ""
             self._session, self._endpoint = session, endpoint
-            cloudformation: CloudFormationClient = self._client("cloudformation")
-            self._states: SFNClient = self._client("stepfunctions")
-            self._ssm: SSMClient = self._client("ssm")
-            self._lambda = cast("_Lambda", self._client("lambda"))
+            cloudformation: CloudFormationClient = self.client("cloudformation")
+            self._states: SFNClient = self.client("stepfunctions")
+            self._ssm: SSMClient = self.client("ssm")
+            self._lambda = cast("_Lambda", self.client("lambda"))
             outputs = _outputs(cloudformation, self.region)
         self.machine = outputs["BakeStateMachineArn"]
         self._fleet = outputs.get("FleetStateMachineArn", "")
         self.command_log = outputs.get("CommandLogGroup", "")
+        self.inventory_bucket = outputs.get("InventoryBucket", "")
         self._plan_function = outputs["PlanFunctionName"]
 
-    def _client(self, service: Any) -> Any:
+    def client(self, service: Any) -> Any:
+        """An SDK client for the stack's account and Region."""
         return self._session.client(service, endpoint_url=self._endpoint, config=_CONFIG)
 
     def start(self, recipe: str, *, name: str, options: Mapping[str, object]) -> str:
