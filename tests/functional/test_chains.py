@@ -245,8 +245,14 @@ def run_all(world: World, **content: object) -> Ended:
 
 
 def outcomes(ended: Ended) -> dict[str, str]:
-    assert isinstance(ended.output, list), ended.cause
-    return {it["recipe"]: it["outcome"] for it in ended.output}
+    return {it["recipe"]: it["outcome"] for it in runs(ended)}
+
+
+def runs(ended: Ended) -> list[dict[str, Any]]:
+    """What a run over all recipes tells of each: its output is a list, unlike a bake's."""
+    output: Any = ended.output
+    assert isinstance(output, list), ended.cause
+    return output
 
 
 def test_a_run_over_all_recipes_bakes_each_once_though_their_bases_start_them_too(
@@ -258,7 +264,7 @@ def test_a_run_over_all_recipes_bakes_each_once_though_their_bases_start_them_to
     settled(world)
     assert baked(world) == {"ground": 1, "middle": 1, "side": 1, "slow": 1, "top": 1}
     assert set(outcomes(ended)) == {"ground", *FOLLOWERS, "slow"}
-    images = {it["recipe"]: it["image"] for it in ended.output}
+    images = {it["recipe"]: it["image"] for it in runs(ended)}
     assert images == {recipe: world.pointer(recipe) for recipe in images}
     for recipe, base in {**FOLLOWERS, "slow": "ground"}.items():
         assert base_of(world, recipe) == images[base]
