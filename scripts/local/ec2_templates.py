@@ -91,13 +91,13 @@ class Templates:
             token = (str(p.get("ClientToken") or uuid.uuid4()), "template")
             known = {k: v for k, v in p.items() if k != "ClientToken"}
             if token in region.tokens:
-                made, before = region.tokens[token]
+                remembered, before = region.tokens[token]
                 if before != known:
                     raise AwsError(
                         "IdempotentParameterMismatch",
                         "The client token was used with other parameters.",
                     )
-                return {"LaunchTemplateVersion": _version(template, _number(template, str(made)))}
+                return {"LaunchTemplateVersion": _version(template, _number(template, remembered))}
             check_dry_run(p)
             source: dict[str, Any] = {}
             if p.get("SourceVersion"):

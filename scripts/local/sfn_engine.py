@@ -127,7 +127,8 @@ class Engine:
             found = original(path, data)
             if _MANY.search(path) or not isinstance(found, list):
                 return found
-            return json_path.parse(path).find(data)[0].value
+            parse: Any = json_path.parse  # type: ignore[attr-defined]
+            return parse(path).find(data)[0].value
 
         for name, module in list(sys.modules.items()):
             if name.startswith("moto.stepfunctions") and hasattr(module, "extract_json"):
@@ -289,7 +290,7 @@ class Engine:
 
         def build(task: Any, env: Any, resource_runtime_part: Any, *args: Any, **named: Any) -> Any:
             nested, region = env.stack[-1]["ExecutionArn"], resource_runtime_part.region
-            look = built(task, env, resource_runtime_part, *args, **named)
+            look: Any = built(task, env, resource_runtime_part, *args, **named)
             credentials = named.get("state_credentials") or args[-1]
             client = self._client("stepfunctions", region, credentials.role_arn)
             look.stop = lambda: client.stop_execution(executionArn=nested)

@@ -150,6 +150,7 @@ def test_commands_are_sent_by_known_documents_only(stack: Synthesized) -> None:
         "AWS-RunPatchBaseline",
         "AmiBakery-test-image",
         "AmiBakery-report-identity",
+        "AmiBakery-report-packages",
         "AmiBakery.*.test.*",
     }
 
@@ -308,8 +309,12 @@ def test_tests_are_sent_to_test_instances_by_documents_of_tests_only(stack: Synt
         for resource in listed(statement["Resource"])
         if ":document/" in flat(resource)
     ]
-    own = ["AmiBakery-report-identity", "AmiBakery-test-image", "AmiBakery.*.test.*"]
-    assert sorted(sent) == own
+    own = ["identity", "packages"]
+    assert sorted(sent) == [
+        *(f"AmiBakery-report-{it}" for it in own),
+        "AmiBakery-test-image",
+        "AmiBakery.*.test.*",
+    ]
 
 
 def test_a_recipes_test_becomes_a_document_without_parameters(stack: Synthesized) -> None:

@@ -64,10 +64,12 @@ PLAN: dict[str, Any] = {
         "checks": [
             command("AmiBakery-test-image", "Test 'it has come up'"),
             command("AmiBakery-report-identity", "Test 'it tells its identity'"),
+            command("AmiBakery-report-packages", "Test 'it lists its packages'"),
             command("AmiBakery.web.test.answers", "Test 'answers'"),
         ],
         "instance_profile": "test",
         "compare": 1,
+        "packages": 2,
     },
     "places": [{"region": "eu-west-1"}],
     "pointers": [{"region": "eu-west-1", "name": "/ami-bakery/web/image"}],

@@ -74,7 +74,7 @@ def test_a_stage_tells_what_it_did() -> None:
         "stop": f"{BUILDER} is stopped",
         "create_image": f"{IMAGE} (web-20260131T030000Z)",
         "harden_image": "IMDSv2 only, encrypted",
-        "test_and_copy": "3 tests on 2 instances passed",
+        "test_and_copy": "4 tests on 2 instances passed",
         "release": "in 1 Region",
         "publish": f"/ami-bakery/web/image is now {IMAGE}",
         "templates": "the recipe names none",
@@ -197,7 +197,7 @@ LEFT_OUT = {"region": "us-east-1", "image_id": None, "failed": "us-east-1 is ful
 def test_tests_on_two_instances_at_the_same_time_are_each_told_with_their_own_duration() -> None:
     _, changes = read(Script().function("Plan", STATE).test_and_copy(TESTED).events)
     parts = of(PartEnded, changes)
-    tests = ["it has come up", "it tells its identity", "answers"]
+    tests = ["it has come up", "it tells its identity", "it lists its packages", "answers"]
     first, second = events.TEST_INSTANCES
     # The second instance is quicker in all of them: it began later and ended before.
     assert [(part.title, part.detail) for part in parts] == [
