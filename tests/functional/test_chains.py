@@ -92,7 +92,7 @@ def baked(world: World) -> Counter[str]:
     """How many builders each recipe has had since the test began."""
     return Counter(
         tag["Value"]
-        for call in world.calls("RunInstances")
+        for call in world.launches()
         for tag in call["TagSpecifications"][0]["Tags"]
         if tag["Key"] == "ami-bakery:recipe"
     )
