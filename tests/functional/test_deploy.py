@@ -34,9 +34,9 @@ _CHANGES = (
         '        assert event["release"] == "next", "the payload of another release"\n'
         "        request = request_model",
     ),
-    ("infra/machine.py", "**_BAKE, **payload}", '**_BAKE, **payload, "release": "next"}'),
+    ("infra/states.py", "**BAKE, **payload}", '**BAKE, **payload, "release": "next"}'),
     (
-        "infra/machine.py",
+        "infra/states.py",
         "payload=sfn.TaskInput.from_object(payload),",
         'payload=sfn.TaskInput.from_object({**payload, "release": "next"}),',
     ),
