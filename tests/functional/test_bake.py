@@ -33,11 +33,13 @@ def test_the_output_is_the_contract(first: Ended) -> None:
         "outcome",
         "image",
         "copies",
+        "left_out",
         "previous",
         "timeline",
         "estimated_cost_usd",
         "reason",
         "left",
+        "changes",
         "skipped_slot",
     }
     assert output["recipe"] == "web"
