@@ -39,6 +39,7 @@ def test_the_output_is_the_contract(first: Ended) -> None:
         "estimated_cost_usd",
         "reason",
         "left",
+        "changes",
         "skipped_slot",
     }
     assert output["recipe"] == "web"
