@@ -168,7 +168,7 @@ $(INSTALLED): $(LOCKED) pyproject.toml infra/node.py
 	@ln -sf "$$($(BIN)/python infra/node.py node)" $(BIN)/node
 	@touch $@
 
-$(DEPENDENCIES): $(INSTALLED) functions/requirements.lock infra/asset.py scripts/build_dependencies.py
+$(DEPENDENCIES): $(INSTALLED) functions/requirements.lock functions/bakery/aws/__init__.py infra/asset.py scripts/build_dependencies.py
 	@$(BIN)/python -m scripts.build_dependencies
 	@touch $@
 

@@ -6,7 +6,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from bakery.naming import POINTERS, TAG_BAKE
+from bakery.naming import POINTERS, TAG_BAKE, TAG_DISABLED_AT, TAG_RETIRED
 from bakery.recipe import ParameterBase, Recipe
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
@@ -229,6 +229,76 @@ class Permissions:
             ],
             conditions=_OURS,
         )
+
+    def retire_images(self) -> list[iam.PolicyStatement]:
+        """Find out who uses images, in any Region, and take a bake's images out of use.
+
+        DescribeImageReferences looks with its caller's rights. Source: EC2 user guide, "Identify
+        your resources referencing specified AMIs".
+        """
+        images = f"arn:{self._stack.partition}:ec2:*::image/*"
+        snapshots = f"arn:{self._stack.partition}:ec2:*::snapshot/*"
+        return [
+            self.read(
+                "autoscaling:DescribeLaunchConfigurations",
+                "ec2:DescribeFleets",
+                "ec2:DescribeImageAttribute",
+                "ec2:DescribeImageReferences",
+                "ec2:DescribeImageUsageReportEntries",
+                "ec2:DescribeImageUsageReports",
+                "ec2:DescribeImages",
+                "ec2:DescribeSnapshots",
+                "ec2:DescribeSpotFleetRequests",
+            ),
+            iam.PolicyStatement(
+                actions=[
+                    "ec2:DescribeInstances",
+                    "ec2:DescribeLaunchTemplateVersions",
+                    "ec2:DescribeLaunchTemplates",
+                    "imagebuilder:GetContainerRecipe",
+                    "imagebuilder:ListContainerRecipes",
+                    "imagebuilder:ListImageRecipes",
+                    "ssm:DescribeParameters",
+                    "ssm:GetParameters",
+                ],
+                resources=["*"],
+                conditions={
+                    "ForAnyValue:StringEquals": {"aws:CalledVia": ["ec2-images.amazonaws.com"]}
+                },
+            ),
+            # The path itself is a resource of GetParametersByPath.
+            iam.PolicyStatement(
+                actions=["ssm:GetParametersByPath"],
+                resources=[
+                    f"arn:{self._stack.partition}:ssm:*:{self._stack.account}:parameter{path}"
+                    for path in (POINTERS, f"{POINTERS}/*")
+                ],
+            ),
+            iam.PolicyStatement(
+                actions=[
+                    "ec2:CreateImageUsageReport",
+                    "ec2:DeregisterImage",
+                    "ec2:DisableImage",
+                    "ec2:DisableImageDeregistrationProtection",
+                    "ec2:EnableImageDeprecation",
+                ],
+                resources=[images],
+                conditions=_OURS,
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:DeleteSnapshot"], resources=[snapshots], conditions=_OURS
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:CreateTags"],
+                resources=[images, snapshots],
+                conditions={
+                    **_OURS,
+                    "ForAllValues:StringEquals": {
+                        "aws:TagKeys": [TAG_DISABLED_AT, TAG_RETIRED],
+                    },
+                },
+            ),
+        ]
 
     def announce(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(

@@ -76,4 +76,5 @@ class AmiBakery(Stack):
         Tags.of(self).add("ami-bakery:stack", self.stack_name)
         CfnOutput(self, "BakeStateMachineArn", value=machine.arn, description="Start bakes here")
         CfnOutput(self, "PlanFunctionName", value=functions["plan"].function_name)
+        CfnOutput(self, "RetireFunctionName", value=functions["retire_images"].function_name)
         CfnOutput(self, "CommandLogGroup", value=store.command_log.log_group_name)

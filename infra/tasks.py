@@ -139,6 +139,11 @@ class TaskFunctions(Construct):
             env.CleanUpSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),
         )
+        self._add(
+            "retire_images",
+            may.retire_images(),
+            timeout=Duration.minutes(4),
+        )
         self._add("report", [])
         self._add(
             "fail_bake",

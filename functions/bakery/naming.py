@@ -8,6 +8,10 @@ TAG_BAKE = "ami-bakery:bake"
 TAG_ATTEMPT = "ami-bakery:attempt"
 TAG_BASE_IMAGE = "ami-bakery:base-image"
 TAG_FINGERPRINT = "ami-bakery:fingerprint"
+TAG_DISABLED_AT = "ami-bakery:disabled-at"
+"""Of an image: when it was disabled, ISO 8601; EC2 itself tells no date of that."""
+TAG_RETIRED = "ami-bakery:retired-image"
+"""Of a snapshot: the image that it goes with."""
 
 EVENT_SOURCE = "ami-bakery"
 STAGE_SLOW = "Stage Slow"
@@ -33,6 +37,11 @@ def pointer(recipe: str) -> str:
 def previous_pointer(recipe: str) -> str:
     """SSM parameter that holds the image that was current before."""
     return f"{POINTERS}/{recipe}/previous-image"
+
+
+def label_pointer(recipe: str, label: str) -> str:
+    """SSM parameter that holds the image of ``recipe`` that has this label."""
+    return f"{POINTERS}/{recipe}/labels/{label}"
 
 
 def instance_profile_parameter(recipe: str) -> str:

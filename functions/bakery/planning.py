@@ -31,7 +31,14 @@ _FIXED = {
     VERIFY_IDENTITY: "Verifying the identity",
 }
 
-_NOT_IN_THE_IMAGE = {"schedule", "description", "on_failure", "keep_hours", "when_busy"}
+_NOT_IN_THE_IMAGE = {
+    "schedule",
+    "description",
+    "on_failure",
+    "keep_hours",
+    "when_busy",
+    "retention",
+}
 """Fields of a recipe whose change makes no other image."""
 _NOT_OF_THE_BUILDER = {"spot", "patience_minutes"}
 """Those of ``builder``."""
@@ -142,6 +149,8 @@ def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
         },
         base_image=_base(base),
         current=world.current,
+        retention=world.recipe.retention,
+        retire_in=_retire_in(world),
         launch=_launch(world),
         customize=tuple(_step_command(world, step) for step in world.recipe.customize),
         usd_per_hour=hourly,
@@ -155,6 +164,14 @@ def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
         generalize=_fixed_command(world, GENERALIZE),
         verify_identity=_fixed_command(world, VERIFY_IDENTITY),
     )
+
+
+def _retire_in(world: World) -> tuple[str, ...]:
+    """The Regions that may have old images of the recipe, the bakery's own first."""
+    if world.recipe.retention is None:
+        return ()
+    others = [it.region for it in world.recipe.distribute]
+    return tuple(dict.fromkeys([world.region, *others]))
 
 
 def _problems(world: World) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ STAGES: tuple[str, ...] = (
     "create_image",
     "publish",
     "keep_previous",
+    "retire",
     "clean_up",
 )
 """Keys of the execution's state, in the order in which the machine runs them."""

@@ -15,7 +15,6 @@ def unsupported(recipe: Recipe) -> list[Problem]:
         "test": bool(recipe.test),
         "distribute": bool(recipe.distribute),
         "publish.launch_templates": bool(recipe.publish.launch_templates),
-        "retention": recipe.retention is not None,
     }
     return [
         Problem(path, "is not supported yet; remove it until a later release")

@@ -14,6 +14,7 @@ from scripts.bakery_cli.stages import (
     BY_STATE,
     LOST,
     REPLACE_BUILDER,
+    STEPS,
     Stage,
     detail,
     step_name,
@@ -214,7 +215,10 @@ class Tracker:
             self.state, self.plan = state, state["plan"]
 
     def _iteration(self, kind: str, event: Event, at: datetime) -> Iterator[Change]:
-        index = _details(event, kind).get("index", 0)
+        details = _details(event, kind)
+        if details.get("name") != STEPS:
+            return
+        index = details.get("index", 0)
         steps = self.plan.get("customize", ())
         if kind == "MapIterationStarted":
             name = step_name(steps[index]["label"]) if index < len(steps) else f"step {index + 1}"

@@ -15,6 +15,7 @@ from scripts.bakery_cli import bake as bakes
 from scripts.bakery_cli import check as checks
 from scripts.bakery_cli import listing
 from scripts.bakery_cli import plan as plans
+from scripts.bakery_cli import retire as retirement
 from scripts.bakery_cli.arguments import hoisted
 from scripts.bakery_cli.aws.stack import PlanRefusedError, Stack
 from scripts.bakery_cli.errors import FAILED, INTERRUPTED, UNUSABLE, CommandError
@@ -200,6 +201,30 @@ def plan(context: typer.Context, name: Name, force: Force = False) -> None:
             plans.show(screen, target.stack.plan(name, force=force))
         except PlanRefusedError as error:
             raise typer.Exit(plans.show_refusal(screen, name, error)) from error
+
+
+@app.command()
+def retire(
+    context: typer.Context,
+    name: Name,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done, and why.")
+    ] = False,
+) -> None:
+    """Let old images of recipe NAME go, as its `retention` says.
+
+    One line for each image, in every Region of the recipe: what becomes of it, and why. Every bake
+    does this at its end; nothing that is in use goes, nor anything of which AWS does not tell.
+    """
+    chosen: Options = context.obj
+    if chosen.local:
+        raise CommandError(
+            "The local AWS begins without images: there is nothing to let go.", "Leave out --local."
+        )
+    screen = console()
+    with connect(chosen, lambda text: line(screen, text)) as target:
+        code = retirement.retire(screen, target.stack, name, dry_run=dry_run)
+    raise typer.Exit(code)
 
 
 @app.command()

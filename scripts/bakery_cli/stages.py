@@ -29,6 +29,7 @@ STAGES = (
     Stage("create_image", "CreateImage", "Create image"),
     Stage("publish", "PublishPointer", "Publish pointer"),
     Stage("keep_previous", "KeepPrevious", "Keep previous"),
+    Stage("retire", "Retire", "Retire images"),
     Stage("clean_up", "CleanUp", "Clean up"),
 )
 AWAIT_TURN = Stage("await_turn", "AwaitTurn", "Wait for turn")
@@ -42,6 +43,8 @@ REPLACE_BUILDER = "ReplaceBuilder"
 LOST = "lost_builder"
 """Where it says why; in the timeline of the bake's output it is a stage."""
 
+STEPS = "Customize"
+"""The state whose iterations are the steps of the recipe."""
 RUN_STEP = "RunStep"
 """The state that runs one step of the recipe, inside Customize."""
 
@@ -127,6 +130,14 @@ def _keep_previous(state: State) -> str:
     return f"{state['keep_previous']['image'] or 'there was none'}"
 
 
+def _retire(state: State) -> str:
+    regions = state["retire"]["regions"]
+    if not regions:
+        return "the recipe keeps all images"
+    done = sum(count for it in regions for verb, count in it["counts"].items() if verb != "keep")
+    return f"{done} of {sum(sum(it['counts'].values()) for it in regions)} old images went a step"
+
+
 def _clean_up(state: State) -> str:
     result = state["clean_up"]["result"]
     parts = [
@@ -148,5 +159,6 @@ _DETAILS: Mapping[str, Callable[[State], str]] = {
     "create_image": _create_image,
     "publish": _publish,
     "keep_previous": _keep_previous,
+    "retire": _retire,
     "clean_up": _clean_up,
 }

@@ -15,7 +15,6 @@ from tests.unit.samples import SHELL, content, recipe
         ("test", {"test": [SHELL]}),
         ("distribute", {"distribute": [{"region": "eu-west-1"}]}),
         ("publish.launch_templates", {"publish": {"launch_templates": ["lt-12345678"]}}),
-        ("retention", {"retention": {}}),
     ],
 )
 def test_a_field_without_behaviour_is_refused_at_its_path(
@@ -27,15 +26,15 @@ def test_a_field_without_behaviour_is_refused_at_its_path(
 
 
 def test_everything_unsupported_is_listed_at_once() -> None:
-    found = unsupported(recipe(test=[SHELL], retention={"keep": 3}))
-    assert {problem.path for problem in found} == {"test", "retention"}
+    found = unsupported(recipe(test=[SHELL], distribute=[{"region": "eu-west-1"}]))
+    assert {problem.path for problem in found} == {"test", "distribute"}
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {},
-        {"builder": {"spot": True}, "test": [], "distribute": [], "retention": None},
+        {"builder": {"spot": True}, "test": [], "distribute": [], "retention": {}},
         {"publish": {"launch_templates": []}},
         {"opsworks": "chef-11", "lock_release": "2018.03", "customize": [SHELL]},
     ],

@@ -445,7 +445,7 @@ def delete_image(image_id: str, snapshots: Iterable[str]) -> None:
         delete_snapshot(snapshot)
 
 
-def delete_snapshot(snapshot_id: str) -> None:
+def delete_snapshot(snapshot_id: str, *, region: str | None = None) -> None:
     """Delete the snapshot; harmless when it is gone.
 
     Raises NotYetVisibleError while EC2 still sees it in use, e.g. by an image that was just
@@ -453,7 +453,7 @@ def delete_snapshot(snapshot_id: str) -> None:
     """
     with translated("ec2:DeleteSnapshot", snapshot_id):
         try:
-            clients.ec2().delete_snapshot(SnapshotId=snapshot_id)
+            clients.ec2(region).delete_snapshot(SnapshotId=snapshot_id)
         except ClientError as error:
             if code_of(error) == "InvalidSnapshot.InUse":
                 raise NotYetVisibleError(f"{snapshot_id} still counts as in use") from error

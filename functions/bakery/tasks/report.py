@@ -40,9 +40,11 @@ class Result(State):
     estimated_cost_usd: float
     reason: str
     left: tuple[str, ...]
-    """What clean up could not remove, each with AWS's reason."""
+    """What clean up or retirement could not do, each with AWS's reason."""
     skipped_slot: str | None
     """The schedule's slot that came too late to bake for it."""
+    retired: tuple[str, ...]
+    """Old images that were deprecated, disabled or deregistered, each with the reason."""
 
 
 def run(request: Request) -> Result:
@@ -60,6 +62,7 @@ def run(request: Request) -> Result:
         reason="; ".join(filter(None, [plan.reason, replacing.told(state)])),
         left=leftovers.of(state),
         skipped_slot=plan.skipped_slot,
+        retired=leftovers.retired(state),
     )
 
 

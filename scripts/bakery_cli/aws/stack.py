@@ -29,6 +29,10 @@ PREVIEW = "plan-preview"
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60
 )
+# A function that is asked may take minutes; asked again, it would do its work twice at a time.
+_LONG = Config(
+    retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=5, read_timeout=300
+)
 _PAGE = 100
 _PARAMETERS_PER_CALL = 10
 
@@ -53,13 +57,17 @@ class Execution:
     cause: str
 
 
-class PlanRefusedError(CommandError):
-    """Plan says that there is nothing that could be baked."""
+class RefusedError(CommandError):
+    """A function of the stack has ended with an error of the product's."""
 
     def __init__(self, error: str, cause: str) -> None:
         self.error = error
         self.cause = cause
         super().__init__(f"{error}: {cause}", code=FAILED)
+
+
+class PlanRefusedError(RefusedError):
+    """Plan says that there is nothing that could be baked."""
 
 
 class Stack:
@@ -77,14 +85,15 @@ class Stack:
             cloudformation: CloudFormationClient = self._client("cloudformation")
             self._states: SFNClient = self._client("stepfunctions")
             self._ssm: SSMClient = self._client("ssm")
-            self._lambda = cast("_Lambda", self._client("lambda"))
+            self._lambda = cast("_Lambda", self._client("lambda", _LONG))
             outputs = _outputs(cloudformation, self.region)
         self.machine = outputs["BakeStateMachineArn"]
         self.command_log = outputs.get("CommandLogGroup", "")
         self._plan_function = outputs["PlanFunctionName"]
+        self._retire_function = outputs.get("RetireFunctionName", "")
 
-    def _client(self, service: Any) -> Any:
-        return self._session.client(service, endpoint_url=self._endpoint, config=_CONFIG)
+    def _client(self, service: Any, config: Config = _CONFIG) -> Any:
+        return self._session.client(service, endpoint_url=self._endpoint, config=config)
 
     def start(self, recipe: str, *, name: str, options: Mapping[str, object]) -> str:
         """Start a bake, ``options`` beside the recipe in its input; its execution's ARN."""
@@ -179,14 +188,33 @@ class Stack:
         """What a bake would do; raises PlanRefusedError with the reasons when it would fail."""
         wanted = {"recipe": recipe, **({"force": True} if force else {})}
         request = {"bake": PREVIEW, "input": wanted, "preview": True}
+        try:
+            return WholePlan.model_validate(self._invoke(self._plan_function, request))
+        except RefusedError as error:
+            raise PlanRefusedError(error.error, error.cause) from error
+
+    def retire(self, recipe: str, *, dry_run: bool, region: str = "") -> dict[str, Any]:
+        """Let old images of a recipe go, in one Region, by default the stack's; what was decided.
+
+        Raises RefusedError with the reason when nothing could be decided.
+        """
+        if not self._retire_function:
+            raise CommandError(
+                f"The stack {STACK} is of a release without `bakery retire`.",
+                "Deploy this one (`make deploy`).",
+            )
+        request = {"recipe": recipe, "region": region, "dry_run": dry_run, "brief": False}
+        return self._invoke(self._retire_function, request)
+
+    def _invoke(self, function: str, request: Mapping[str, object]) -> dict[str, Any]:
         with explained(self.region):
             answer = self._lambda.invoke(
-                FunctionName=self._plan_function, Payload=json.dumps(request).encode()
+                FunctionName=function, Payload=json.dumps(request).encode()
             )
-            payload = json.loads(answer["Payload"].read())
+            payload: dict[str, Any] = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
-            raise PlanRefusedError(payload.get("errorType", ""), payload.get("errorMessage", ""))
-        return WholePlan.model_validate(payload)
+            raise RefusedError(payload.get("errorType", ""), payload.get("errorMessage", ""))
+        return payload
 
     def current_images(self, recipes: Sequence[str]) -> dict[str, str]:
         """The current image of each recipe that has one."""

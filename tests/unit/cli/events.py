@@ -74,6 +74,7 @@ STATE: dict[str, Any] = {
     "create_image": {"image_id": IMAGE},
     "publish": {"parameter": "/ami-bakery/web/image"},
     "keep_previous": {"image": None},
+    "retire": {"regions": [{"counts": {"keep": 5, "disable": 1}}]},
     "clean_up": {"result": {"removed": [f"instance {BUILDER}"], "left": []}},
 }
 
@@ -138,6 +139,15 @@ class Script:
         self.wait("RunStep", {})
         return self.add("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
 
+    def retire(self, state: Any) -> "Script":
+        """The retirement in one Region: a Map of its own, whose iterations are no steps."""
+        details = {"name": "Retire", "index": 0}
+        self.enter("Retire", "Map").add("MapStateStarted")
+        self.add("MapIterationStarted", mapIterationStartedEventDetails=details)
+        self.function("RetireImages", {})
+        self.add("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
+        return self.add("MapStateSucceeded").exit("Retire", state, "Map")
+
     def fail(self, error: str, cause: str) -> "Script":
         return self.add("TaskFailed", taskFailedEventDetails={"error": error, "cause": cause})
 
@@ -158,7 +168,7 @@ def good_bake() -> list[Event]:
     script.add("MapStateSucceeded").exit("Customize", STATE, "Map")
     for name in ("RemoveIdentity", "Generalize", "VerifyIdentity", "StopBuilder", "CreateImage"):
         script.wait(name, STATE)
-    script.wait("PublishPointer", STATE).wait("KeepPrevious", STATE)
+    script.wait("PublishPointer", STATE).wait("KeepPrevious", STATE).retire(STATE)
     script.function("CleanUp", STATE).enter("HowDidItEnd", "Choice")
     script.exit("HowDidItEnd", STATE, "Choice").function("Report", OUTPUT)
     script.add("ExecutionSucceeded", executionSucceededEventDetails={"output": json.dumps(OUTPUT)})
@@ -229,7 +239,7 @@ def replaced() -> list[Event]:
     script.iteration(0).iteration(1).add("MapStateSucceeded").exit("Customize", second, "Map")
     for name in ("RemoveIdentity", "Generalize", "VerifyIdentity", "StopBuilder", "CreateImage"):
         script.wait(name, second)
-    script.wait("PublishPointer", second).wait("KeepPrevious", second)
+    script.wait("PublishPointer", second).wait("KeepPrevious", second).retire(second)
     script.function("CleanUp", second).function("Report", OUTPUT)
     script.add("ExecutionSucceeded", executionSucceededEventDetails={"output": json.dumps(OUTPUT)})
     return script.events

@@ -73,7 +73,7 @@ def test_each_look_asks_only_for_news_and_the_last_one_is_the_end() -> None:
     followed = watch(stack, view, naps)
     assert stack.looks == sorted(set(stack.looks)) and stack.looks[0] == 0
     assert len(naps) == len(stack.looks) - 1 and set(naps) == {2.0}
-    assert len(followed.stages) == 13
+    assert len(followed.stages) == 14
 
 
 def test_plain_progress_has_a_line_for_each_start_and_end() -> None:

@@ -74,6 +74,7 @@ def test_a_stage_tells_what_it_did() -> None:
         "create_image": f"{IMAGE} (web-20260131T030000Z)",
         "publish": f"/ami-bakery/web/image is now {IMAGE}",
         "keep_previous": "there was none",
+        "retire": "1 of 6 old images went a step",
         "clean_up": f"removed instance {BUILDER}",
     }
 
