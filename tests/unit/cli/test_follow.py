@@ -84,7 +84,7 @@ def test_plain_progress_has_a_line_for_each_start_and_end() -> None:
     assert "done   Launch builder" in lines[3] and f"{events.BUILDER}, t3.medium" in lines[3]
     assert any("start    1/2 packages" in line for line in lines)
     assert any("done     2/2 kernel" in line for line in lines)
-    assert len([line for line in lines if "start" in line]) == 13 + 2
+    assert len([line for line in lines if "start" in line]) == 14 + 2
     # That the agent is not there yet is no news.
     assert "NotManagedError" not in out.getvalue() and "retry" not in out.getvalue()
     assert out.getvalue().isascii()
@@ -175,7 +175,7 @@ def test_what_a_lost_builder_did_is_shown_when_it_happens_and_not_at_the_end() -
         "again  Replace builder" in line and "SpotInstanceShutdown" in line for line in lines
     )
     assert len([line for line in lines if "start  Launch builder" in line]) == 2
-    assert len(followed.stages) == 13
+    assert len(followed.stages) == 14
     assert all(stage.failure is None for stage in followed.stages)
 
 
