@@ -1,4 +1,4 @@
-"""Where builders run: their role, their profile, their security group."""
+"""Where builders and test instances run: their roles, profiles and security group."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,8 @@ _NOT_IN_POLICIES = re.compile(r"[^\x20-\xff]")
 
 
 class BuilderHost(Construct):
-    """A builder can be managed by Systems Manager and write its log; nothing else.
+    """A builder can be managed by Systems Manager and write its log, a test instance too; nothing
+    else.
 
     A recipe that installs an application from S3 gets a profile of its own that may also read
     those objects, so that one recipe's builder cannot read another's.
@@ -42,6 +43,7 @@ class BuilderHost(Construct):
         self.roles: list[iam.Role] = []
         self.profile_arns: list[str] = []
         self.default_profile = self._profile("Builder", ())
+        self.test_profile = self._profile("Test", ())
         for name, recipe in recipes.items():
             if objects := artefacts(recipe):
                 self._announce(name, self._profile(f"Builder-{name}", objects))

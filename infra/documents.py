@@ -7,7 +7,8 @@ from aws_cdk import Stack
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from bakery.naming import DOCUMENT_PREFIX, fixed_document, step_document
+from bakery.naming import DOCUMENT_PREFIX, fixed_document, step_document, test_document
+from bakery.planning import REPORT_IDENTITY, TEST_IMAGE
 from bakery.recipe import DocumentStep, Recipe, ShellStep
 from bakery.steps import shell_document
 from infra.loading import load_document
@@ -30,6 +31,8 @@ class Documents(Construct):
             for step in recipe.customize:
                 if isinstance(step, ShellStep):
                     self._document(step_document(name, step.name), shell_document(step))
+            for test in recipe.test.steps:
+                self._document(test_document(name, test.name), shell_document(test))
         self.foreign_names = sorted(
             {
                 step.document
@@ -83,3 +86,9 @@ class Documents(Construct):
             self.arn(fixed_document("install-application")),
         ]
         return own + [self.arn(name) for name in self.foreign_names]
+
+    @property
+    def test_arns(self) -> list[str]:
+        """Documents that run on a test instance: the recipes' own tests and ours."""
+        own = [self.arn(fixed_document(stem)) for stem in (TEST_IMAGE, REPORT_IDENTITY)]
+        return [self.arn(f"{DOCUMENT_PREFIX}.*.test.*"), *own]

@@ -108,6 +108,7 @@ class Jobs(Construct):
                 machine=may.machine_arn,
                 report_only=settings.janitor == "report",
                 most=settings.janitor_removes_at_most,
+                regions=tuple(may.regions),
             ),
             timeout=Duration.minutes(5),
         )

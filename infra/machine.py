@@ -20,7 +20,9 @@ from bakery import budgets
 from bakery.errors import (
     LAMBDA_RETRYABLE,
     RETRYABLE,
+    BakeryError,
     BuilderTakenError,
+    CopyLimitError,
     NoCapacityYetError,
     NotManagedError,
 )
@@ -56,11 +58,14 @@ _CAPACITY_PAUSE = Duration.minutes(10)
 _CAPACITY_TRIES = 80
 """More than the longest patience, half a day; the task itself ends it."""
 
-_Guarded = TypeVar("_Guarded", sfn.TaskStateBase, sfn.Map)
+_REGIONS_AT_ONCE = 10
+
+_Guarded = TypeVar("_Guarded", sfn.TaskStateBase, sfn.Map, sfn.Parallel)
 
 _ENTERED = {"entered.$": "$$.State.EnteredTime"}
 _BAKE = {"bake": sfn.JsonPath.string_at("$$.Execution.Name")}
 _EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
+_OF_COPY = {"region.$": "$$.Map.Item.Value.region", "image_id.$": "$$.Map.Item.Value.image_id"}
 _RECIPE = {"recipe": sfn.JsonPath.string_at("$.plan.recipe")}
 
 
@@ -135,8 +140,10 @@ class BakeMachine(Construct):
         stop = self._wait(
             "StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP, on_builder=True
         )
-        create_image, publish = self._create_image(instance), self._publish_pointer()
-        self._resumable = (stop, create_image, publish)
+        create_image, harden = self._create_image(instance), self._harden_image()
+        proof, release = self._test_and_copy(), self._release_images()
+        publish = self._publish_pointers()
+        self._resumable = (stop, create_image, harden, proof, release, publish)
         launch = self._launch()
         self._replace.next(launch)
         return (
@@ -148,7 +155,11 @@ class BakeMachine(Construct):
             .next(self._command("VerifyIdentity", "verify_identity"))
             .next(stop)
             .next(create_image)
+            .next(harden)
+            .next(proof)
+            .next(release)
             .next(publish)
+            .next(self._update_templates())
             .next(self._keep_previous())
             .next(self._retire())
             .next(self._clean_up)
@@ -206,13 +217,7 @@ class BakeMachine(Construct):
             },
             comment="EC2 announces room by no event: try again until the recipe's patience ends",
         )
-        task.add_retry(
-            errors=[NoCapacityYetError.__name__],
-            interval=Duration.minutes(1),
-            max_attempts=_CAPACITY_TRIES,
-            backoff_rate=1.5,
-            max_delay=_CAPACITY_PAUSE,
-        )
+        _retry_with_patience(task, NoCapacityYetError)
         return self._guarded(task)
 
     def _await_managed(self) -> sfn.TaskStateBase:
@@ -228,12 +233,7 @@ class BakeMachine(Construct):
             },
             comment="The SSM agent announces itself by no event: ask every 10 seconds",
         )
-        task.add_retry(
-            errors=[NotManagedError.__name__],
-            interval=_AGENT_POLL,
-            max_attempts=_AGENT_TRIES,
-            backoff_rate=1,
-        )
+        _poll_for_agent(task)
         return self._guarded(task, on_builder=True)
 
     def _replace_builder(self) -> sfn.TaskStateBase:
@@ -304,24 +304,285 @@ class BakeMachine(Construct):
             on_builder=True,
         )
 
-    def _publish_pointer(self) -> sfn.TaskStateBase:
-        return self._wait(
-            "PublishPointer",
-            "publish_pointer",
-            {"image_id": sfn.JsonPath.string_at("$.create_image.image_id")},
-            key="publish",
-            result={"parameter.$": "$.parameter"},
-            timeout=_POINTER,
+    def _harden_image(self) -> sfn.TaskStateBase:
+        task = self._task(
+            "HardenImage",
+            "harden_image",
+            {
+                "image_id": sfn.JsonPath.string_at("$.create_image.image_id"),
+                "size_gib": sfn.JsonPath.number_at("$.plan.launch.size_gib"),
+            },
+            key="harden_image",
+            result={},
+        )
+        return self._guarded(task)
+
+    def _test_and_copy(self) -> sfn.Parallel:
+        """Copies are made while the image is tested; they are private until it has passed."""
+        proof = sfn.Parallel(
+            self,
+            "TestAndCopy",
+            result_selector={
+                **_ENTERED,
+                "tested.$": "$[0].end_tests.entered",
+                "copies.$": "$[1]",
+            },
+            result_path="$.test_and_copy",
+        )
+        proof.branch(self._test(), self._copy())
+        return self._guarded(proof)
+
+    def _test(self) -> sfn.IChainable:
+        machines = sfn.Map(
+            self,
+            "Test",
+            comment="Boot the image on each instance that the recipe asks for",
+            items_path="$.plan.test.machines",
+            item_selector={
+                **_BAKE,
+                "recipe.$": "$.plan.recipe",
+                "image_id.$": "$.create_image.image_id",
+                "number.$": "$$.Map.Item.Index",
+                "machine.$": "$$.Map.Item.Value",
+                "launch.$": "$.plan.launch",
+                "checks.$": "$.plan.test.checks",
+                "instance_profile.$": "$.plan.test.instance_profile",
+            },
+            result_path=sfn.JsonPath.DISCARD,
+        )
+        machines.item_processor(
+            self._launch_test().next(self._await_test()).next(self._run_tests())
+        )
+        compare = self._task(
+            "CompareIdentity",
+            "compare_identity",
+            {
+                **_BAKE,
+                "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
+                "compare": sfn.JsonPath.object_at("$.plan.test.compare"),
+            },
+            key=None,
+            result=None,
+            discard=True,
+        )
+        end = self._task("EndTests", "end_tests", {**_BAKE}, key="end_tests", result={})
+        return machines.next(compare).next(end)
+
+    def _launch_test(self) -> sfn.TaskStateBase:
+        task = self._task(
+            "LaunchTest",
+            "launch_test",
+            {
+                **_BAKE,
+                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+                "recipe": sfn.JsonPath.string_at("$.recipe"),
+                "image_id": sfn.JsonPath.string_at("$.image_id"),
+                "number": sfn.JsonPath.number_at("$.number"),
+                "machine": sfn.JsonPath.object_at("$.machine"),
+                "launch": sfn.JsonPath.object_at("$.launch"),
+                "instance_profile": sfn.JsonPath.string_at("$.instance_profile"),
+            },
+            key="launched",
+            result={"instance_id.$": "$.instance_id"},
+        )
+        _retry_with_patience(task, NoCapacityYetError)
+        return task
+
+    def _await_test(self) -> sfn.TaskStateBase:
+        task = self._task(
+            "AwaitTest",
+            "await_test",
+            {
+                **_BAKE,
+                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                "instance_id": sfn.JsonPath.string_at("$.launched.instance_id"),
+            },
+            key=None,
+            result=None,
+            discard=True,
+            comment="Does the image boot? Ask every 10 seconds, as for the builder",
+        )
+        _poll_for_agent(task)
+        return task
+
+    def _run_tests(self) -> sfn.Map:
+        run_test = self._wait(
+            "RunTest",
+            "run_test",
+            {
+                "instance_id": sfn.JsonPath.string_at("$.instance_id"),
+                "index": sfn.JsonPath.number_at("$.index"),
+                "recipe": sfn.JsonPath.string_at("$.recipe"),
+            },
+            key=None,
+            discard=True,
+            timeout=_STEP,
+            guarded=False,
+        )
+        tests = sfn.Map(
+            self,
+            "RunTests",
+            comment="Ours and the recipe's, one after the other",
+            items_path="$.checks",
+            item_selector={
+                # For whoever reads the console: the task takes the command from the table.
+                "test.$": "$$.Map.Item.Value.label",
+                "index.$": "$$.Map.Item.Index",
+                "instance_id.$": "$.launched.instance_id",
+                "recipe.$": "$.recipe",
+            },
+            max_concurrency=1,
+            result_path=sfn.JsonPath.DISCARD,
+        )
+        return tests.item_processor(run_test)
+
+    def _copy(self) -> sfn.Map:
+        copy = self._wait(
+            "CopyImage",
+            "copy_image",
+            {
+                name: sfn.JsonPath.string_at(f"$.{name}")
+                for name in ("recipe", "region", "image_id", "image_name", "description")
+            }
+            | {"image_tags": sfn.JsonPath.object_at("$.image_tags")},
+            key=None,
+            result={name: f"$.{name[:-2]}" for name in ("region.$", "image_id.$", "failed.$")},
+            timeout=_IMAGE,
+            guarded=False,
+        )
+        _retry_with_patience(copy, CopyLimitError)
+        copies = sfn.Map(
+            self,
+            "Copy",
+            comment="To each Region of the recipe; nothing to do for that of the stack",
+            items_path="$.plan.places",
+            item_selector={
+                "region.$": "$$.Map.Item.Value.region",
+                "recipe.$": "$.plan.recipe",
+                "image_id.$": "$.create_image.image_id",
+                "image_name.$": "$.plan.image_name",
+                "description.$": "$.plan.description",
+                "image_tags.$": "$.plan.image_tags",
+            },
+            max_concurrency=_REGIONS_AT_ONCE,
+        )
+        return copies.item_processor(copy)
+
+    def _each(
+        self,
+        name: str,
+        task: sfn.TaskStateBase,
+        *,
+        items: str,
+        selector: Mapping[str, str],
+        key: str,
+        result: Mapping[str, str] | None = None,
+        comment: str | None = None,
+    ) -> sfn.Map:
+        """A task for each Region, or for each thing in one of them."""
+        each = sfn.Map(
+            self,
+            name,
+            comment=comment,
+            items_path=items,
+            item_selector={"recipe.$": "$.plan.recipe", **selector},
+            max_concurrency=_REGIONS_AT_ONCE,
+            result_selector={**_ENTERED, **(result or {})},
+            result_path=f"$.{key}",
+        )
+        each.item_processor(task)
+        return self._guarded(each)
+
+    def _release_images(self) -> sfn.Map:
+        release = self._task(
+            "ReleaseImage",
+            "release_image",
+            {
+                **_BAKE,
+                "recipe": sfn.JsonPath.string_at("$.recipe"),
+                "region": sfn.JsonPath.string_at("$.region"),
+                "image_id": sfn.JsonPath.object_at("$.image_id"),
+            },
+            key=None,
+            result=None,
+        )
+        return self._each(
+            "ReleaseImages",
+            release,
+            items="$.test_and_copy.copies",
+            selector=_OF_COPY,
+            key="release",
+            comment="It has passed: others may use it",
         )
 
-    def _keep_previous(self) -> sfn.TaskStateBase:
-        return self._wait(
-            "KeepPrevious",
+    def _publish_pointers(self) -> sfn.Map:
+        publish = self._wait(
+            "PublishPointer",
+            "publish_pointer",
+            {
+                "recipe": sfn.JsonPath.string_at("$.recipe"),
+                "pointer": sfn.JsonPath.object_at("$.pointer"),
+                "copies": sfn.JsonPath.object_at("$.copies"),
+            },
+            key=None,
+            result=None,
+            timeout=_POINTER,
+            guarded=False,
+        )
+        return self._each(
+            "PublishPointers",
+            publish,
+            items="$.plan.pointers",
+            selector={"pointer.$": "$$.Map.Item.Value", "copies.$": "$.test_and_copy.copies"},
+            key="publish",
+            comment="All or none: CleanUp moves back what has moved if one fails",
+        )
+
+    def _update_templates(self) -> sfn.Map:
+        update = self._task(
+            "UpdateTemplate",
+            "update_template",
+            {
+                **_BAKE,
+                "recipe": sfn.JsonPath.string_at("$.recipe"),
+                "region": sfn.JsonPath.string_at("$.template.region"),
+                "id": sfn.JsonPath.string_at("$.template.id"),
+                "copies": sfn.JsonPath.object_at("$.copies"),
+            },
+            key=None,
+            result=None,
+        )
+        return self._each(
+            "UpdateTemplates",
+            update,
+            items="$.plan.templates",
+            selector={"template.$": "$$.Map.Item.Value", "copies.$": "$.test_and_copy.copies"},
+            key="templates",
+        )
+
+    def _keep_previous(self) -> sfn.Map:
+        keep = self._wait(
+            "KeepPreviousImage",
             "keep_previous",
-            {"image_id": sfn.JsonPath.string_at("$.create_image.image_id")},
-            key="keep_previous",
+            {
+                "recipe": sfn.JsonPath.string_at("$.recipe"),
+                "region": sfn.JsonPath.string_at("$.region"),
+                "image_id": sfn.JsonPath.object_at("$.image_id"),
+            },
+            key=None,
             result={"image.$": "$.image"},
             timeout=_POINTER,
+            guarded=False,
+        )
+        return self._each(
+            "KeepPrevious",
+            keep,
+            items="$.test_and_copy.copies",
+            selector=_OF_COPY,
+            key="keep_previous",
+            # The Region of the stack comes first.
+            result={"image.$": "$[0].image"},
         )
 
     def _retire(self) -> sfn.Map:
@@ -431,6 +692,7 @@ class BakeMachine(Construct):
         timeout: Duration,
         result: Mapping[str, str] | None = None,
         guarded: bool = True,
+        discard: bool = False,
         comment: str | None = None,
         on_builder: bool = False,
     ) -> sfn.TaskStateBase:
@@ -445,7 +707,7 @@ class BakeMachine(Construct):
                 {"token": sfn.JsonPath.task_token, **_RECIPE, **_BAKE, **payload}
             ),
             result_selector={**_ENTERED, **(result or {})},
-            result_path=f"$.{key}" if key else None,
+            result_path=_result_path(key, discard=discard),
             task_timeout=sfn.Timeout.duration(timeout),
             retry_on_service_exceptions=False,
         )
@@ -462,6 +724,7 @@ class BakeMachine(Construct):
         *,
         key: str | None,
         result: Mapping[str, Any] | None,
+        discard: bool = False,
         comment: str | None = None,
     ) -> sfn.TaskStateBase:
         """A task that is over when its function returns."""
@@ -472,8 +735,8 @@ class BakeMachine(Construct):
             lambda_function=self._functions.released(module),
             payload_response_only=True,
             payload=sfn.TaskInput.from_object(payload),
-            result_selector={**_ENTERED, **result} if result and key else result,
-            result_path=f"$.{key}" if key else None,
+            result_selector={**_ENTERED, **result} if key and result is not None else result,
+            result_path=_result_path(key, discard=discard),
             task_timeout=sfn.Timeout.duration(_SHORT),
             retry_on_service_exceptions=False,
         )
@@ -504,3 +767,29 @@ class BakeMachine(Construct):
             )
         state.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")
         return state
+
+
+def _result_path(key: str | None, *, discard: bool) -> str | None:
+    if discard:
+        return str(sfn.JsonPath.DISCARD)
+    return f"$.{key}" if key else None
+
+
+def _retry_with_patience(task: sfn.TaskStateBase, error: type[BakeryError]) -> None:
+    """AWS tells of room by no event: try again, ever more seldom."""
+    task.add_retry(
+        errors=[error.__name__],
+        interval=Duration.minutes(1),
+        max_attempts=_CAPACITY_TRIES,
+        backoff_rate=1.5,
+        max_delay=_CAPACITY_PAUSE,
+    )
+
+
+def _poll_for_agent(task: sfn.TaskStateBase) -> None:
+    task.add_retry(
+        errors=[NotManagedError.__name__],
+        interval=_AGENT_POLL,
+        max_attempts=_AGENT_TRIES,
+        backoff_rate=1,
+    )

@@ -23,9 +23,18 @@ class Permissions:
     """Policy statements, by what they allow."""
 
     def __init__(
-        self, scope: Construct, *, store: Store, host: BuilderHost, documents: Documents
+        self,
+        scope: Construct,
+        *,
+        store: Store,
+        host: BuilderHost,
+        documents: Documents,
+        recipes: Mapping[str, Recipe],
     ) -> None:
         self._stack = Stack.of(scope)
+        self._recipes = recipes
+        self.regions = regions(self._stack.region, recipes)
+        """All Regions that get images; that of the stack first."""
         self._store = store
         self._host = host
         self._documents = documents
@@ -77,7 +86,9 @@ class Permissions:
     def pointers(self, *actions: str) -> iam.PolicyStatement:
         return iam.PolicyStatement(
             actions=[f"ssm:{action}" for action in actions],
-            resources=[self._arn("ssm", "parameter", "ami-bakery/*")],
+            resources=[
+                self._arn("ssm", "parameter", "ami-bakery/*", region=it) for it in self.regions
+            ],
         )
 
     def list_pointers(self) -> iam.PolicyStatement:
@@ -85,8 +96,9 @@ class Permissions:
         return iam.PolicyStatement(
             actions=["ssm:GetParametersByPath", "ssm:GetParameterHistory"],
             resources=[
-                self._arn("ssm", "parameter", POINTERS[1:]),
-                self._arn("ssm", "parameter", f"{POINTERS[1:]}/*"),
+                self._arn("ssm", "parameter", name, region=region)
+                for region in self.regions
+                for name in (POINTERS[1:], f"{POINTERS[1:]}/*")
             ],
         )
 
@@ -108,12 +120,13 @@ class Permissions:
             resources=[self._documents.arn(name) for name in names],
         )
 
-    def launch(self) -> list[iam.PolicyStatement]:
+    def launch(self, *, spot: bool = True) -> list[iam.PolicyStatement]:
         """RunInstances by resource: a condition on a key that a resource lacks would deny."""
+        made = ["instance/*", "volume/*", "network-interface/*"]
         return [
             self._ec2(
                 ["RunInstances"],
-                ["instance/*", "volume/*", "network-interface/*", "spot-instances-request/*"],
+                [*made, "spot-instances-request/*"] if spot else made,
                 _TAGGED_NOW,
             ),
             iam.PolicyStatement(
@@ -127,16 +140,7 @@ class Permissions:
                 ],
             ),
             self._tag_at_creation("RunInstances"),
-            # EC2 makes the role with its caller's right when the account asks for its first spot
-            # instance; a stack cannot, it would fail where the role is there already.
-            iam.PolicyStatement(
-                actions=["iam:CreateServiceLinkedRole"],
-                resources=[
-                    f"arn:{self._stack.partition}:iam::{self._stack.account}:role/"
-                    "aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
-                ],
-                conditions={"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}},
-            ),
+            *([self._make_spot_role()] if spot else []),
             *self._use_volume_keys(),
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
@@ -145,6 +149,18 @@ class Permissions:
             ),
         ]
 
+    def _make_spot_role(self) -> iam.PolicyStatement:
+        """EC2 makes the role with its caller's right when the account asks for its first spot
+        instance; a stack cannot, it would fail where the role is there already."""
+        return iam.PolicyStatement(
+            actions=["iam:CreateServiceLinkedRole"],
+            resources=[
+                f"arn:{self._stack.partition}:iam::{self._stack.account}:role/"
+                "aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+            ],
+            conditions={"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}},
+        )
+
     def _use_volume_keys(self) -> list[iam.PolicyStatement]:
         """EC2 uses the keys of volumes and snapshots with its caller's rights; without them a
         builder ends seconds after its launch with Client.InternalError.
@@ -152,8 +168,10 @@ class Permissions:
         The account's default key and the key of a base image are unknown at synthesis, so it is
         any key, but only through EC2. Source: EBS user guide, "How Amazon EBS encryption works".
         """
-        through_ec2 = {"kms:ViaService": f"ec2.{self._stack.region}.{self._stack.url_suffix}"}
-        keys = [self._arn("kms", "key", "*", account="*")]
+        through_ec2 = {
+            "kms:ViaService": [f"ec2.{it}.{self._stack.url_suffix}" for it in self.regions]
+        }
+        keys = [self._arn("kms", "key", "*", account="*", region=it) for it in self.regions]
         return [
             iam.PolicyStatement(
                 actions=[
@@ -196,13 +214,58 @@ class Permissions:
             self.on_own_instances("CreateImage"),
             iam.PolicyStatement(
                 actions=["ec2:CreateImage"],
-                resources=[
-                    self._arn("ec2", "image", "*", account=""),
-                    self._arn("ec2", "snapshot", "*", account=""),
-                ],
+                resources=self._images(home_only=True),
                 conditions=_TAGGED_NOW,
             ),
             self._tag_at_creation("CreateImage"),
+        ]
+
+    def copy_image(self) -> list[iam.PolicyStatement]:
+        return [
+            iam.PolicyStatement(
+                actions=["ec2:CopyImage"], resources=self._images(), conditions=_TAGGED_NOW
+            ),
+            self._tag_at_creation("CopyImage"),
+            *self._use_volume_keys(),
+        ]
+
+    def on_own_images(self, *actions: str) -> iam.PolicyStatement:
+        """On images and snapshots of bakes, copies included."""
+        return iam.PolicyStatement(
+            actions=[f"ec2:{action}" for action in actions],
+            resources=self._images(),
+            conditions=_OURS,
+        )
+
+    def _images(self, *, home_only: bool = False) -> list[str]:
+        return [
+            self._arn("ec2", kind, "*", account="", region=region)
+            for region in (self.regions[:1] if home_only else self.regions)
+            for kind in ("image", "snapshot")
+        ]
+
+    def look_at_keys(self) -> iam.PolicyStatement:
+        """The keys that recipes name: by an alias, whose key is unknown at synthesis."""
+        keys = [self._arn("kms", "key", "*", account="*", region=it) for it in self.regions]
+        return iam.PolicyStatement(actions=["kms:DescribeKey"], resources=keys)
+
+    def templates(self, *actions: str) -> list[iam.PolicyStatement]:
+        """On the launch templates that recipes name; none if they name none."""
+        named = {
+            self._arn("ec2", "launch-template", id_, region=region)
+            for recipe in self._recipes.values()
+            for region, ids in (
+                (self._stack.region, recipe.publish.launch_templates),
+                *((place.region, place.launch_templates) for place in recipe.distribute),
+            )
+            for id_ in ids
+        }
+        if not named:
+            return []
+        return [
+            iam.PolicyStatement(
+                actions=[f"ec2:{action}" for action in actions], resources=sorted(named)
+            )
         ]
 
     def remove(self) -> list[iam.PolicyStatement]:
@@ -223,10 +286,7 @@ class Permissions:
     def remove_images(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(
             actions=["ec2:DeregisterImage", "ec2:DeleteSnapshot"],
-            resources=[
-                self._arn("ec2", "image", "*", account=""),
-                self._arn("ec2", "snapshot", "*", account=""),
-            ],
+            resources=self._images(),
             conditions=_OURS,
         )
 
@@ -316,12 +376,12 @@ class Permissions:
 
     def _tag_at_creation(self, action: str) -> iam.PolicyStatement:
         kinds = ["instance", "volume", "network-interface", "spot-instances-request"]
-        account = None
-        if action == "CreateImage":
-            kinds, account = ["image", "snapshot"], ""
+        resources = [self._arn("ec2", kind, "*") for kind in kinds]
+        if action in ("CreateImage", "CopyImage"):
+            resources = self._images(home_only=action == "CreateImage")
         return iam.PolicyStatement(
             actions=["ec2:CreateTags"],
-            resources=[self._arn("ec2", kind, "*", account=account) for kind in kinds],
+            resources=resources,
             conditions={"StringEquals": {"ec2:CreateAction": action}},
         )
 
@@ -337,9 +397,16 @@ class Permissions:
         separator: str = "/",
         *,
         account: str | None = None,
+        region: str | None = None,
     ) -> str:
         account_part = self._stack.account if account is None else account
         return (
-            f"arn:{self._stack.partition}:{service}:{self._stack.region}:{account_part}:"
+            f"arn:{self._stack.partition}:{service}:{region or self._stack.region}:{account_part}:"
             f"{resource}{separator}{name}"
         )
+
+
+def regions(home: str, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Every Region that a recipe gives its image to, that of the stack first."""
+    others = {place.region for recipe in recipes.values() for place in recipe.distribute}
+    return [home, *sorted(others - {home})]

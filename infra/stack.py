@@ -47,7 +47,7 @@ class AmiBakery(Stack):
         factory = FunctionFactory(
             settings=settings, code=code or staged_code(recipes=recipes, project=project)
         )
-        may = Permissions(self, store=store, host=host, documents=documents)
+        may = Permissions(self, store=store, host=host, documents=documents, recipes=recipes)
         functions = TaskFunctions(
             self,
             "Tasks",

@@ -54,7 +54,14 @@ class TaskFunctions(Construct):
         self._add(
             "plan",
             [
-                may.read("ec2:DescribeImages", "ec2:DescribeInstanceTypes", "ec2:DescribeSubnets"),
+                may.read(
+                    "ec2:DescribeImages",
+                    "ec2:DescribeInstanceTypes",
+                    "ec2:DescribeLaunchTemplates",
+                    "ec2:DescribeRegions",
+                    "ec2:DescribeSubnets",
+                ),
+                may.look_at_keys(),
                 may.base_parameters(recipes),
                 may.look_at_documents(),
                 may.table("PutItem"),
@@ -65,6 +72,7 @@ class TaskFunctions(Construct):
                 default_instance_types=settings.instance_types,
                 subnet_ids=settings.subnet_ids,
                 default_instance_profile=host.default_profile,
+                test_instance_profile=host.test_profile,
             ),
             # Up to two hundred documents are looked at, each with two calls.
             timeout=Duration.minutes(3),
@@ -79,14 +87,15 @@ class TaskFunctions(Construct):
             ],
             waits,
         )
+        launching = env.LaunchSettings(
+            table=store.table.table_name,
+            security_group=host.security_group_id,
+            kms_key=settings.kms_key,
+        )
         self._add(
             "launch_builder",
             [may.read(*_DESCRIBE_OWN), *may.launch(), may.table("GetItem", "PutItem")],
-            env.LaunchSettings(
-                table=store.table.table_name,
-                security_group=host.security_group_id,
-                kms_key=settings.kms_key,
-            ),
+            launching,
             timeout=Duration.minutes(3),
         )
         self._add("await_managed", [may.read(*_DESCRIBE_OWN, "ssm:DescribeInstanceInformation")])
@@ -102,7 +111,49 @@ class TaskFunctions(Construct):
         self._add("stop_builder", [may.on_own_instances("StopInstances"), *may.resume()], waits)
         create = [*may.create_image(), may.remove_images(), *may.resume()]
         self._add("create_image", create, waits)
+        self._add(
+            "harden_image",
+            [may.read("ec2:DescribeImages"), may.on_own_images("ModifyImageAttribute")],
+        )
+        self._add(
+            "launch_test",
+            [
+                may.read(*_DESCRIBE_OWN, "ec2:DescribeImages"),
+                *may.launch(spot=False),
+                may.table("GetItem", "PutItem"),
+            ],
+            launching,
+            timeout=Duration.minutes(3),
+        )
+        self._add("await_test", [may.read(*_DESCRIBE_OWN, "ssm:DescribeInstanceInformation")])
+        tests = [*may.send(documents.test_arns), may.table("GetItem")]
+        self._add("run_test", tests, commands)
+        self._add(
+            "compare_identity",
+            [may.read(*_DESCRIBE_OWN, "ssm:GetCommandInvocation", "ssm:ListCommandInvocations")],
+        )
+        self._add(
+            "end_tests",
+            [may.read(*_DESCRIBE_OWN), may.on_own_instances("TerminateInstances")],
+        )
+        self._add("copy_image", [*may.copy_image(), *may.resume()], waits)
+        self._add(
+            "release_image",
+            [
+                may.read("ec2:DescribeImages"),
+                may.on_own_images(
+                    "EnableImageDeprecation", "ModifyImageAttribute", "ModifySnapshotAttribute"
+                ),
+            ],
+        )
         self._add("publish_pointer", [may.pointers("PutParameter"), *may.resume()], waits)
+        self._add(
+            "update_template",
+            [
+                may.read("ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"),
+                *may.templates("CreateLaunchTemplateVersion", "ModifyLaunchTemplate"),
+            ],
+        )
         self._add(
             "keep_previous",
             [may.pointers("GetParameterHistory", "PutParameter"), *may.resume()],
@@ -127,10 +178,12 @@ class TaskFunctions(Construct):
                     *_DESCRIBE_OWN,
                     _DESCRIBE_SPOT,
                     "ec2:DescribeImages",
+                    "ec2:DescribeLaunchTemplateVersions",
                     "ec2:DescribeSnapshots",
                     "ec2:DescribeVolumes",
                 ),
                 *may.remove(),
+                *may.templates("DeleteLaunchTemplateVersions", "ModifyLaunchTemplate"),
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
@@ -149,6 +202,7 @@ class TaskFunctions(Construct):
             "fail_bake",
             [
                 may.read(*_DESCRIBE_OWN, "ec2:DescribeImages"),
+                may.on_own_instances("TerminateInstances"),
                 may.end_tasks(),
                 may.pointers("GetParameter"),
                 may.executions("DescribeExecution"),

@@ -84,6 +84,8 @@ class LaunchPlan(State):
     """How long to go on trying while nothing has room."""
     spot: bool = False
     """Whether to try all of them as spot first."""
+    kms_key: str = ""
+    """Key of the volumes that the recipe names; empty: the deployment's."""
     attempt: int = 1
     """Which of the bake's builders it is: a second one replaces one that AWS took."""
 
@@ -103,6 +105,55 @@ class Command(Step):
     parameters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     timeout_seconds: int
     sentinel: str = ""
+
+
+class TestMachine(State):
+    """One instance to boot the image on: the first of the types that has room."""
+
+    __test__ = False  # no test of pytest's
+
+    instance_types: tuple[str, ...]
+
+
+class TestPlan(State):
+    """How the image is tested; the table has the commands of the checks."""
+
+    __test__ = False
+
+    machines: tuple[TestMachine, ...]
+    checks: tuple[Step, ...]
+    """Ours first, then the recipe's; each runs on each machine."""
+    instance_profile: str
+    compare: int | None = None
+    """Which of the checks reports the identity of its machine, if two are compared."""
+
+
+class Place(State):
+    """A Region that gets the image; the first is that of the stack. The recipe has the rest."""
+
+    region: str
+
+
+class Pointer(State):
+    """A parameter that moves to the image."""
+
+    region: str
+    name: str
+
+
+class Template(State):
+    """A launch template that gets a version with the image."""
+
+    region: str
+    id: str
+
+
+class Copied(State):
+    """What came of the copy to a place: the image there, or why there is none."""
+
+    region: str
+    image_id: str | None
+    failed: str | None = None
 
 
 class Current(State):
@@ -153,6 +204,10 @@ class Plan(State):
     remove_identity: Command
     generalize: Command
     verify_identity: Command
+    test: TestPlan
+    places: tuple[Place, ...]
+    pointers: tuple[Pointer, ...]
+    templates: tuple[Template, ...] = ()
     keep_hours: int = 0
     """How long the builder stays if the bake fails; 0: it goes at once."""
     retention: Retention | None = None
@@ -164,7 +219,12 @@ class Plan(State):
     estimate: Estimate
 
 
+class WholeTestPlan(TestPlan):
+    checks: tuple[Command, ...]
+
+
 class WholePlan(Plan):
-    """The plan with the commands of all steps, which are too many to travel."""
+    """The plan with the commands of all steps and tests, which are too many to travel."""
 
     customize: tuple[Command, ...]
+    test: WholeTestPlan

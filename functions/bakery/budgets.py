@@ -20,6 +20,7 @@ STEP = timedelta(hours=13)
 """One step of a recipe, with its delivery."""
 STOP = timedelta(minutes=20)
 IMAGE = timedelta(hours=25)
+"""Making the image, or a copy of it."""
 POINTER = timedelta(minutes=15)
 
 ATTEMPTS = 2
@@ -27,6 +28,8 @@ ATTEMPTS = 2
 
 STEPS = timedelta(days=5)
 """All steps of a recipe together: a hundred with the default time-out."""
+TESTS = timedelta(hours=12)
+"""All tests of a recipe together, on one test instance."""
 WHOLE_BAKE = timedelta(days=16)
 
 MAX_STEP_SECONDS = 12 * 3600

@@ -1,16 +1,17 @@
 """Running one document on the builder: what Prepare, RunStep and the identity tasks share."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from pydantic import TypeAdapter
 
-from bakery import clock, verdicts, waiting
+from bakery import clock, verdicts, waiting, waits
 from bakery.aws import ec2, ssm, table
 from bakery.bake import Command, State
 from bakery.budgets import DELIVERY_SECONDS, expected_of_command, of_command
 from bakery.errors import BakeryError, DocumentGoneError, NotYetVisibleError
 from bakery.settings import CommandSettings
-from bakery.waits import Kind, Wait
+from bakery.waits import Wait
 
 _DAYS = 30
 """How long the commands of a bake's steps stay in the table: longer than any bake."""
@@ -18,27 +19,35 @@ _DAYS = 30
 _COMMANDS = TypeAdapter(tuple[Command, ...])
 
 
-def keep(table_name: str, bake: str, commands: Sequence[Command]) -> None:
-    """Keep the commands of all steps for the bake; safe to repeat.
+class Kind(StrEnum):
+    """What the commands of a recipe's scripts are for."""
+
+    STEPS = "steps"
+    TESTS = "tests"
+
+
+def keep(table_name: str, bake: str, kind: Kind, commands: Sequence[Command]) -> None:
+    """Keep the commands of all steps, or tests, for the bake; safe to repeat.
 
     Two hundred are more than an execution's state may have; an item of the table takes 400 KB.
     """
     text = _COMMANDS.dump_json(tuple(commands)).decode()
-    table.remember(table_name, _key(bake), text, clock.now(), days=_DAYS)
+    table.remember(table_name, _key(bake, kind), text, clock.now(), days=_DAYS)
 
 
 def forget(table_name: str, bake: str) -> None:
-    """Drop the commands of a bake that runs no step any more: many would slow every look at the
-    table down."""
-    table.forget(table_name, _key(bake))
+    """Drop the commands of a bake that runs none any more: many would slow every look at the table
+    down."""
+    for kind in Kind:
+        table.forget(table_name, _key(bake, kind))
 
 
-def of_step(table_name: str, bake: str, index: int) -> Command:
-    """The command of a step, by its position in the recipe.
+def of(table_name: str, bake: str, kind: Kind, index: int) -> Command:
+    """The command of a step or test, by its position.
 
     Raises DocumentGoneError when the table has none any more.
     """
-    text = table.recall(table_name, _key(bake))
+    text = table.recall(table_name, _key(bake, kind))
     if text is None:
         raise DocumentGoneError(
             f"The table has no commands of bake {bake} any more. Start a new bake."
@@ -46,8 +55,8 @@ def of_step(table_name: str, bake: str, index: int) -> Command:
     return _COMMANDS.validate_json(text)[index]
 
 
-def _key(bake: str) -> str:
-    return f"steps#{bake}"
+def _key(bake: str, kind: Kind) -> str:
+    return f"{kind}#{bake}"
 
 
 class CommandRequest(State):
@@ -62,22 +71,28 @@ class CommandRequest(State):
     recipe: str = ""
 
 
-def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> None:
+def send(
+    request: CommandRequest, *, stage: str, error: type[BakeryError], on_test: bool = False
+) -> None:
     """Send the command and begin to wait for its end; a failure is reported as ``error``.
+
+    ``on_test``: it runs on a test instance, not on the builder.
 
     Idempotent because the command's comment names bake, stage and index: a second try adopts the
     command that the first one sent, running or ended, instead of running its script again.
     """
     settings = CommandSettings.load()
     command = request.command
-    comment = f"{request.bake}/{stage}/{request.index}"
-    command_id = ssm.find_command(request.instance_id, comment) or _send(request, settings, comment)
+    comment = comment_of(request.bake, stage, request.index)
+    command_id = ssm.find_command(request.instance_id, comment) or _send(
+        request, settings, comment, on_test=on_test
+    )
     budget = of_command(command.timeout_seconds)
     now = clock.now()
     waiting.begin(
         settings.table,
         Wait(
-            kind=Kind.COMMAND,
+            kind=waits.Kind.COMMAND,
             target=command_id,
             token=request.token,
             bake=request.bake,
@@ -89,11 +104,19 @@ def send(request: CommandRequest, *, stage: str, error: type[BakeryError]) -> No
             error=error.__name__,
             sentinel=command.sentinel,
             recipe=request.recipe,
+            on_test=on_test,
         ),
     )
 
 
-def _send(request: CommandRequest, settings: CommandSettings, comment: str) -> str:
+def comment_of(bake: str, stage: str, index: int) -> str:
+    """What the command of a stage is known by on its instance."""
+    return f"{bake}/{stage}/{index}"
+
+
+def _send(
+    request: CommandRequest, settings: CommandSettings, comment: str, *, on_test: bool
+) -> str:
     command = request.command
     try:
         return ssm.send_command(
@@ -108,7 +131,7 @@ def _send(request: CommandRequest, settings: CommandSettings, comment: str) -> s
         )
     except NotYetVisibleError:
         # Systems Manager knows no instance that is not running: it may be gone for good.
-        builder = ec2.find_instance(request.instance_id)
-        if lost := verdicts.ended_during(command.label, builder):
+        instance = ec2.find_instance(request.instance_id)
+        if lost := verdicts.ended_during(command.label, instance, on_test=on_test):
             raise lost from None
         raise

@@ -117,6 +117,26 @@ class ImageFailedError(BakeryError):
     """EC2 could not make the image; the message carries its state and reason."""
 
 
+class TestFailedError(BakeryError):
+    """The image did not boot, or failed a test on an instance of it; the message names the test."""
+
+
+class TestInstanceLostError(BakeryError):
+    """A test instance ended by another hand than ours; the message carries EC2's reason."""
+
+
+class IdentitySharedError(BakeryError):
+    """Two instances of the image have something of their identity in common; each is named."""
+
+
+class CopyFailedError(BakeryError):
+    """A Region could not get its copy of the image; the message carries its state and reason."""
+
+
+class CopyLimitError(BakeryError):
+    """Too many copies are under way in a Region; tried again with growing pauses."""
+
+
 class PointerRejectedError(BakeryError):
     """Parameter Store did not accept the image as the recipe's pointer."""
 

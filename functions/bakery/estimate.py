@@ -22,6 +22,8 @@ _ORCHESTRATION_USD = 0.001
 _FIXED_MINUTES = 4.0
 """Launch, agent, preparation, identity, stop: published durations, aws-facts E12."""
 _MINUTES_PER_STEP = 1.0
+_BOOT_MINUTES = 2.0
+_MINUTES_PER_TEST = 0.25
 _IMAGE_MINUTES = 2.0
 _IMAGE_MINUTES_PER_GIB = 0.1
 
@@ -34,21 +36,26 @@ def usd_per_hour(kind: InstanceTypeInfo, size_gib: int) -> float:
     return compute + size_gib * _VOLUME_USD_PER_GIB_MONTH / _HOURS_PER_MONTH
 
 
-def before(*, steps: int, size_gib: int, hourly: float) -> Estimate:
-    """A guess before the bake: how long, and what for."""
+def before(*, steps: int, size_gib: int, hourly: float, tests: int, machines: float) -> Estimate:
+    """A guess before the bake: how long, and what for.
+
+    ``tests`` is how many run on each test instance, ``machines`` what all of those cost in an hour.
+    """
     running = _FIXED_MINUTES + steps * _MINUTES_PER_STEP
     imaging = _IMAGE_MINUTES + size_gib * _IMAGE_MINUTES_PER_GIB
+    testing = _BOOT_MINUTES + tests * _MINUTES_PER_TEST
     return Estimate(
-        minutes=round(running + imaging, 1), usd=spent(hours=running / 60, hourly=hourly)
+        minutes=round(running + imaging + testing, 1),
+        usd=spent(hours=running / 60, hourly=hourly, others=testing / 60 * machines),
     )
 
 
-def spent(*, hours: float, hourly: float, lost: float = 0.0) -> float:
+def spent(*, hours: float, hourly: float, others: float = 0.0) -> float:
     """The cost of a bake whose builder ran for ``hours``; storage is ``monthly_storage``.
 
-    ``lost`` is what a builder cost that was replaced.
+    ``others`` is what a builder cost that was replaced, and what the test instances did.
     """
-    return round(hours * hourly + lost + _ORCHESTRATION_USD, 4)
+    return round(hours * hourly + others + _ORCHESTRATION_USD, 4)
 
 
 def monthly_storage(size_gib: int) -> float:

@@ -40,10 +40,20 @@ KMS_KEY = Format(
     r"|[0-9a-f-]{36}|mrk-[0-9a-f]{32})$",
     "a key's alias (alias/...), id or ARN",
 )
+LABEL = Format(
+    r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$",
+    "a label: 2 to 32 lower-case letters, digits and hyphens, a letter first",
+)
 LAUNCH_TEMPLATE_ID = Format(
     r"^lt-([0-9a-f]{8}|[0-9a-f]{17})$", "a launch template's id such as lt-0123456789abcdef0"
 )
 NOT_ONLY_WILDCARDS = Format(r"[A-Za-z0-9]", "a name with a letter or digit besides its wildcards")
+ORGANIZATION = Format(
+    # Source: Organizations API reference, Organization and OrganizationalUnit, Arn.
+    r"^arn:aws[a-z-]*:organizations::\d{12}:"
+    r"(organization/o-[a-z0-9]{10,32}|ou/o-[a-z0-9]{10,32}/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})$",
+    "the ARN of an organization or of a unit of one",
+)
 OWNER_ID = Format(r"^(\d{12}|self|amazon)$", "an account id (12 digits, in quotes), self or amazon")
 PARAMETER = Format(
     r"^(/[A-Za-z0-9_.-]+){1,15}$",

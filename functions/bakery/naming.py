@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 TAG_RECIPE = "ami-bakery:recipe"
 TAG_BAKE = "ami-bakery:bake"
 TAG_ATTEMPT = "ami-bakery:attempt"
+TAG_TEST = "ami-bakery:test"
+"""Of a test instance, which one of its bake it is: 1, 2, ..."""
 TAG_BASE_IMAGE = "ami-bakery:base-image"
 TAG_FINGERPRINT = "ami-bakery:fingerprint"
 TAG_DISABLED_AT = "ami-bakery:disabled-at"
@@ -40,7 +42,7 @@ def previous_pointer(recipe: str) -> str:
 
 
 def label_pointer(recipe: str, label: str) -> str:
-    """SSM parameter that holds the image of ``recipe`` that has this label."""
+    """SSM parameter that holds the image of ``recipe`` that has the label."""
     return f"{POINTERS}/{recipe}/labels/{label}"
 
 
@@ -65,6 +67,12 @@ def step_document(recipe: str, step: str) -> str:
     The two dots keep it apart from every fixed document and from another recipe's steps.
     """
     return f"{DOCUMENT_PREFIX}.{recipe}.{slug(step)}"
+
+
+def test_document(recipe: str, step: str) -> str:
+    """Deployed name of the document that a recipe's test becomes; a third dot keeps it apart from
+    the steps, whose names have none."""
+    return f"{DOCUMENT_PREFIX}.{recipe}.test.{slug(step)}"
 
 
 def image_name(template: str, *, recipe: str, bake: str, base: str, moment: datetime) -> str:
@@ -95,3 +103,8 @@ def valid_image_name(name: str) -> bool:
 def bake_tags(recipe: str, bake: str) -> dict[str, str]:
     """Tags of everything that a bake creates, given in the creating call."""
     return {TAG_RECIPE: recipe, TAG_BAKE: bake}
+
+
+def sentinel(bake: str) -> str:
+    """The last line of what our own documents print."""
+    return f"ami-bakery: {bake} done"

@@ -40,6 +40,8 @@ class Tagged:
     created: datetime
     snapshots: tuple[str, ...] = ()
     """IMAGE: what it consists of."""
+    region: str | None = None
+    """IMAGE, SNAPSHOT: where it is; None: in the Region of the stack."""
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,41 @@ from datetime import datetime
 from typing import Any
 
 from bakery import VERSION, budgets, estimate, naming, steps
-from bakery.bake import BaseImage, Command, Current, LaunchPlan, WholePlan
+from bakery.bake import (
+    BaseImage,
+    Command,
+    Current,
+    LaunchPlan,
+    Place,
+    Pointer,
+    Template,
+    TestMachine,
+    WholePlan,
+    WholeTestPlan,
+)
 from bakery.compatibility import image_problems, type_problems
 from bakery.documents import parameter_problems
 from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import changes, fingerprint, to_tag
 from bakery.naming import fixed_document
 from bakery.problems import Problem, shortened
-from bakery.recipe import CustomizeStep, DocumentStep, Recipe, RootVolume, iops_problem
+from bakery.recipe import (
+    CustomizeStep,
+    Destination,
+    DocumentStep,
+    Recipe,
+    RootVolume,
+    ShellStep,
+    iops_problem,
+)
 from bakery.resources import Document, Image, InstanceTypeInfo, Parameter, Subnet
 
 PREPARE = "prepare-linux"
 REMOVE_IDENTITY = "remove-opsworks-identity"
 GENERALIZE = "generalize-linux"
 VERIFY_IDENTITY = "verify-identity"
+TEST_IMAGE = "test-image"
+REPORT_IDENTITY = "report-identity"
 
 
 # Our own documents, which every bake runs, and how waits and failures call them.
@@ -29,6 +50,8 @@ _FIXED = {
     REMOVE_IDENTITY: "Removing the OpsWorks identity",
     GENERALIZE: "Generalizing the builder",
     VERIFY_IDENTITY: "Verifying the identity",
+    TEST_IMAGE: "Test 'it has come up'",
+    REPORT_IDENTITY: "Test 'it tells its identity'",
 }
 
 _NOT_IN_THE_IMAGE = {
@@ -64,6 +87,7 @@ class World:
     known_types: Mapping[str, InstanceTypeInfo]
     subnets: tuple[Subnet, ...]
     instance_profile: str
+    test_profile: str
     documents: Mapping[str, Document]
     current: Current
     current_image: Image | None
@@ -104,7 +128,8 @@ def documents_of(name: str, recipe: Recipe) -> list[str]:
     """Every document that a bake of the recipe runs, each once."""
     fixed = [fixed_document(stem) for stem in _FIXED]
     own = [steps.document_of(name, step) for step in recipe.customize]
-    return list(dict.fromkeys([*fixed, *own]))
+    tests = [naming.test_document(name, step.name) for step in recipe.test.steps]
+    return list(dict.fromkeys([*fixed, *own, *tests]))
 
 
 def image_name_of(world: World) -> str:
@@ -129,9 +154,10 @@ def decide(world: World, *, force: bool) -> WholePlan:
 def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
     parts = _fingerprint(world)
     needed, reason = _change(world, base, parts, force=force)
+    test = _test(world)
     hourly = {
         name: round(estimate.usd_per_hour(world.known_types[name], _size(world)), 4)
-        for name in world.instance_types
+        for name in dict.fromkeys([*world.instance_types, *world.recipe.test.instance_types])
     }
     return WholePlan(
         recipe=world.name,
@@ -158,11 +184,61 @@ def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
             steps=len(world.recipe.customize),
             size_gib=_size(world),
             hourly=hourly[world.instance_types[0]],
+            tests=len(test.checks),
+            machines=sum(hourly[it.instance_types[0]] for it in test.machines),
         ),
         prepare=_fixed_command(world, PREPARE),
         remove_identity=_fixed_command(world, REMOVE_IDENTITY),
         generalize=_fixed_command(world, GENERALIZE),
         verify_identity=_fixed_command(world, VERIFY_IDENTITY),
+        test=test,
+        places=tuple(Place(region=it) for it in regions_of(world.region, world.recipe)),
+        pointers=tuple(_pointers(world)),
+        templates=tuple(_templates(world)),
+    )
+
+
+def regions_of(home: str, recipe: Recipe) -> list[str]:
+    """The Regions that get the image, that of the stack first."""
+    return list(dict.fromkeys([home, *(it.region for it in recipe.distribute)]))
+
+
+def destination(recipe: Recipe, region: str) -> Destination:
+    """What the recipe says of a Region; that of the stack need not be named."""
+    named = (it for it in recipe.distribute if it.region == region)
+    return next(named, Destination(region=region))
+
+
+def _pointers(world: World) -> Iterator[Pointer]:
+    for region in regions_of(world.region, world.recipe):
+        yield Pointer(region=region, name=naming.pointer(world.name))
+        for label in world.recipe.publish.labels:
+            yield Pointer(region=region, name=naming.label_pointer(world.name, label))
+
+
+def _templates(world: World) -> Iterator[Template]:
+    for id_ in world.recipe.publish.launch_templates:
+        yield Template(region=world.region, id=id_)
+    for place in world.recipe.distribute:
+        for id_ in place.launch_templates:
+            yield Template(region=place.region, id=id_)
+
+
+def _test(world: World) -> WholeTestPlan:
+    wanted = world.recipe.test
+    machines = [(it,) for it in wanted.instance_types] or [tuple(world.instance_types)]
+    # The twin first, so that the two that are compared are of one type, and numbers 1 and 2.
+    twin = machines[:1] if wanted.identity else []
+    reports = [_fixed_command(world, REPORT_IDENTITY)] if wanted.identity else []
+    return WholeTestPlan(
+        machines=tuple(TestMachine(instance_types=it) for it in [*twin, *machines]),
+        checks=(
+            _fixed_command(world, TEST_IMAGE),
+            *reports,
+            *(_test_command(world, step) for step in wanted.steps),
+        ),
+        instance_profile=world.test_profile,
+        compare=1 if wanted.identity else None,
     )
 
 
@@ -193,6 +269,12 @@ def _problems(world: World) -> Iterator[Problem]:
     yield from type_problems(
         "builder.instance_types", world.base, world.instance_types, dict(world.known_types)
     )
+    yield from type_problems(
+        "test.instance_types",
+        world.base,
+        world.recipe.test.instance_types,
+        dict(world.known_types),
+    )
     yield from _volume_problems(world.recipe.builder.root_volume, world.base)
 
 
@@ -216,6 +298,10 @@ def _document_problems(world: World) -> Iterator[Problem]:
             yield Problem("", f"document {name} is not deployed; deploy the stack")
         elif fault := _document_fault(found):
             yield Problem("", f"document {name} {fault}")
+    for index, test in enumerate(world.recipe.test.steps):
+        name = naming.test_document(world.name, test.name)
+        if world.documents.get(name) is None:
+            yield Problem(f"test[{index}]", f"document {name} is not deployed; deploy the stack")
     for index, step in enumerate(world.recipe.customize):
         name = steps.document_of(world.name, step)
         path = f"customize[{index}]"
@@ -306,6 +392,7 @@ def _launch(world: World) -> LaunchPlan:
         instance_profile=world.instance_profile,
         patience_minutes=world.recipe.builder.patience_minutes,
         spot=world.recipe.builder.spot,
+        kms_key=destination(world.recipe, world.region).kms_key or "",
     )
 
 
@@ -326,7 +413,7 @@ def _command(
         hash=pinned.hash,
         parameters=dict(parameters),
         timeout_seconds=timeout,
-        sentinel=f"ami-bakery: {world.bake} done" if sentinel else "",
+        sentinel=naming.sentinel(world.bake) if sentinel else "",
     )
 
 
@@ -338,6 +425,17 @@ def _step_command(world: World, step: CustomizeStep) -> Command:
         parameters=steps.parameters_of(step, bake=world.bake, region=world.region),
         timeout=step.timeout_seconds,
         sentinel=steps.has_sentinel(step),
+    )
+
+
+def _test_command(world: World, step: ShellStep) -> Command:
+    return _command(
+        world,
+        naming.test_document(world.name, step.name),
+        label=f"Test '{step.name}'",
+        parameters={},
+        timeout=step.timeout_seconds,
+        sentinel=False,
     )
 
 
@@ -371,6 +469,8 @@ def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
             **_list("Keep", (*recipe.opsworks.keep, *recipe.identity.keep)),
             **_list("AllowSecrets", recipe.identity.allow_secrets),
         },
+        TEST_IMAGE: lock,
+        REPORT_IDENTITY: {},
     }
 
 

@@ -8,8 +8,9 @@ generated from it. It does no I/O.
 import re
 import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -51,6 +52,7 @@ GP3_IOPS_PER_GIB = 500
 AmiId = Annotated[str, StringConstraints(pattern=formats.AMI_ID.pattern)]
 Region = Annotated[str, StringConstraints(pattern=formats.REGION.pattern)]
 AccountId = Annotated[str, StringConstraints(pattern=formats.ACCOUNT_ID.pattern)]
+LaunchTemplateId = Annotated[str, StringConstraints(pattern=formats.LAUNCH_TEMPLATE_ID.pattern)]
 InstanceType = Annotated[str, StringConstraints(pattern=formats.INSTANCE_TYPE.pattern)]
 StepName = Annotated[str, StringConstraints(pattern=formats.STEP_NAME.pattern)]
 OwnerId = Annotated[str, StringConstraints(pattern=formats.OWNER_ID.pattern)]
@@ -343,6 +345,9 @@ class _Step(Model):
     )
 
 
+_StepT = TypeVar("_StepT", bound=_Step)
+
+
 class ShellStep(_Step):
     """A shell script, run as root by `sh`, or by the interpreter of its `#!` line."""
 
@@ -469,13 +474,55 @@ CustomizeStep = Annotated[
 # --- after the image --------------------------------------------------------------------------
 
 
-class Destination(Model):
-    """A Region that gets a copy of the image, and who may use it there. Not supported yet."""
+class TestStage(Model):
+    """What an image must pass before anybody is pointed to it."""
 
-    region: Region = Field(description="The Region.")
+    __test__ = False  # no test of pytest's
+
+    steps: tuple[ShellStep, ...] = Field(
+        default=(),
+        max_length=50,
+        description="Scripts that must pass on each test instance, in order.",
+    )
+    instance_types: tuple[InstanceType, ...] = Field(
+        default=(),
+        max_length=5,
+        description="Types that the image must run on: a test instance of each. Default: one "
+        "instance, of the first of the builder's types that has room.",
+    )
+    identity: Flag = Field(
+        default=True,
+        description="Boot the image twice and compare the two: machine-id, host keys, instance-id "
+        "of cloud-init, registration with Systems Manager and host name must differ.",
+    )
+
+    @field_validator("steps")
+    @classmethod
+    def _fit_into_a_bake(cls, steps: tuple[ShellStep, ...]) -> tuple[ShellStep, ...]:
+        return _named_apart("test", _fitting(steps, budgets.TESTS))
+
+
+def _steps_alone(value: object) -> object:
+    """``test: [...]`` is short for ``test: {steps: [...]}``."""
+    return {"steps": value} if isinstance(value, list | tuple) else value
+
+
+TestField = Annotated[
+    TestStage,
+    BeforeValidator(_steps_alone, json_schema_input_type=tuple[ShellStep, ...] | TestStage),
+]
+
+
+class Destination(Model):
+    """A Region that gets the image, and who may use it there."""
+
+    region: Region = Field(
+        description="The Region. That of the stack has the image anyway; name it to share it there."
+    )
     kms_key: str | None = Field(
         default=None,
-        description="Key that encrypts the copy: an alias, key id or ARN of that Region.",
+        description="Key that encrypts the image there: an alias, key id or ARN of that Region. "
+        "Default: the account's default key for EBS.",
         pattern=formats.KMS_KEY.pattern,
     )
     accounts: tuple[AccountId, ...] = Field(
@@ -483,14 +530,24 @@ class Destination(Model):
         max_length=1000,
         description="Accounts that may launch it (12 digits, in quotes).",
     )
-    organizations: tuple[str, ...] = Field(
+    organizations: tuple[
+        Annotated[str, StringConstraints(pattern=formats.ORGANIZATION.pattern)], ...
+    ] = Field(
         default=(), max_length=100, description="ARNs of organizations or units that may launch it."
     )
+    launch_templates: tuple[LaunchTemplateId, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Launch templates of that Region that get a new version with the image.",
+    )
+
+    @property
+    def shared(self) -> bool:
+        return bool(self.accounts or self.organizations)
 
     @model_validator(mode="after")
     def _shareable(self) -> "Destination":
-        shared = self.accounts or self.organizations
-        if shared and (self.kms_key is None or self.kms_key.endswith("alias/aws/ebs")):
+        if self.shared and (self.kms_key is None or self.kms_key.endswith("alias/aws/ebs")):
             raise ValueError(
                 "an image encrypted with the account's default key (aws/ebs) cannot be shared; "
                 "name a customer managed key in kms_key, or leave accounts and organizations empty"
@@ -499,11 +556,29 @@ class Destination(Model):
 
 
 class Publish(Model):
-    """What moves to the new image besides the pointer. Not supported yet."""
+    """What moves to the new image besides the pointer, and when."""
 
-    launch_templates: tuple[
-        Annotated[str, StringConstraints(pattern=formats.LAUNCH_TEMPLATE_ID.pattern)], ...
-    ] = Field(default=(), max_length=20, description="Launch templates that get a new version.")
+    regions: Literal["all", "any"] = Field(
+        default="all",
+        description="`all`: nothing is published anywhere unless every Region has its copy. `any`: "
+        "a Region whose copy fails is left out, with the old image, and the bake's output says so.",
+    )
+    labels: tuple[Annotated[str, StringConstraints(pattern=formats.LABEL.pattern)], ...] = Field(
+        default=(),
+        max_length=10,
+        description="Labels such as `canary` that move to each new image; `bakery promote` moves "
+        "others to where one of them is.",
+    )
+    launch_templates: tuple[LaunchTemplateId, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Launch templates, in the Region of the stack, that get a new version with the "
+        "image.",
+    )
+    default_version: Flag = Field(
+        default=False,
+        description="Whether that version also becomes the default of each launch template.",
+    )
 
 
 class Retention(Model):
@@ -638,13 +713,14 @@ class Recipe(Model):
     customize: tuple[CustomizeStep, ...] = Field(
         default=(), max_length=200, description="Steps that make the image what it is, in order."
     )
-    test: tuple[ShellStep, ...] = Field(
-        default=(),
-        max_length=50,
-        description="Scripts that must pass on an instance of the new image. Not supported yet.",
+    test: TestField = Field(
+        default_factory=TestStage,
+        description="What the image must pass, booted, before it is published; a list is short for "
+        "`steps`. That it boots, reports to Systems Manager and has finished cloud-init without an "
+        "error is tested in any case.",
     )
     distribute: tuple[Destination, ...] = Field(
-        default=(), max_length=40, description="Regions that get a copy. Not supported yet."
+        default=(), max_length=40, description="Regions that get a copy, and who may use it there."
     )
     publish: Publish = Field(default_factory=Publish, description="What moves besides the pointer.")
     retention: Retention | None = Field(
@@ -677,26 +753,47 @@ class Recipe(Model):
     @field_validator("customize")
     @classmethod
     def _fit_into_a_bake(cls, steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
-        needed = budgets.of_steps(step.timeout_seconds for step in steps)
-        if needed > budgets.STEPS:
-            raise ValueError(
-                f"the time budgets of the steps, with {budgets.of_command(0).seconds} seconds for "
-                f"the delivery of each, come to {_hours(needed)} hours; a bake has "
-                f"{_hours(budgets.STEPS)} for them: lower timeout_seconds"
-            )
-        return steps
+        return _fitting(steps, budgets.STEPS)
 
-    @field_validator("customize", "test")
+    @field_validator("customize")
     @classmethod
-    def _unique_names(cls, steps: tuple[_Step, ...], info: ValidationInfo) -> tuple[_Step, ...]:
-        seen: dict[str, str] = {}
-        for index, step in enumerate(steps):
-            # Documents are named after the step, so names that differ in punctuation only collide.
-            place = f"{info.field_name}[{index}] '{step.name}'"
-            if earlier := seen.get(slug(step.name)):
-                raise ValueError(f"{earlier} and {place} are named alike; rename one of them")
-            seen[slug(step.name)] = place
-        return steps
+    def _unique_names(cls, steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
+        return _named_apart("customize", steps)
+
+    @field_validator("distribute")
+    @classmethod
+    def _one_of_each_region(cls, places: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        seen: dict[str, int] = {}
+        for index, place in enumerate(places):
+            if place.region in seen:
+                raise ValueError(
+                    f"distribute[{seen[place.region]}] and distribute[{index}] are both "
+                    f"{place.region}; make them one"
+                )
+            seen[place.region] = index
+        return places
+
+
+def _fitting(steps: tuple[_StepT, ...], budget: timedelta) -> tuple[_StepT, ...]:
+    needed = budgets.of_steps(step.timeout_seconds for step in steps)
+    if needed > budget:
+        raise ValueError(
+            f"the time budgets of the steps, with {budgets.of_command(0).seconds} seconds for "
+            f"the delivery of each, come to {_hours(needed)} hours; a bake has "
+            f"{_hours(budget)} for them: lower timeout_seconds"
+        )
+    return steps
+
+
+def _named_apart(field: str, steps: tuple[_StepT, ...]) -> tuple[_StepT, ...]:
+    seen: dict[str, str] = {}
+    for index, step in enumerate(steps):
+        # Documents are named after the step, so names that differ in punctuation only collide.
+        place = f"{field}[{index}] '{step.name}'"
+        if earlier := seen.get(slug(step.name)):
+            raise ValueError(f"{earlier} and {place} are named alike; rename one of them")
+        seen[slug(step.name)] = place
+    return steps
 
 
 def _hours(duration: timedelta) -> str:
@@ -715,7 +812,8 @@ def parse_recipe(name: str, content: object) -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        raise InvalidRecipeError(name, [*problems, *validation_problems(error)]) from None
+        found = [_as_written(it, content) for it in validation_problems(error)]
+        raise InvalidRecipeError(name, [*problems, *found]) from None
     if len(recipe.model_dump_json().encode()) > MAX_RECIPE_BYTES:
         problems.append(
             Problem(
@@ -727,6 +825,13 @@ def parse_recipe(name: str, content: object) -> Recipe:
     if problems:
         raise InvalidRecipeError(name, problems)
     return recipe
+
+
+def _as_written(problem: Problem, content: Mapping[str, Any]) -> Problem:
+    """The same problem with its path in a recipe whose tests are a list."""
+    if not isinstance(content.get("test"), list | tuple):
+        return problem
+    return replace(problem, path=problem.path.replace("test.steps", "test", 1))
 
 
 def _name_problem(name: str) -> Problem:

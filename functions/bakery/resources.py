@@ -39,6 +39,10 @@ class Image:
     """The instance that it was made from, where it was made by CreateImage."""
     snapshots: tuple[str, ...] = ()
     data_volumes: tuple[DataVolume, ...] = ()
+    encrypted: bool = False
+    """Whether all of its snapshots are."""
+    imds: str | None = None
+    """``v2.0``: its instances ask for that version of the metadata service."""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -66,7 +70,7 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Instance:
-    """A builder as EC2 sees it; ``reason`` is the state reason's code and message."""
+    """A builder or test instance as EC2 sees it; ``reason`` is its state reason's message."""
 
     id: str
     state: str
@@ -76,6 +80,8 @@ class Instance:
     spot: bool = False
     attempt: int = 1
     """Of the bake's builders, which one it is."""
+    test: str = ""
+    """Of the bake's test instances, which one it is; empty: a builder."""
     launched: datetime | None = None
     """When it was last started; a reboot does not count."""
 

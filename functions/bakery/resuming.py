@@ -14,12 +14,18 @@ from bakery.resources import Image, Instance
 STATES: Mapping[str, str] = {
     "stop": "StopBuilder",
     "create_image": "CreateImage",
-    "publish": "PublishPointer",
+    "harden_image": "HardenImage",
+    "test_and_copy": "TestAndCopy",
+    "release": "ReleaseImages",
+    "publish": "PublishPointers",
+    "templates": "UpdateTemplates",
     "keep_previous": "KeepPrevious",
 }
 """Stages that can be tried again, and their states in the machine."""
 
-_NEED_IMAGE = {"publish", "keep_previous"}
+_NEED_BUILDER = {"stop", "create_image"}
+_PUBLISHED = ("publish", "templates", "keep_previous")
+"""Clean up has moved back what had moved: all of them again."""
 _DROPPED = {"failure", "replace_failure", "clean_up", "clean_up_failure"}
 
 
@@ -41,9 +47,9 @@ def resume(
             f"Stage {stage} cannot be tried again, only those after verification can: "
             f"{', '.join(STATES)}. Start a new bake."
         )
-    if stage in _NEED_IMAGE and image is None:
+    if stage not in _NEED_BUILDER and image is None:
         raise CannotResumeError(f"Stage {stage} needs the image, which is gone. Start a new bake.")
-    if stage not in _NEED_IMAGE and builder is None:
+    if stage in _NEED_BUILDER and builder is None:
         raise CannotResumeError(
             f"Stage {stage} needs the builder, which is gone. Start a new bake, and keep its "
             "builder: on_failure: keep in the recipe or in the execution's input."
@@ -53,9 +59,7 @@ def resume(
             f"The recipe's pointer has moved to {current} since this bake was planned; an older "
             "image does not take its place. Start a new bake."
         )
-    # After KeepPrevious failed, clean up has moved the pointer back: it moves again.
-    begin = "publish" if stage == "keep_previous" else stage
-    done = {key: value for key, value in state.items() if key not in _DROPPED}
-    if begin != stage:
-        done.pop("publish", None)
+    begin = _PUBLISHED[0] if stage in _PUBLISHED else stage
+    dropped = _DROPPED | set(_PUBLISHED)
+    done = {key: value for key, value in state.items() if key not in dropped}
     return {**done, "resume_at": STATES[begin]}

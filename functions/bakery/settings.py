@@ -58,6 +58,7 @@ class PlanSettings(Settings):
     """Empty: the default VPC's."""
     default_instance_profile: str
     """For recipes without one of their own, which would be a parameter."""
+    test_instance_profile: str
 
 
 class LaunchSettings(Settings):
@@ -109,6 +110,8 @@ class JanitorSettings(Settings):
     report_only: bool
     most: int
     """How much one run may remove."""
+    regions: tuple[str, ...]
+    """Where images are, that of the stack first."""
 
 
 class AnnounceSettings(Settings):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from bakery.bake import Copied
 from bakery.clock import parse
 
 STAGES: tuple[str, ...] = (
@@ -21,7 +22,11 @@ STAGES: tuple[str, ...] = (
     "verify_identity",
     "stop",
     "create_image",
+    "harden_image",
+    "test_and_copy",
+    "release",
     "publish",
+    "templates",
     "keep_previous",
     "retire",
     "clean_up",
@@ -58,6 +63,12 @@ def failed_stage(state: Mapping[str, Any]) -> str:
     return next((stage for stage in STAGES if stage not in state), STAGES[-1])
 
 
+def copies(state: Mapping[str, Any]) -> tuple[Copied, ...]:
+    """What came of each Region, as far as that is known; the first is that of the stack."""
+    found = state.get("test_and_copy", {}).get("copies", ())
+    return tuple(Copied.model_validate(it) for it in found)
+
+
 def builder_hours(state: Mapping[str, Any], ended: datetime) -> float:
     """How long the builder ran: from its launch until its stop was complete, in hours."""
     if "launch" not in state:
@@ -65,6 +76,15 @@ def builder_hours(state: Mapping[str, Any], ended: datetime) -> float:
     start = parse(state["launch"]["entered"])
     stopped = parse(state["create_image"]["entered"]) if "create_image" in state else ended
     return max(0.0, (stopped - start).total_seconds() / 3600)
+
+
+def test_hours(state: Mapping[str, Any], ended: datetime) -> float:
+    """How long the test instances ran, in hours."""
+    if "test_and_copy" not in state:
+        return 0.0
+    tested = state["test_and_copy"]
+    end = parse(tested["tested"]) if "tested" in tested else ended
+    return max(0.0, (end - parse(tested["entered"])).total_seconds() / 3600)
 
 
 def lost_hours(state: Mapping[str, Any]) -> float:

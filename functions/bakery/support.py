@@ -12,9 +12,6 @@ def unsupported(recipe: Recipe) -> list[Problem]:
     """A problem for each field in use whose behaviour is not built yet."""
     in_use = {
         "base.instance": isinstance(recipe.base, InstanceBase),
-        "test": bool(recipe.test),
-        "distribute": bool(recipe.distribute),
-        "publish.launch_templates": bool(recipe.publish.launch_templates),
     }
     return [
         Problem(path, "is not supported yet; remove it until a later release")

@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bakery.bake import MAX_SAID_BYTES
+from bakery.bake import MAX_SAID_BYTES, Copied
 from bakery.errors import (
     BakeryError,
     BuilderLostError,
     BuilderTakenError,
+    CopyFailedError,
     ImageFailedError,
     PointerRejectedError,
     RecipeBusyError,
     StageTimedOutError,
+    TestInstanceLostError,
 )
 from bakery.orphans import Execution
+from bakery.problems import shortened
 from bakery.resources import Image, Instance, Invocation
 from bakery.waits import Kind, Wait
 
@@ -25,6 +28,8 @@ _IMAGE_FAILED = {"failed", "error", "invalid", "deregistered", "disabled"}
 _GONE = {"shutting-down", "terminated"}
 _STOPPED_BY_SPOT = "Server.SpotInstanceShutdown"
 _STDERR_LINES = 20
+_WIDEST_FAILURE = 300
+"""Of a copy that the bake goes on without: state carries one for each Region."""
 _SHOWN_WITHIN = timedelta(minutes=10)
 """EC2 asks to allow a few minutes until everybody sees what was just created."""
 
@@ -74,13 +79,17 @@ def loss(builder: Instance | None) -> type[BakeryError]:
     return BuilderTakenError if by_aws else BuilderLostError
 
 
-def ended_during(what: str, builder: Instance | None) -> BakeryError | None:
-    """The failure of what needs a running builder, when that one stops, or has ended."""
-    if builder is None or builder.state not in _GONE | {"stopping", "stopped"}:
+def ended_during(
+    what: str, instance: Instance | None, *, on_test: bool = False
+) -> BakeryError | None:
+    """The failure of what needs a running builder, or test instance, when that one stops, or has
+    ended."""
+    if instance is None or instance.state not in _GONE | {"stopping", "stopped"}:
         return None
-    return loss(builder)(
-        f"Builder {builder.id} is {builder.state} during {what}: "
-        f"{builder.reason or 'EC2 gives no reason'}. Start the bake again."
+    error = TestInstanceLostError if on_test else loss(instance)
+    return error(
+        f"{'Test instance' if on_test else 'Builder'} {instance.id} is {instance.state} during "
+        f"{what}: {instance.reason or 'EC2 gives no reason'}. Start the bake again."
     )
 
 
@@ -111,6 +120,19 @@ def known_to_release(wait: Wait, verdict: Verdict) -> Verdict:
     return verdict
 
 
+def tolerated(wait: Wait, verdict: Verdict) -> Verdict:
+    """A failure that the bake goes on without: of a copy, if the recipe publishes to any Region."""
+    if isinstance(verdict, Failed) and wait.optional:
+        return copied(wait.region, None, failed=verdict.cause)
+    return verdict
+
+
+def copied(region: str, image_id: str | None, *, failed: str | None = None) -> Done:
+    """What CopyImage comes to for a Region."""
+    shown = shortened(failed, _WIDEST_FAILURE) if failed else None
+    return Done(Copied(region=region, image_id=image_id, failed=shown).model_dump())
+
+
 def command_verdict(wait: Wait, seen: Invocation | None, builder: Instance | None) -> Verdict:
     """A command ends with its own status, or with the builder under it."""
     if seen is None or seen.under_way:
@@ -132,7 +154,7 @@ def command_verdict(wait: Wait, seen: Invocation | None, builder: Instance | Non
 
 
 def _lost_builder(wait: Wait, builder: Instance | None) -> Failed | None:
-    if lost := ended_during(wait.label, builder):
+    if lost := ended_during(wait.label, builder, on_test=wait.on_test):
         return Failed(type(lost).__name__, str(lost))
     if builder is None:
         return None
@@ -193,11 +215,11 @@ def image_verdict(wait: Wait, image: Image | None, now: datetime) -> Verdict:
     if image is None:
         return _missing_image(wait, now)
     if image.state == "available":
-        return Done({"image_id": image.id})
+        return copied(wait.region, image.id)
     if image.state in _IMAGE_FAILED:
         return Failed(
-            ImageFailedError.__name__,
-            f"Image {image.id} ({image.name}) is {image.state}: "
+            _image_error(wait),
+            f"Image {image.id} ({image.name}){_there(wait)} is {image.state}: "
             f"{image.state_reason or 'EC2 gives no reason'}. Start the bake again; if it repeats, "
             "look at the snapshot quota and the volume's KMS key.",
         )
@@ -209,10 +231,18 @@ def _missing_image(wait: Wait, now: datetime) -> Failed | None:
     if now - wait.begun < _SHOWN_WITHIN:
         return None
     return Failed(
-        ImageFailedError.__name__,
-        f"Image {wait.target} is not there (any more): somebody deregistered it while it was made. "
-        "Start the bake again.",
+        _image_error(wait),
+        f"Image {wait.target}{_there(wait)} is not there (any more): somebody deregistered it "
+        "while it was made. Start the bake again.",
     )
+
+
+def _image_error(wait: Wait) -> str:
+    return (CopyFailedError if wait.region else ImageFailedError).__name__
+
+
+def _there(wait: Wait) -> str:
+    return f" in {wait.region}" if wait.region else ""
 
 
 def pointer_verdict(wait: Wait, value: str | None, exception: str | None) -> Verdict:
@@ -222,7 +252,8 @@ def pointer_verdict(wait: Wait, value: str | None, exception: str | None) -> Ver
     if exception:
         return Failed(
             PointerRejectedError.__name__,
-            f"Parameter Store refused {wait.image_id} for {wait.target}: {exception}. "
+            f"Parameter Store refused {wait.image_id} for {wait.target}{_there(wait)}: "
+            f"{exception}. "
             f"The pointer is still {value or 'empty'}.",
         )
     return None

@@ -26,7 +26,7 @@ def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool
     """
     now = clock.now()
     verdict = _observe(wait, exception, now) or verdicts.overdue(wait, now)
-    verdict = verdicts.known_to_release(wait, verdict)
+    verdict = verdicts.tolerated(wait, verdicts.known_to_release(wait, verdict))
     if verdict is None:
         return False
     if isinstance(verdict, Done):
@@ -48,9 +48,10 @@ def _observe(wait: Wait, exception: str | None, now: datetime) -> Verdict:
         case Kind.STOP:
             return verdicts.stop_verdict(wait, ec2.find_instance(wait.target))
         case Kind.IMAGE:
-            found = ec2.find_images([wait.target])
+            found = ec2.find_images([wait.target], region=wait.region or None)
             return verdicts.image_verdict(wait, found[0] if found else None, now)
         case Kind.POINTER:
-            return verdicts.pointer_verdict(wait, ssm.get_parameter(wait.target), exception)
+            value = ssm.get_parameter(wait.target, region=wait.region or None)
+            return verdicts.pointer_verdict(wait, value, exception)
         case Kind.TURN:
             return verdicts.turn_verdict(wait, stepfunctions.find_execution(wait.execution))

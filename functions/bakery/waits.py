@@ -60,12 +60,20 @@ class Wait(BaseModel):
     """STOP: when the builder was verified; it must not have been started since."""
     redriven: bool = False
     """STOP: whether this is a retry of a bake that had failed."""
+    region: str = ""
+    """IMAGE, POINTER: where it is, if not in the Region of the stack."""
+    optional: bool = False
+    """IMAGE: whether the bake goes on without it."""
+    on_test: bool = False
+    """COMMAND: whether it runs on a test instance, not on the builder."""
     execution: str = ""
     """TURN: ARN of the bake that has the recipe."""
 
     @property
     def subject(self) -> str:
-        return subject(self.kind, self.target)
+        # Ids of images are unique among all Regions, names of parameters are not.
+        elsewhere = self.region if self.kind is Kind.POINTER else ""
+        return subject(self.kind, f"{elsewhere}{self.target}")
 
 
 def read(stored: str) -> Wait | None:

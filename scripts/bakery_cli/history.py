@@ -8,13 +8,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from scripts.bakery_cli.stages import (
     BY_STATE,
+    CUSTOMIZE,
     LOST,
+    PARTS,
     REPLACE_BUILDER,
-    STEPS,
+    RUN_TEST,
     Stage,
     detail,
     step_name,
@@ -96,6 +98,18 @@ class StepEnded:
 
 
 @dataclass(frozen=True)
+class PartEnded:
+    """A part of TestAndCopy: a test on one test instance, or the copy to a Region. Parts run beside
+    each other, so each is told once, when it has ended."""
+
+    at: datetime
+    title: str
+    seconds: float
+    detail: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True)
 class TriedAgain:
     """A task is tried once more after an error."""
 
@@ -121,7 +135,16 @@ class Ended:
     status: str
 
 
-Change = StageStarted | StageEnded | StepStarted | StepEnded | TriedAgain | BuilderReplaced | Ended
+Change = (
+    StageStarted
+    | StageEnded
+    | StepStarted
+    | StepEnded
+    | PartEnded
+    | TriedAgain
+    | BuilderReplaced
+    | Ended
+)
 
 
 def latest_end_only(events: Sequence[Event]) -> list[Event]:
@@ -144,6 +167,7 @@ class Tracker:
         self.last_event = 0
         self._stage: StageStarted | None = None
         self._step: StepStarted | None = None
+        self._parts: dict[str, datetime] = {}
         self._failure: Failure | None = None
         self._tries = 0
 
@@ -168,7 +192,7 @@ class Tracker:
         elif kind in _ENDED:
             yield from self._end(event, _ENDED[kind])
         elif kind.endswith("StateEntered"):
-            yield from self._enter(event["stateEnteredEventDetails"]["name"], at)
+            yield from self._enter(event["stateEnteredEventDetails"], at)
         elif kind.endswith("StateExited"):
             yield from self._exit(event["stateExitedEventDetails"], at)
         elif kind.startswith("MapIteration"):
@@ -176,9 +200,12 @@ class Tracker:
         else:
             yield from self._attempt(kind, event, at)
 
-    def _enter(self, name: str, at: datetime) -> Iterator[Change]:
+    def _enter(self, details: Mapping[str, Any], at: datetime) -> Iterator[Change]:
+        name = details["name"]
         if name == REPLACE_BUILDER:
             self._failure = None
+        elif name in PARTS:
+            self._parts[_part(name, details.get("input", "")).key] = at
         elif stage := BY_STATE.get(name):
             started = StageStarted(at, stage, waits_for(stage, self.state))
             self._stage, self._failure, self._tries = started, None, 0
@@ -189,6 +216,9 @@ class Tracker:
             self._learn(details.get("output", ""))
             self.failed = self._step = None
             yield BuilderReplaced(at, self.state.get(LOST, {}).get("why", ""))
+            return
+        if details["name"] in PARTS:
+            yield from self._end_part(details, at)
             return
         stage = self._stage
         if stage is None or details["name"] != stage.stage.state:
@@ -206,6 +236,13 @@ class Tracker:
         self._stage = None
         yield ended
 
+    def _end_part(self, details: Mapping[str, Any], at: datetime) -> Iterator[Change]:
+        part = _part(details["name"], details.get("output", ""))
+        seconds = (at - self._parts.pop(part.key, at)).total_seconds()
+        # The Region of the stack has its image already.
+        if part.detail != self.state.get("create_image", {}).get("image_id"):
+            yield PartEnded(at, part.title, seconds, part.detail, part.failed)
+
     def _learn(self, output: str) -> None:
         try:
             state = json.loads(output)
@@ -215,10 +252,9 @@ class Tracker:
             self.state, self.plan = state, state["plan"]
 
     def _iteration(self, kind: str, event: Event, at: datetime) -> Iterator[Change]:
-        details = _details(event, kind)
-        if details.get("name") != STEPS:
+        if _details(event, kind).get("name", CUSTOMIZE) != CUSTOMIZE:
             return
-        index = details.get("index", 0)
+        index = _details(event, kind).get("index", 0)
         steps = self.plan.get("customize", ())
         if kind == "MapIterationStarted":
             name = step_name(steps[index]["label"]) if index < len(steps) else f"step {index + 1}"
@@ -252,6 +288,27 @@ class Tracker:
             yield self.failed
         self._stage = None
         yield Ended(event["timestamp"], status)
+
+
+class _Part(NamedTuple):
+    key: str
+    """The same when its state is entered and when it is left."""
+    title: str
+    detail: str
+    failed: bool
+
+
+def _part(name: str, content: str) -> _Part:
+    """A part of TestAndCopy, as its state's input or output tells it."""
+    try:
+        told = json.loads(content)
+    except ValueError:
+        told = {}
+    if name == RUN_TEST:
+        label, where = str(told.get("test", "")), f"on {told.get('instance_id', '')}"
+        return _Part(f"{label} {where}", f"{label[:1].lower()}{label[1:]}", where, failed=False)
+    title, failed = f"copy to {told.get('region', '')}", told.get("failed")
+    return _Part(title, title, str(failed or told.get("image_id")), bool(failed))
 
 
 def message_of(cause: str) -> str:

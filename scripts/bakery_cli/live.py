@@ -16,6 +16,7 @@ from scripts.bakery_cli.history import (
     BuilderReplaced,
     Change,
     Ended,
+    PartEnded,
     StageEnded,
     StageStarted,
     StepEnded,
@@ -48,6 +49,7 @@ class LiveView:
         first, *others = STAGES
         self._rows = {stage.key: _Row(stage.title) for stage in (first, AWAIT_TURN, *others)}
         self._steps: list[_Row] = []
+        self._parts: list[_Row] = []
         self._now: datetime | None = None
         self._note = ""
         self._replaced = ""
@@ -96,6 +98,10 @@ class LiveView:
             case StepEnded():
                 self._steps[-1].seconds = change.seconds
                 self._steps[-1].failed = change.failed
+            case PartEnded():
+                row = _Row(f"  {change.title}", change.at, change.seconds, change.detail)
+                row.failed = change.failed
+                self._parts.append(row)
             case BuilderReplaced():
                 self._begin_anew(change.why)
             case Ended():
@@ -105,7 +111,7 @@ class LiveView:
         """All rows but the plan's as they were; the reason stays to the end."""
         plan, *others = STAGES
         self._rows = {plan.key: self._rows[plan.key]} | {it.key: _Row(it.title) for it in others}
-        self._steps = []
+        self._steps, self._parts = [], []
         self._replaced = why
 
     def _table(self) -> RenderableType:
@@ -131,6 +137,8 @@ class LiveView:
                 yield row
             if key == "customize":
                 yield from self._steps[-_STEPS_SHOWN:]
+            if key == "test_and_copy":
+                yield from self._parts[-_STEPS_SHOWN:]
 
     def _mark(self, row: _Row) -> RenderableType:
         if row.failed:

@@ -10,6 +10,7 @@ from scripts.bakery_cli.history import (
     BuilderReplaced,
     Change,
     Ended,
+    PartEnded,
     StageEnded,
     StageStarted,
     StepEnded,
@@ -56,9 +57,8 @@ class PlainView:
                 self._print(change, "start", stage.title, detail=change.detail)
             case StepStarted(name=name, number=number, total=total):
                 self._print(change, "start", f"  {number}/{total} {name}")
-            case StepEnded(name=name, number=number, total=total, seconds=seconds, failed=failed):
-                word = "FAIL" if failed else "done"
-                self._print(change, word, f"  {number}/{total} {name}", duration(seconds))
+            case StepEnded() | PartEnded():
+                self._print_part(change)
             case StageEnded(failure=None):
                 self._print(
                     change, "done", change.stage.title, duration(change.seconds), change.detail
@@ -75,6 +75,14 @@ class PlainView:
                 self._print(change, "again", "Replace builder", "", why)
             case Ended():
                 return
+
+    def _print_part(self, part: StepEnded | PartEnded) -> None:
+        word = "FAIL" if part.failed else "done"
+        if isinstance(part, StepEnded):
+            title, detail = f"{part.number}/{part.total} {part.name}", ""
+        else:
+            title, detail = part.title, part.detail
+        self._print(part, word, f"  {title}", duration(part.seconds), detail)
 
     def _print(
         self, change: Change, word: str, title: str, took: str = "", detail: str = ""

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scripts.bakery_cli.words import count
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -27,7 +29,11 @@ STAGES = (
     Stage("verify_identity", "VerifyIdentity", "Verify identity"),
     Stage("stop", "StopBuilder", "Stop builder"),
     Stage("create_image", "CreateImage", "Create image"),
-    Stage("publish", "PublishPointer", "Publish pointer"),
+    Stage("harden_image", "HardenImage", "Harden image"),
+    Stage("test_and_copy", "TestAndCopy", "Test and copy"),
+    Stage("release", "ReleaseImages", "Release"),
+    Stage("publish", "PublishPointers", "Publish"),
+    Stage("templates", "UpdateTemplates", "Launch templates"),
     Stage("keep_previous", "KeepPrevious", "Keep previous"),
     Stage("retire", "Retire", "Retire images"),
     Stage("clean_up", "CleanUp", "Clean up"),
@@ -43,10 +49,13 @@ REPLACE_BUILDER = "ReplaceBuilder"
 LOST = "lost_builder"
 """Where it says why; in the timeline of the bake's output it is a stage."""
 
-STEPS = "Customize"
-"""The state whose iterations are the steps of the recipe."""
+CUSTOMIZE = "Customize"
+"""The Map of the recipe's steps."""
 RUN_STEP = "RunStep"
 """The state that runs one step of the recipe, inside Customize."""
+RUN_TEST = "RunTest"
+PARTS = {RUN_TEST, "CopyImage"}
+"""States inside TestAndCopy that are worth telling."""
 
 State = Mapping[str, Any]
 
@@ -122,8 +131,39 @@ def _create_image(state: State) -> str:
     return f"{state['create_image']['image_id']} ({state['plan']['image_name']})"
 
 
+def _harden_image(state: State) -> str:
+    return "IMDSv2 only, encrypted"
+
+
+def _test_and_copy(state: State) -> str:
+    test, copies = state["plan"]["test"], state["test_and_copy"]["copies"][1:]
+    tests = f"{count(len(test['checks']), 'test')} on {count(len(test['machines']), 'instance')}"
+    made = sum(1 for it in copies if it["image_id"])
+    left_out = [it["region"] for it in copies if not it["image_id"]]
+    return "; ".join(
+        [
+            f"{tests} passed",
+            *([f"{made} cop{'y' if made == 1 else 'ies'} made"] if made else []),
+            *([f"LEFT OUT {', '.join(left_out)}"] if left_out else []),
+        ]
+    )
+
+
+def _release(state: State) -> str:
+    return (
+        f"in {count(sum(1 for it in state['test_and_copy']['copies'] if it['image_id']), 'Region')}"
+    )
+
+
 def _publish(state: State) -> str:
-    return f"{state['publish']['parameter']} is now {state['create_image']['image_id']}"
+    first, *others = state["plan"]["pointers"]
+    more = f", and {len(others)} more" if others else ""
+    return f"{first['name']} is now {state['create_image']['image_id']}{more}"
+
+
+def _templates(state: State) -> str:
+    found = state["plan"]["templates"]
+    return ", ".join(it["id"] for it in found) or "the recipe names none"
 
 
 def _keep_previous(state: State) -> str:
@@ -157,7 +197,11 @@ _DETAILS: Mapping[str, Callable[[State], str]] = {
     "customize": _customize,
     "stop": _stop,
     "create_image": _create_image,
+    "harden_image": _harden_image,
+    "test_and_copy": _test_and_copy,
+    "release": _release,
     "publish": _publish,
+    "templates": _templates,
     "keep_previous": _keep_previous,
     "retire": _retire,
     "clean_up": _clean_up,

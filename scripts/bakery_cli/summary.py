@@ -125,11 +125,21 @@ def _image_facts(output: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str
         "Name": image["name"],
         "Region": image["region"],
         "Base image": f"{base.get('id', 'unknown')} ({base.get('name', 'unknown')})",
+        **_places(output),
         "Previous": output.get("previous") or "none, this is the first",
         "Cost": cost,
         "Pointer": pointer(output["recipe"]),
         "Launch it": f"--image-id resolve:ssm:{pointer(output['recipe'])}",
     }
+
+
+def _places(output: Mapping[str, Any]) -> dict[str, str]:
+    copies, left_out = output.get("copies") or {}, output.get("left_out") or {}
+    shown = [f"{id_} in {region}" for region, id_ in copies.items()]
+    facts = {"Copies": ", ".join(shown)} if shown else {}
+    if left_out:
+        facts["Left out"] = "; ".join(f"{region}: {why}" for region, why in left_out.items())
+    return facts
 
 
 def _unchanged(screen: Console, execution: Execution) -> None:

@@ -2,7 +2,7 @@
 
 Supplies to it: the accelerated clock in waits, retries, time-outs, heartbeats and timestamps;
 StopExecution and the machine's time-out that end a task at once; tokens that are spent after use;
-clients with the role's credentials; quiet.
+clients with the role's credentials; paths with an index; quiet.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import copy
 import datetime as real_datetime
+import re
 import secrets
+import sys
 import threading
 import types
 from dataclasses import dataclass, field
@@ -37,6 +39,7 @@ from moto.stepfunctions.parser.asl.eval import states
 from moto.stepfunctions.parser.asl.eval.callback import callback
 from moto.stepfunctions.parser.asl.eval.event import event_manager
 from moto.stepfunctions.parser.asl.parse import asl_parser
+from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend import execution, execution_worker
 
 from scripts.local.clock import Clock, iso_millis
@@ -44,6 +47,10 @@ from scripts.local.moto_seam import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_MANY = re.compile(r"\*|\?|\.\.|\[[^\]]*[:,]")
+"""What makes a path name any number of places."""
 
 
 @dataclass
@@ -76,6 +83,7 @@ class Engine:
         self._allow_reserved_names()
         self._patch_end()
         self._patch_context()
+        self._patch_paths()
         self._cache_definitions()
 
     def close(self) -> None:
@@ -98,6 +106,21 @@ class Engine:
         )
 
     # Time
+
+    def _patch_paths(self) -> None:
+        """A path that names one place gives what is there, `$[0].id` too; moto makes a list of
+        it."""
+        original = json_path.extract_json
+
+        def extract_json(path: str, data: Any) -> Any:
+            found = original(path, data)
+            if _MANY.search(path) or not isinstance(found, list):
+                return found
+            return json_path.parse(path).find(data)[0].value
+
+        for name, module in list(sys.modules.items()):
+            if name.startswith("moto.stepfunctions") and hasattr(module, "extract_json"):
+                self._patches.set(module, "extract_json", extract_json)
 
     def _patch_time(self) -> None:
         clock = self._clock

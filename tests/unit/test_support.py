@@ -12,9 +12,6 @@ from tests.unit.samples import SHELL, content, recipe
     ("path", "fields"),
     [
         ("base.instance", {"base": {"instance": "i-12345678"}}),
-        ("test", {"test": [SHELL]}),
-        ("distribute", {"distribute": [{"region": "eu-west-1"}]}),
-        ("publish.launch_templates", {"publish": {"launch_templates": ["lt-12345678"]}}),
     ],
 )
 def test_a_field_without_behaviour_is_refused_at_its_path(
@@ -23,11 +20,6 @@ def test_a_field_without_behaviour_is_refused_at_its_path(
     found = unsupported(recipe(**fields))
     assert [problem.path for problem in found] == [path]
     assert "not supported yet" in found[0].message
-
-
-def test_everything_unsupported_is_listed_at_once() -> None:
-    found = unsupported(recipe(test=[SHELL], distribute=[{"region": "eu-west-1"}]))
-    assert {problem.path for problem in found} == {"test", "distribute"}
 
 
 @pytest.mark.parametrize(

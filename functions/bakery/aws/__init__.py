@@ -3,5 +3,5 @@
 Errors leave here as ``bakery.errors``, never as botocore's.
 """
 
-SERVICES = ("autoscaling", "dynamodb", "ec2", "events", "ssm", "stepfunctions")
+SERVICES = ("autoscaling", "dynamodb", "ec2", "events", "kms", "ssm", "stepfunctions")
 """The services, as botocore names them, that the Lambda asset must carry."""

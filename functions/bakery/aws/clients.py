@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -50,6 +51,11 @@ def ssm_one_try() -> "SSMClient":
 @cache
 def autoscaling(region: str | None = None) -> Any:
     return boto3.client("autoscaling", region_name=region, config=_CONFIG)
+
+
+@cache
+def kms(region: str | None = None) -> "KMSClient":
+    return boto3.client("kms", region_name=region, config=_CONFIG)
 
 
 @cache

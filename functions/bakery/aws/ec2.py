@@ -1,14 +1,18 @@
-"""EC2: images, instance types, subnets, the builder and its image."""
+"""EC2: images, instance types, subnets, the builder, test instances, the image and its copies.
+
+Without a Region: that of the stack.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
-from bakery.errors import BuilderLostError, NotYetVisibleError
-from bakery.naming import TAG_ATTEMPT, TAG_BAKE
+from bakery.errors import BuilderLostError, CopyLimitError, NotYetVisibleError
+from bakery.naming import TAG_ATTEMPT, TAG_BAKE, TAG_TEST
 from bakery.resources import (
     DataVolume,
     Image,
@@ -58,9 +62,9 @@ class NoSpotError(NoRoomError):
     """No type has room in any zone as spot; try on-demand."""
 
 
-def find_images(ids: Sequence[str]) -> list[Image]:
+def find_images(ids: Sequence[str], *, region: str | None = None) -> list[Image]:
     """The images of ``ids`` that exist and are visible, deprecated and disabled ones included."""
-    return _images({"ImageIds": list(ids)}, f"of {', '.join(ids)}")
+    return _images({"ImageIds": list(ids)}, f"of {', '.join(ids)}", region)
 
 
 def search_images(*, owner: str, name: str, architecture: str) -> list[Image]:
@@ -79,23 +83,23 @@ def search_images(*, owner: str, name: str, architecture: str) -> list[Image]:
     return sorted(found, key=lambda image: image.created, reverse=True)
 
 
-def own_images_named(name: str) -> list[Image]:
+def own_images_named(name: str, *, region: str | None = None) -> list[Image]:
     """Images of this account with exactly this name, whatever their state."""
-    return _images({"Owners": ["self"], "Filters": [{"Name": "name", "Values": [name]}]}, name)
+    named = [{"Name": "name", "Values": [name]}]
+    return _images({"Owners": ["self"], "Filters": named}, name, region)
 
 
-def images_of_bake(bake: str) -> list[Image]:
+def images_of_bake(bake: str, *, region: str | None = None) -> list[Image]:
     """Images of this account that the bake made."""
-    return _images(
-        {"Owners": ["self"], "Filters": [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]}, bake
-    )
+    tagged = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
+    return _images({"Owners": ["self"], "Filters": tagged}, bake, region)
 
 
-def _images(request: dict[str, Any], subject: str) -> list[Image]:
-    with translated("ec2:DescribeImages", subject):
+def _images(request: dict[str, Any], subject: str, region: str | None = None) -> list[Image]:
+    with translated("ec2:DescribeImages", _in(region, subject)):
         try:
             pages = (
-                clients.ec2()
+                clients.ec2(region)
                 .get_paginator("describe_images")
                 .paginate(**request, IncludeDeprecated=True, IncludeDisabled=True)
             )
@@ -104,6 +108,10 @@ def _images(request: dict[str, Any], subject: str) -> list[Image]:
             if code_of(error) in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
                 return []
             raise
+
+
+def _in(region: str | None, subject: str) -> str:
+    return f"{subject} in {region}" if region else subject
 
 
 def _image(record: "ImageTypeDef") -> Image:
@@ -135,6 +143,8 @@ def _image(record: "ImageTypeDef") -> Image:
             if ebs and device != root
         ),
         snapshots=tuple(v["SnapshotId"] for v in volumes.values() if v.get("SnapshotId")),
+        encrypted=all(ebs.get("Encrypted", False) for ebs in volumes.values() if ebs),
+        imds=record.get("ImdsSupport"),
         tags={tag.get("Key", ""): tag.get("Value", "") for tag in record.get("Tags", [])},
     )
 
@@ -185,7 +195,14 @@ def subnets(ids: Sequence[str]) -> list[Subnet]:
     return [found[id_] for id_ in in_order if id_ in found]
 
 
-def launch_builder(spec: LaunchSpec) -> str:
+def enabled_regions() -> set[str]:
+    """The Regions that are enabled for the account."""
+    with translated("ec2:DescribeRegions"):
+        # Those that must be opted into and are not, are left out.
+        return {it["RegionName"] for it in clients.ec2().describe_regions()["Regions"]}
+
+
+def launch(spec: LaunchSpec) -> str:
     """Launch one instance and return its id; the same client token returns the same instance.
 
     Raises NoRoomError when the zone has no room for the type, NoSpotError when there is none as
@@ -283,7 +300,17 @@ def _tag_specifications(
 
 
 def builders_of_bake(bake: str) -> list[Instance]:
-    """Instances of the bake that are not gone."""
+    """Builders of the bake that are not gone."""
+    return [it for it in instances_of_bake(bake) if not it.test]
+
+
+def test_instances_of_bake(bake: str) -> list[Instance]:
+    """Test instances of the bake that are not gone."""
+    return [it for it in instances_of_bake(bake) if it.test]
+
+
+def instances_of_bake(bake: str) -> list[Instance]:
+    """Builders and test instances of the bake that are not gone."""
     with translated("ec2:DescribeInstances", f"of bake {bake}"):
         return _live([{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}])
 
@@ -294,7 +321,7 @@ def live_instances_of_bake(bake: str) -> list[str]:
     Those included that a spot request of the bake launched by itself after its first instance had
     ended: such have no tags.
     """
-    found = [builder.id for builder in builders_of_bake(bake)]
+    found = [it.id for it in instances_of_bake(bake)]
     named = {request.instance_id for request in spot_requests_of_bake(bake)} - {"", *found}
     if not named:
         return found
@@ -341,6 +368,7 @@ def _instance(record: "InstanceTypeDef") -> Instance:
         reason=record.get("StateReason", {}).get("Message", ""),
         spot=record.get("InstanceLifecycle") == "spot",
         attempt=int(tags.get(TAG_ATTEMPT) or 1),
+        test=tags.get(TAG_TEST, ""),
         launched=record.get("LaunchTime"),
     )
 
@@ -433,16 +461,109 @@ def create_image(instance_id: str, *, name: str, description: str, tags: Mapping
             raise
 
 
-def delete_image(image_id: str, snapshots: Iterable[str]) -> None:
-    """Deregister the image and delete its snapshots; harmless when they are gone."""
-    with translated("ec2:DeregisterImage", image_id):
+def copy_image(
+    source: str,
+    source_region: str,
+    *,
+    region: str,
+    name: str,
+    description: str,
+    tags: Mapping[str, str],
+    kms_key: str | None,
+    client_token: str,
+) -> str:
+    """Begin a copy in ``region``, encrypted; the same client token returns the same copy.
+
+    Image and snapshots carry ``tags`` from the call on. Without a key, the account's default for
+    EBS in that Region encrypts it. Raises CopyLimitError while too many copies are under way there.
+    """
+    key: dict[str, Any] = {"KmsKeyId": kms_key} if kms_key else {}
+    with translated("ec2:CopyImage", _in(region, source)):
         try:
-            clients.ec2().deregister_image(ImageId=image_id)
+            return clients.ec2(region).copy_image(
+                SourceImageId=source,
+                SourceRegion=source_region,
+                Name=name,
+                Description=description,
+                ClientToken=client_token,
+                Encrypted=True,
+                TagSpecifications=_tag_specifications(("image", "snapshot"), tags),
+                **key,
+            )["ImageId"]
+        except ClientError as error:
+            if code_of(error) == "ResourceLimitExceeded":
+                raise CopyLimitError(f"{region} takes no more copies now: {error}") from error
+            raise
+
+
+def require_imdsv2(image_id: str, *, region: str | None = None) -> None:
+    """Have every instance of the image ask for version 2 of the metadata service; safe to repeat.
+
+    Source: EC2 user guide, "Configure the AMI" (of instance metadata options). It cannot be undone.
+    """
+    with translated("ec2:ModifyImageAttribute", _in(region, image_id)):
+        clients.ec2(region).modify_image_attribute(
+            ImageId=image_id, Attribute="imdsSupport", ImdsSupport={"Value": "v2.0"}
+        )
+
+
+def deprecate_image(image_id: str, at: datetime, *, region: str | None = None) -> None:
+    """Have EC2 call the image deprecated from a moment on, at most ten years ahead."""
+    with translated("ec2:EnableImageDeprecation", _in(region, image_id)):
+        clients.ec2(region).enable_image_deprecation(ImageId=image_id, DeprecateAt=at)
+
+
+def share_image(
+    image: Image,
+    *,
+    accounts: Sequence[str],
+    organizations: Sequence[str],
+    region: str | None = None,
+) -> None:
+    """Let others launch the image, and read its snapshots, which accounts need to copy it.
+
+    Snapshots can be shared with accounts only. Safe to repeat. Source: EC2 API reference,
+    ModifyImageAttribute and ModifySnapshotAttribute.
+    """
+    units = [it for it in organizations if ":ou/" in it]
+    grants = [
+        *({"UserId": it} for it in accounts),
+        *({"OrganizationArn": it} for it in organizations if it not in units),
+        *({"OrganizationalUnitArn": it} for it in units),
+    ]
+    if not grants:
+        return
+    with translated("ec2:ModifyImageAttribute", _in(region, image.id)):
+        clients.ec2(region).modify_image_attribute(
+            ImageId=image.id,
+            Attribute="launchPermission",
+            LaunchPermission={"Add": grants},  # type: ignore[typeddict-item]
+        )
+    if not accounts:
+        return
+    for snapshot in image.snapshots:
+        with translated("ec2:ModifySnapshotAttribute", _in(region, snapshot)):
+            clients.ec2(region).modify_snapshot_attribute(
+                SnapshotId=snapshot,
+                Attribute="createVolumePermission",
+                OperationType="add",
+                UserIds=list(accounts),
+            )
+
+
+def delete_image(image_id: str, snapshots: Iterable[str], *, region: str | None = None) -> None:
+    """Deregister the image and delete its snapshots; harmless when they are gone.
+
+    A copy that is still pending is cancelled by that.
+    """
+    with translated("ec2:DeregisterImage", _in(region, image_id)):
+        try:
+            clients.ec2(region).deregister_image(ImageId=image_id)
         except ClientError as error:
             if code_of(error) not in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
                 raise
     for snapshot in snapshots:
-        delete_snapshot(snapshot)
+        delete_snapshot(snapshot, region=region)
 
 
 def delete_snapshot(snapshot_id: str, *, region: str | None = None) -> None:
@@ -451,7 +572,7 @@ def delete_snapshot(snapshot_id: str, *, region: str | None = None) -> None:
     Raises NotYetVisibleError while EC2 still sees it in use, e.g. by an image that was just
     deregistered.
     """
-    with translated("ec2:DeleteSnapshot", snapshot_id):
+    with translated("ec2:DeleteSnapshot", _in(region, snapshot_id)):
         try:
             clients.ec2(region).delete_snapshot(SnapshotId=snapshot_id)
         except ClientError as error:
@@ -461,12 +582,12 @@ def delete_snapshot(snapshot_id: str, *, region: str | None = None) -> None:
                 raise
 
 
-def snapshots_of_bake(bake: str) -> list[str]:
+def snapshots_of_bake(bake: str, *, region: str | None = None) -> list[str]:
     """Snapshots of this account that the bake made."""
     filters: Sequence[FilterTypeDef] = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
-    with translated("ec2:DescribeSnapshots", f"of bake {bake}"):
+    with translated("ec2:DescribeSnapshots", _in(region, f"of bake {bake}")):
         pages = (
-            clients.ec2()
+            clients.ec2(region)
             .get_paginator("describe_snapshots")
             .paginate(OwnerIds=["self"], Filters=filters)
         )

@@ -1,4 +1,4 @@
-"""Everything in the account that carries the tag of a bake."""
+"""Everything in the account that carries the tag of a bake, in all Regions that get images."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, TagTypeDef
 
 
-def everything() -> list[Tagged]:
+def everything(others: Sequence[str] = ()) -> list[Tagged]:
     """Spot requests that stand, live instances, volumes that no instance holds, own images and own
-    snapshots of all bakes."""
+    snapshots of all bakes; of other Regions the images and snapshots."""
     requests = list(_spot_requests())
     instances = list(_instances())
     return [
@@ -27,8 +27,8 @@ def everything() -> list[Tagged]:
         *instances,
         *_untagged(requests, {it.id for it in instances}),
         *_volumes(),
-        *_images(),
-        *_snapshots(),
+        *(it for region in (None, *others) for it in _images(region)),
+        *(it for region in (None, *others) for it in _snapshots(region)),
     ]
 
 
@@ -36,11 +36,11 @@ def _tag() -> "FilterTypeDef":
     return {"Name": "tag-key", "Values": [TAG_BAKE]}
 
 
-def _pages(operation: str, **request: Any) -> Iterator[Any]:
+def _pages(operation: str, region: str | None = None, **request: Any) -> Iterator[Any]:
     call = "".join(part.title() for part in operation.split("_"))
-    with translated(f"ec2:{call}", "of all bakes"):
+    with translated(f"ec2:{call}", f"of all bakes in {region}" if region else "of all bakes"):
         # The stubs know paginators by literal names only.
-        paginator: Any = clients.ec2().get_paginator(operation)  # type: ignore[call-overload]
+        paginator: Any = clients.ec2(region).get_paginator(operation)  # type: ignore[call-overload]
         yield from paginator.paginate(**request)
 
 
@@ -50,11 +50,11 @@ def _tagged(
     tags: "Sequence[TagTypeDef]",
     created: datetime,
     snapshots: tuple[str, ...] = (),
+    region: str | None = None,
 ) -> Tagged:
     values: Mapping[str, str] = {tag.get("Key", ""): tag.get("Value", "") for tag in tags}
-    return Tagged(
-        kind, id_, values.get(TAG_BAKE, ""), values.get(TAG_RECIPE, ""), created, snapshots
-    )
+    bake, recipe = values.get(TAG_BAKE, ""), values.get(TAG_RECIPE, "")
+    return Tagged(kind, id_, bake, recipe, created, snapshots, region)
 
 
 def _spot_requests() -> Iterator[tuple[SpotRequest, Tagged]]:
@@ -99,17 +99,19 @@ def _volumes() -> Iterator[Tagged]:
             yield _tagged(Kind.VOLUME, it["VolumeId"], it["Tags"], it["CreateTime"])
 
 
-def _images() -> Iterator[Tagged]:
+def _images(region: str | None) -> Iterator[Tagged]:
     request = {"Owners": ["self"], "IncludeDeprecated": True, "IncludeDisabled": True}
-    for page in _pages("describe_images", Filters=[_tag()], **request):
+    for page in _pages("describe_images", region, Filters=[_tag()], **request):
         for it in page["Images"]:
             created = clock.parse(it["CreationDate"])
             volumes = [mapping.get("Ebs", {}) for mapping in it.get("BlockDeviceMappings", [])]
             held = tuple(volume["SnapshotId"] for volume in volumes if volume.get("SnapshotId"))
-            yield _tagged(Kind.IMAGE, it["ImageId"], it["Tags"], created, held)
+            yield _tagged(Kind.IMAGE, it["ImageId"], it["Tags"], created, held, region)
 
 
-def _snapshots() -> Iterator[Tagged]:
-    for page in _pages("describe_snapshots", OwnerIds=["self"], Filters=[_tag()]):
+def _snapshots(region: str | None) -> Iterator[Tagged]:
+    for page in _pages("describe_snapshots", region, OwnerIds=["self"], Filters=[_tag()]):
         for it in page["Snapshots"]:
-            yield _tagged(Kind.SNAPSHOT, it["SnapshotId"], it["Tags"], it["StartTime"])
+            created = it["StartTime"]
+            id_, tags = it["SnapshotId"], it["Tags"]
+            yield _tagged(Kind.SNAPSHOT, id_, tags, created, region=region)

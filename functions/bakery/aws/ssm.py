@@ -1,4 +1,7 @@
-"""Systems Manager: managed instances, documents, commands and parameters."""
+"""Systems Manager: managed instances, documents, commands and parameters.
+
+Without a Region: that of the stack.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +17,7 @@ from bakery.naming import POINTERS
 from bakery.resources import Document, Invocation, ManagedInstance, Parameter
 
 if TYPE_CHECKING:
-    from mypy_boto3_ssm.type_defs import CommandInvocationTypeDef
+    from mypy_boto3_ssm.type_defs import CommandInvocationTypeDef, ParameterHistoryTypeDef
 
 _NO_SUCH_DOCUMENT = {"InvalidDocument", "InvalidDocumentVersion"}
 
@@ -184,11 +187,11 @@ def _invocation(command_id: str, instance_id: str, step: str | None = None) -> I
     )
 
 
-def find_parameter(name: str) -> Parameter | None:
+def find_parameter(name: str, *, region: str | None = None) -> Parameter | None:
     """The parameter, or None if there is none of that name."""
-    with translated("ssm:GetParameter", name):
+    with translated("ssm:GetParameter", _in(region, name)):
         try:
-            record = clients.ssm().get_parameter(Name=name)["Parameter"]
+            record = clients.ssm(region).get_parameter(Name=name)["Parameter"]
         except ClientError as error:
             if code_of(error) in {"ParameterNotFound", "ParameterVersionNotFound"}:
                 return None
@@ -196,21 +199,27 @@ def find_parameter(name: str) -> Parameter | None:
     return Parameter(name, record.get("Type", "String"), record["Value"])
 
 
-def get_parameter(name: str) -> str | None:
+def _in(region: str | None, name: str) -> str:
+    return f"{name} in {region}" if region else name
+
+
+def get_parameter(name: str, *, region: str | None = None) -> str | None:
     """The value of a parameter, or None if there is none of that name."""
-    found = find_parameter(name)
+    found = find_parameter(name, region=region)
     return found.value if found else None
 
 
-def put_image_parameter(name: str, image_id: str, description: str) -> None:
+def put_image_parameter(
+    name: str, image_id: str, description: str, *, region: str | None = None
+) -> None:
     """Ask Parameter Store to point ``name`` at an image.
 
     Returns before the value is in force: a value of type ``aws:ec2:image`` is validated
     asynchronously, and the old one stays if it is refused.
     Source: SSM user guide, "Native parameter support for Amazon Machine Image IDs".
     """
-    with translated("ssm:PutParameter", name):
-        clients.ssm().put_parameter(
+    with translated("ssm:PutParameter", _in(region, name)):
+        clients.ssm(region).put_parameter(
             Name=name,
             Value=image_id,
             Description=description,
@@ -220,39 +229,37 @@ def put_image_parameter(name: str, image_id: str, description: str) -> None:
         )
 
 
-def earlier_value(name: str, current: str) -> str | None:
+def earlier_value(name: str, current: str, *, region: str | None = None) -> str | None:
     """The newest value that the parameter had before ``current``, or None if it had no other."""
-    with translated("ssm:GetParameterHistory", name):
-        pages = clients.ssm().get_paginator("get_parameter_history").paginate(Name=name)
-        versions = [record for page in pages for record in page["Parameters"]]
+    versions = _history(name, region)
     newest_first = sorted(versions, key=lambda record: record["Version"], reverse=True)
     return next((it["Value"] for it in newest_first if it["Value"] != current), None)
 
 
-def published_images() -> set[str]:
-    """Every image that a pointer or a previous image of any recipe holds, or has held."""
-    with translated("ssm:GetParametersByPath", POINTERS):
+def published_images(region: str | None = None) -> set[str]:
+    """Every image that a pointer, a previous image or a label of any recipe holds, or has held."""
+    with translated("ssm:GetParametersByPath", _in(region, POINTERS)):
         pages = (
-            clients.ssm()
+            clients.ssm(region)
             .get_paginator("get_parameters_by_path")
             .paginate(Path=POINTERS, Recursive=True)
         )
         records = [record for page in pages for record in page["Parameters"]]
     names = [it["Name"] for it in records if it.get("DataType") == "aws:ec2:image"]
-    return {value for name in names for value in _history(name)}
+    return {it["Value"] for name in names for it in _history(name, region)}
 
 
-def _history(name: str) -> list[str]:
-    with translated("ssm:GetParameterHistory", name):
-        pages = clients.ssm().get_paginator("get_parameter_history").paginate(Name=name)
-        return [record["Value"] for page in pages for record in page["Parameters"]]
+def _history(name: str, region: str | None) -> "list[ParameterHistoryTypeDef]":
+    with translated("ssm:GetParameterHistory", _in(region, name)):
+        pages = clients.ssm(region).get_paginator("get_parameter_history").paginate(Name=name)
+        return [record for page in pages for record in page["Parameters"]]
 
 
-def delete_parameter(name: str) -> None:
+def delete_parameter(name: str, *, region: str | None = None) -> None:
     """Delete the parameter; harmless when it is gone."""
-    with translated("ssm:DeleteParameter", name):
+    with translated("ssm:DeleteParameter", _in(region, name)):
         try:
-            clients.ssm().delete_parameter(Name=name)
+            clients.ssm(region).delete_parameter(Name=name)
         except ClientError as error:
             if code_of(error) != "ParameterNotFound":
                 raise

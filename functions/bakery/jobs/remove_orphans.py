@@ -74,8 +74,8 @@ def run(request: Request, settings: JanitorSettings) -> Result:
 
 def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[str]]:
     """The orphans, and the executions (ARNs) of leases and waits that have ended."""
-    tagged = inventory.everything()
-    published = ssm.published_images()
+    tagged = inventory.everything(settings.regions[1:])
+    published = set[str]().union(*(ssm.published_images(it) for it in settings.regions))
     # One of another release is ended by its own deadline.
     waiting = [it for _, stored in table.open_waits(settings.table) if (it := waits.read(stored))]
     holders = set(table.holders(settings.table, leases.PREFIX).values())
@@ -120,9 +120,9 @@ def _remove(orphan: Tagged) -> None:
         case Kind.VOLUME:
             ec2.delete_volume(orphan.id)
         case Kind.IMAGE:
-            ec2.delete_image(orphan.id, orphan.snapshots)
+            ec2.delete_image(orphan.id, orphan.snapshots, region=orphan.region)
         case Kind.SNAPSHOT:
-            ec2.delete_snapshot(orphan.id)
+            ec2.delete_snapshot(orphan.id, region=orphan.region)
 
 
 def _forget(settings: JanitorSettings, ended: set[str]) -> None:

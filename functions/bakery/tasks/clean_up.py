@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from bakery import commands, holds, leases, stages
-from bakery.aws import ec2, ssm
+from bakery.aws import ec2, ssm, templates
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, NotYetVisibleError
 from bakery.naming import pointer, previous_pointer
@@ -58,18 +58,21 @@ def run(request: Request) -> Result:
 
 
 def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
-    """Leave the builder, and an image that a later try can publish; the pointer goes back."""
+    """Leave the builder, and images that a later try can publish; what was published goes back."""
     table_name, recipe = CleanUpSettings.load().table, _recipe(request.state)
     removed: list[str] = []
-    kept = [f"instance {builder.id}" for builder in builders]
-    for _, move_back in _pointer(request.state):
-        move_back()
-    for image in ec2.images_of_bake(request.bake):
-        if image.state == "available":
-            kept.append(f"image {image.id}")
-        else:
-            ec2.delete_image(image.id, image.snapshots)
-            removed.append(f"image {image.id}")
+    tests = ec2.test_instances_of_bake(request.bake)
+    kept = [f"instance {it.id}" for it in (*builders, *tests)]
+    for _, look in _published(request.bake, request.state):
+        for _, move_back in look():
+            move_back()
+    for region in _regions(request.state):
+        for image in ec2.images_of_bake(request.bake, region=region):
+            if image.state == "available":
+                kept.append(f"image {image.id}")
+            else:
+                ec2.delete_image(image.id, image.snapshots, region=region)
+                removed.append(f"image {image.id}")
     until = holds.keep(table_name, request.bake, hours)
     leases.give_back(table_name, recipe, request.execution)
     return Result(removed=tuple(removed), left=(), kept=tuple(kept), kept_until=until.isoformat())
@@ -107,19 +110,34 @@ def _recipe(state: dict[str, Any]) -> str:
     return str(state["plan"]["recipe"])
 
 
+def _regions(state: dict[str, Any]) -> list[str]:
+    return [place["region"] for place in state["plan"]["places"]]
+
+
 def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
     """What to look for, in order; each look comes after the removals of the one before."""
     yield "spot requests", lambda: _spot_requests(bake)
-    yield "instances", lambda: _builders(bake)
+    yield "instances", lambda: _instances(bake)
     yield "volumes", lambda: _volumes(bake)
-    failed = "failure" in state
+    failed, copies = "failure" in state, stages.copies(state)
     if failed:
-        yield "pointer", lambda: _pointer(state)
-    # A builder that AWS took may have left an image that EC2 did not show yet.
-    if failed or stages.LOST in state:
-        result = None if failed else state["create_image"]["image_id"]
-        yield "images", lambda: _images(bake, state, result)
-        yield "snapshots", lambda: _snapshots(bake)
+        yield from _published(bake, state)
+    # A builder that AWS took, or a copy that failed, may have left an image that EC2 did not show.
+    if failed or stages.LOST in state or any(it.failed for it in copies):
+        results = set() if failed else {it.image_id for it in copies}
+        for region in _regions(state):
+            yield f"images in {region}", partial(_images, bake, state, region, results)
+            yield f"snapshots in {region}", partial(_snapshots, bake, region)
+
+
+def _published(bake: str, state: dict[str, Any]) -> Iterator[Look]:
+    """What points to the new image already."""
+    for it in state["plan"].get("templates", ()):
+        what = f"launch template {it['id']} in {it['region']}"
+        yield what, partial(_template_version, bake, it["region"], it["id"])
+    for it in state["plan"]["pointers"]:
+        what = f"{it['name']} in {it['region']}"
+        yield what, partial(_pointer, state, it["region"], it["name"])
 
 
 def _spot_requests(bake: str) -> list[Removal]:
@@ -131,9 +149,9 @@ def _spot_requests(bake: str) -> list[Removal]:
     ]
 
 
-def _builders(bake: str) -> list[Removal]:
+def _instances(bake: str) -> list[Removal]:
     found = ec2.live_instances_of_bake(bake)
-    return [(f"instance {builder}", partial(ec2.terminate, builder)) for builder in found]
+    return [(f"instance {it}", partial(ec2.terminate, it)) for it in found]
 
 
 def _volumes(bake: str) -> list[Removal]:
@@ -141,69 +159,93 @@ def _volumes(bake: str) -> list[Removal]:
     return [(f"volume {volume}", partial(ec2.delete_volume, volume)) for volume in found]
 
 
-def _current(state: dict[str, Any]) -> str | None:
+def _template_version(bake: str, region: str, template: str) -> list[Removal]:
+    made = templates.version_of_bake(template, bake, region=region)
+    if made is None:
+        return []
+    what = f"version {made.number} of launch template {template}"
+    return [(what, partial(templates.remove_version, template, made, region=region))]
+
+
+def _current(state: dict[str, Any], region: str) -> str | None:
     """What the pointer holds; raises NotYetVisibleError when it is not shown though it was there:
     an image that it holds must not go."""
     name = pointer(_recipe(state))
-    held = ssm.get_parameter(name)
-    if held is None and state["plan"]["current"]["image"]:
+    held = ssm.get_parameter(name, region=region)
+    at_home = region == state["plan"]["region"]
+    if held is None and at_home and state["plan"]["current"]["image"]:
         raise NotYetVisibleError(f"{name} is not there, though Plan has seen it")
     return held
 
 
-def _pointer(state: dict[str, Any]) -> list[Removal]:
-    """The pointer's move, if it has moved to the image: found without a look at EC2, because it
+def _pointer(state: dict[str, Any], region: str, name: str) -> list[Removal]:
+    """The parameter's move, if it has moved to the image: found without a look at EC2, because it
     matters most that nobody launches what failed."""
-    image, recipe = state.get("create_image", {}).get("image_id"), _recipe(state)
-    if image is None or _current(state) != image:
+    image = next((it.image_id for it in stages.copies(state) if it.region == region), None)
+    if image is None:
         return []
-    return [(f"move of {pointer(recipe)} to image {image}", partial(_move_back, recipe, image))]
+    is_pointer = name == pointer(_recipe(state))
+    held = _current(state, region) if is_pointer else ssm.get_parameter(name, region=region)
+    if held != image:
+        return []
+    recipe = _recipe(state)
+    what = f"move of {name} in {region} to image {image}"
+    return [(what, partial(_move_back, recipe, region, name, image))]
 
 
-def _images(bake: str, state: dict[str, Any], result: str | None) -> list[Removal]:
-    """All but the bake's result; and what the pointer still holds stays, or it would dangle."""
-    kept = {result, _current(state)}
+def _images(
+    bake: str, state: dict[str, Any], region: str, results: set[str | None]
+) -> list[Removal]:
+    """All but the bake's results; and what the pointer still holds stays, or it would dangle."""
+    kept = {*results, _current(state, region)}
     return [
-        (f"image {image.id}", partial(ec2.delete_image, image.id, image.snapshots))
-        for image in ec2.images_of_bake(bake)
+        (
+            f"image {image.id}",
+            partial(ec2.delete_image, image.id, image.snapshots, region=region),
+        )
+        for image in ec2.images_of_bake(bake, region=region)
         if image.id not in kept
     ]
 
 
-def _snapshots(bake: str) -> list[Removal]:
+def _snapshots(bake: str, region: str) -> list[Removal]:
     """Snapshots that lost their image; the others go with theirs."""
-    held = {snapshot for image in ec2.images_of_bake(bake) for snapshot in image.snapshots}
+    images = ec2.images_of_bake(bake, region=region)
+    held = {snapshot for image in images for snapshot in image.snapshots}
     return [
-        (f"snapshot {snapshot}", partial(ec2.delete_snapshot, snapshot))
-        for snapshot in ec2.snapshots_of_bake(bake)
+        (f"snapshot {snapshot}", partial(ec2.delete_snapshot, snapshot, region=region))
+        for snapshot in ec2.snapshots_of_bake(bake, region=region)
         if snapshot not in held
     ]
 
 
-def _move_back(recipe: str, image: str) -> None:
-    """Point to what was current before; raises NotYetVisibleError until that is in force."""
-    name = pointer(recipe)
-    before = ssm.earlier_value(name, image)
+def _move_back(recipe: str, region: str, name: str, image: str) -> None:
+    """Point to what was there before; raises NotYetVisibleError until that is in force."""
+    before = ssm.earlier_value(name, image, region=region)
     if before is None:
-        ssm.delete_parameter(name)
+        ssm.delete_parameter(name, region=region)
         return
-    _restore_previous(recipe, before)
-    ssm.put_image_parameter(name, before, f"Current image of recipe {recipe}")
-    if ssm.get_parameter(name) != before:
+    what = "Labelled image"
+    if name == pointer(recipe):
+        what = "Current image"
+        _restore_previous(recipe, region, before)
+    ssm.put_image_parameter(name, before, f"{what} of recipe {recipe}", region=region)
+    if ssm.get_parameter(name, region=region) != before:
         # Validated asynchronously.
-        raise NotYetVisibleError(f"{name} is not back at {before} yet")
+        raise NotYetVisibleError(f"{name} in {region} is not back at {before} yet")
 
 
-def _restore_previous(recipe: str, before: str) -> None:
+def _restore_previous(recipe: str, region: str, before: str) -> None:
     """Undo KeepPrevious, if it got so far as to set the previous image to ``before``."""
     name = previous_pointer(recipe)
-    if ssm.get_parameter(name) != before:
+    if ssm.get_parameter(name, region=region) != before:
         return
-    older = ssm.earlier_value(name, before)
+    older = ssm.earlier_value(name, before, region=region)
     if older is None:
-        ssm.delete_parameter(name)
+        ssm.delete_parameter(name, region=region)
     else:
-        ssm.put_image_parameter(name, older, f"Previous image of recipe {recipe}")
+        text = f"Previous image of recipe {recipe}"
+        ssm.put_image_parameter(name, older, text, region=region)
 
 
 handler = lambda_handler(Request, run)

@@ -78,8 +78,15 @@ def _resume(request: Request) -> dict[str, Any]:
     except BakeryError:
         leases.give_back(table, recipe, request.execution)
         raise
+    _end_tests(request.bake)
     holds.end(table, request.bake)
     return {**resumed, "redrives": request.redrives}
+
+
+def _end_tests(bake: str) -> None:
+    """What was kept of a failed test is for looking at; the next try boots anew."""
+    for instance in ec2.test_instances_of_bake(bake):
+        ec2.terminate(instance.id)
 
 
 def _builder(bake: str) -> Instance | None:

@@ -1,4 +1,4 @@
-"""KeepPrevious: remember the image that was current before, for a way back.
+"""KeepPrevious: remember the image that was current before in a Region, for a way back.
 
 Like the pointer, the parameter is validated asynchronously, so the task ends only when its value
 can be read back. When it fails for good, CleanUp moves the pointer back.
@@ -18,7 +18,9 @@ class Request(State):
     token: str
     bake: str
     recipe: str
-    image_id: str
+    region: str
+    image_id: str | None
+    """None: the Region is left out."""
 
 
 def run(request: Request) -> None:
@@ -27,14 +29,14 @@ def run(request: Request) -> None:
     The task's output has it as ``image``: None for a first image, and for a way back that is none
     because its image is gone; then the parameter stays as it is.
     """
-    name = previous_pointer(request.recipe)
-    before = ssm.earlier_value(pointer(request.recipe), request.image_id)
-    if before is None or not _is_there(before):
-        stepfunctions.succeed(request.token, {"parameter": name, "image": None})
+    before = _before(request)
+    if before is None:
+        stepfunctions.succeed(request.token, {"image": None})
         return
     publishing.put(
-        name,
+        previous_pointer(request.recipe),
         before,
+        region=request.region,
         description=f"Previous image of recipe {request.recipe}",
         token=request.token,
         bake=request.bake,
@@ -42,12 +44,18 @@ def run(request: Request) -> None:
     )
 
 
-def _is_there(image_id: str) -> bool:
-    found = ec2.find_images([image_id])
+def _before(request: Request) -> str | None:
+    if request.image_id is None:
+        return None
+    name, region = pointer(request.recipe), request.region
+    before = ssm.earlier_value(name, request.image_id, region=region)
+    if before is None:
+        return None
+    found = ec2.find_images([before], region=region)
     if found and found[0].state == "available":
-        return True
-    logger.warning("the image that was current before cannot be launched", image=image_id)
-    return False
+        return before
+    logger.warning("the image that was current before cannot be launched", image=before)
+    return None
 
 
 handler = lambda_handler(Request, run)

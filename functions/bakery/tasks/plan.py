@@ -13,7 +13,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bakery import budgets, catalogue, clock, commands, leases, planning, slots, steps
+from bakery import (
+    budgets,
+    catalogue,
+    clock,
+    commands,
+    destinations,
+    leases,
+    planning,
+    slots,
+    steps,
+)
 from bakery.aws import ec2, ssm, stepfunctions, table
 from bakery.bake import Busy, Current, ExecutionInput, Plan, State
 from bakery.errors import InvalidInputError, InvalidRecipeError, RecipeBusyError
@@ -79,7 +89,8 @@ def run(request: Request) -> Plan:
         told = f"joined bake {earlier.busy.bake}, which has made this image; {plan.reason}"
         return plan.model_copy(update={"reason": told})
     if plan.bake_needed and plan.busy is None:
-        commands.keep(settings.table, whole.bake, whole.customize)
+        commands.keep(settings.table, whole.bake, commands.Kind.STEPS, whole.customize)
+        commands.keep(settings.table, whole.bake, commands.Kind.TESTS, whole.test.checks)
     return plan
 
 
@@ -165,17 +176,20 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
     base = _base_image(recipe, problems)
     types = recipe.builder.instance_types or settings.default_instance_types
     current, current_image = _current(name, problems)
+    home = os.environ["AWS_REGION"]
+    problems.extend(destinations.problems(recipe, home))
     world = planning.World(
         bake=bake,
         name=name,
         recipe=recipe,
-        region=os.environ["AWS_REGION"],
+        region=home,
         now=clock.now(),
         base=base,
         instance_types=types,
-        known_types=ec2.describe_types(types),
+        known_types=ec2.describe_types([*types, *recipe.test.instance_types]),
         subnets=_subnets(settings.subnet_ids, problems),
         instance_profile=_instance_profile(name, recipe, settings, problems),
+        test_profile=settings.test_instance_profile,
         documents=_documents(name, recipe),
         current=current,
         current_image=current_image,
@@ -186,16 +200,15 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
 
 def _with_taken_name(world: planning.World) -> planning.World:
     name = planning.image_name_of(world)
-    taken = ec2.own_images_named(name)
-    if not taken:
-        return world
-    return world.plus(
-        Problem(
-            "image_name",
-            f"'{name}' is the name of image {taken[0].id} already; "
-            "put {time} or {bake} into the template",
-        )
-    )
+    for region in planning.regions_of(world.region, world.recipe):
+        if taken := ec2.own_images_named(name, region=region):
+            where = "" if region == world.region else f" in {region}"
+            text = (
+                f"'{name}' is the name of image {taken[0].id}{where} already; "
+                "put {time} or {bake} into the template"
+            )
+            world = world.plus(Problem("image_name", text))
+    return world
 
 
 def _documents(name: str, recipe: Recipe) -> dict[str, Document]:

@@ -1,12 +1,14 @@
-"""PublishPointer: move the recipe's pointer to the new image and wait until it is in force.
+"""PublishPointer: move one parameter to the new image of its Region, and wait until it is in force.
 
-Parameter Store validates such a value asynchronously and keeps the old one when it is refused, so
-the task ends only when the new value can be read back.
-Idempotent because a pointer that holds the image already is left alone.
+It is the recipe's pointer, or one of its labels. Parameter Store validates such a value
+asynchronously and keeps the old one when it is refused, so the task ends only when the new value
+can be read back. A failure sends the bake to CleanUp, which moves back all that have moved.
+Idempotent because a parameter that holds the image already is left alone.
 """
 
 from bakery import publishing
-from bakery.bake import State
+from bakery.aws import stepfunctions
+from bakery.bake import Copied, Pointer, State
 from bakery.naming import pointer
 from bakery.task import lambda_handler
 
@@ -15,15 +17,26 @@ class Request(State):
     token: str
     bake: str
     recipe: str
-    image_id: str
+    pointer: Pointer
+    copies: tuple[Copied, ...]
 
 
 def run(request: Request) -> None:
-    """Put the pointer; the task fails with PointerRejectedError when Parameter Store refuses it."""
+    """Put the parameter; the task fails with PointerRejectedError when Parameter Store refuses it.
+
+    One of a Region that is left out stays as it is.
+    """
+    it = request.pointer
+    image_id = next((copy.image_id for copy in request.copies if copy.region == it.region), None)
+    if image_id is None:
+        stepfunctions.succeed(request.token, {})
+        return
+    what = "Current image" if it.name == pointer(request.recipe) else "Labelled image"
     publishing.put(
-        pointer(request.recipe),
-        request.image_id,
-        description=f"Current image of recipe {request.recipe}",
+        it.name,
+        image_id,
+        region=it.region,
+        description=f"{what} of recipe {request.recipe}",
         token=request.token,
         bake=request.bake,
         recipe=request.recipe,

@@ -35,6 +35,9 @@ class Result(State):
     outcome: str
     image: ImageReport | None
     copies: dict[str, str]
+    """Id of the copy in each Region but that of the stack."""
+    left_out: dict[str, str]
+    """Regions that kept their old image because their copy failed, each with the reason."""
     previous: str | None
     timeline: tuple[Stage, ...]
     estimated_cost_usd: float
@@ -51,11 +54,13 @@ def run(request: Request) -> Result:
     """The report of a bake that ended well: ``baked`` or ``unchanged``."""
     state, ended = request.state, clock.now()
     plan = Plan.model_validate(state["plan"])
+    away = stages.copies(state)[1:]
     return Result(
         recipe=plan.recipe,
         outcome="baked" if plan.bake_needed else "unchanged",
         image=_image(plan, state),
-        copies={},
+        copies={it.region: it.image_id for it in away if it.image_id},
+        left_out={it.region: it.failed or "" for it in away if not it.image_id},
         previous=state["keep_previous"]["image"] if plan.bake_needed else None,
         timeline=tuple(Stage.model_validate(s) for s in stages.timeline(state, ended)),
         estimated_cost_usd=_cost(plan, state, ended),
@@ -67,15 +72,17 @@ def run(request: Request) -> Result:
 
 
 def _cost(plan: Plan, state: dict[str, Any], ended: datetime) -> float:
-    """What all builders of the bake cost, at on-demand prices."""
+    """What all builders and test instances of the bake cost, at on-demand prices."""
 
     def hourly(stage: str) -> float:
         return plan.usd_per_hour.get(state.get(stage, {}).get("instance_type", ""), 0.0)
 
+    tests = sum(plan.usd_per_hour.get(it.instance_types[0], 0.0) for it in plan.test.machines)
     return estimate.spent(
         hours=stages.builder_hours(state, ended),
         hourly=hourly("launch"),
-        lost=stages.lost_hours(state) * hourly(stages.LOST),
+        others=stages.lost_hours(state) * hourly(stages.LOST)
+        + stages.test_hours(state, ended) * tests,
     )
 
 

@@ -5,7 +5,7 @@ Idempotent because ``commands.send`` adopts the command of an earlier try.
 
 from bakery import commands
 from bakery.bake import State
-from bakery.commands import CommandRequest
+from bakery.commands import CommandRequest, Kind
 from bakery.errors import CustomizationFailedError
 from bakery.settings import CommandSettings
 from bakery.task import lambda_handler
@@ -25,7 +25,7 @@ def run(request: Request) -> None:
 
     The task ends with the command, or with CustomizationFailedError.
     """
-    command = commands.of_step(CommandSettings.load().table, request.bake, request.index)
+    command = commands.of(CommandSettings.load().table, request.bake, Kind.STEPS, request.index)
     commands.send(
         CommandRequest(**request.model_dump(), command=command),
         stage="step",

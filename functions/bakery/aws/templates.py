@@ -1,0 +1,90 @@
+"""EC2's launch templates and their versions."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from botocore.exceptions import ClientError
+
+from bakery.aws import clients
+from bakery.aws.failures import code_of, translated
+
+_DESCRIPTION = "ami-bakery {bake}, default before: {before}"
+_BEFORE = re.compile(r"ami-bakery (\S+), default before: (\d+)")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version that a bake made."""
+
+    number: int
+    is_default: bool
+    default_before: int
+
+
+def existing(ids: Sequence[str], *, region: str) -> set[str]:
+    """Which of the templates there are."""
+    with translated("ec2:DescribeLaunchTemplates", region):
+        # A filter, unlike LaunchTemplateIds=, answers for the known ones when one is unknown.
+        pages = (
+            clients.ec2(region)
+            .get_paginator("describe_launch_templates")
+            .paginate(Filters=[{"Name": "launch-template-id", "Values": list(ids)}])
+        )
+        return {it["LaunchTemplateId"] for page in pages for it in page["LaunchTemplates"]}
+
+
+def version_of_bake(template: str, bake: str, *, region: str) -> Version | None:
+    """The version that the bake made, if it did, and the template is there."""
+    with translated("ec2:DescribeLaunchTemplateVersions", f"{template} in {region}"):
+        try:
+            pages = (
+                clients.ec2(region)
+                .get_paginator("describe_launch_template_versions")
+                .paginate(LaunchTemplateId=template)
+            )
+            records = [it for page in pages for it in page["LaunchTemplateVersions"]]
+        except ClientError as error:
+            if code_of(error) == "InvalidLaunchTemplateId.NotFound":
+                return None
+            raise
+    for it in records:
+        found = _BEFORE.fullmatch(it.get("VersionDescription", ""))
+        if found and found[1] == bake:
+            return Version(it["VersionNumber"], it["DefaultVersion"], int(found[2]))
+    return None
+
+
+def add_version(template: str, image_id: str, *, bake: str, client_token: str, region: str) -> int:
+    """Make a version like the latest one, with this image; returns its number."""
+    subject = f"{template} in {region}"
+    with translated("ec2:DescribeLaunchTemplates", subject):
+        found = clients.ec2(region).describe_launch_templates(LaunchTemplateIds=[template])
+    before = found["LaunchTemplates"][0]["DefaultVersionNumber"]
+    with translated("ec2:CreateLaunchTemplateVersion", subject):
+        answer = clients.ec2(region).create_launch_template_version(
+            LaunchTemplateId=template,
+            SourceVersion="$Latest",
+            VersionDescription=_DESCRIPTION.format(bake=bake, before=before),
+            LaunchTemplateData={"ImageId": image_id},
+            ClientToken=client_token,
+        )
+    return answer["LaunchTemplateVersion"]["VersionNumber"]
+
+
+def set_default(template: str, version: int, *, region: str) -> None:
+    """Make the version the default; safe to repeat."""
+    with translated("ec2:ModifyLaunchTemplate", f"{template} in {region}"):
+        clients.ec2(region).modify_launch_template(
+            LaunchTemplateId=template, DefaultVersion=str(version)
+        )
+
+
+def remove_version(template: str, version: Version, *, region: str) -> None:
+    """Delete the version; if it is the default, the one before takes its place first."""
+    if version.is_default:
+        set_default(template, version.default_before, region=region)
+    with translated("ec2:DeleteLaunchTemplateVersions", f"{template} in {region}"):
+        clients.ec2(region).delete_launch_template_versions(
+            LaunchTemplateId=template, Versions=[str(version.number)]
+        )

@@ -1,0 +1,57 @@
+"""Whether the Regions, keys and launch templates that a recipe publishes to are there: looked at
+before any money is spent."""
+
+from collections.abc import Iterator
+
+from bakery.aws import ec2, kms, templates
+from bakery.problems import Problem
+from bakery.recipe import Destination, Recipe
+
+
+def problems(recipe: Recipe, home: str) -> Iterator[Problem]:
+    """Everything that would keep an image from a Region, with its path in the recipe."""
+    own = recipe.publish.launch_templates
+    yield from _template_problems("publish.launch_templates", own, home)
+    if not recipe.distribute:
+        return
+    enabled = ec2.enabled_regions()
+    for index, place in enumerate(recipe.distribute):
+        path = f"distribute[{index}]"
+        if place.region not in enabled:
+            yield Problem(
+                f"{path}.region",
+                f"{place.region} is no Region that is enabled for this account; correct it, or "
+                "enable it first",
+            )
+            continue
+        yield from _key_problems(path, place)
+        yield from _template_problems(
+            f"{path}.launch_templates", place.launch_templates, place.region
+        )
+
+
+def _key_problems(path: str, place: Destination) -> Iterator[Problem]:
+    if place.kms_key is None:
+        return
+    path, key = f"{path}.kms_key", kms.find_key(place.kms_key, region=place.region)
+    if key is None:
+        yield Problem(path, f"there is no key {place.kms_key} in {place.region}; correct its name")
+    elif key.state != "Enabled":
+        yield Problem(path, f"key {place.kms_key} in {place.region} is {key.state}, not Enabled")
+    elif not key.symmetric:
+        yield Problem(path, f"key {place.kms_key} is not symmetric, as EBS needs it; name another")
+    elif place.shared and not key.ours:
+        yield Problem(
+            path,
+            f"key {place.kms_key} is managed by AWS, and what it encrypts cannot be shared; name a "
+            "customer managed key, or leave accounts and organizations empty",
+        )
+
+
+def _template_problems(path: str, ids: tuple[str, ...], region: str) -> Iterator[Problem]:
+    if not ids:
+        return
+    there = templates.existing(ids, region=region)
+    for index, id_ in enumerate(ids):
+        if id_ not in there:
+            yield Problem(f"{path}[{index}]", f"there is no launch template {id_} in {region}")

@@ -1,0 +1,56 @@
+"""AwaitTest: look whether the test instance has booted and reports to Systems Manager.
+
+Like AwaitManaged it polls, by the machine's Retry, because the agent's registration sends no event.
+Idempotent because it only reads.
+"""
+
+from datetime import datetime, timedelta
+
+from bakery import clock
+from bakery.aws import ec2, ssm
+from bakery.bake import State
+from bakery.errors import NotManagedError, TestFailedError
+from bakery.task import lambda_handler
+
+BUDGET = timedelta(minutes=10)
+"""As for a builder: launch to managed takes one to two minutes. Source: aws-facts E12."""
+
+_GONE = {"shutting-down", "terminated", "stopping", "stopped"}
+
+
+class Request(State):
+    instance_id: str
+    entered: datetime
+    """When the machine entered the state, the same for all tries."""
+
+
+class Result(State):
+    agent_version: str
+
+
+def run(request: Request) -> Result:
+    """Return once the agent is online.
+
+    Raises NotManagedError while it is not, and TestFailedError when the instance has ended, or the
+    agent is not there in time: then the image does not boot, or not to the end.
+    """
+    instance = ec2.find_instance(request.instance_id)
+    if instance is not None and instance.state in _GONE:
+        raise TestFailedError(
+            f"Test 'it boots' failed: test instance {instance.id} is {instance.state}: "
+            f"{instance.reason_code}: {instance.reason or 'EC2 gives no reason'}"
+        )
+    managed = ssm.managed_instance(request.instance_id)
+    if managed is not None and managed.ping == "Online":
+        return Result(agent_version=managed.agent_version)
+    text = f"test instance {request.instance_id} has not reported to Systems Manager"
+    if clock.now() < request.entered + BUDGET:
+        raise NotManagedError(f"The {text} yet")
+    raise TestFailedError(
+        f"Test 'it boots' failed: {text} within {BUDGET.seconds // 60} minutes, though the builder "
+        "had. What the bake has done to the image keeps it from booting, from the network, or the "
+        "agent from starting. Bake with on_failure: keep, and look at its console output."
+    )
+
+
+handler = lambda_handler(Request, run)

@@ -1,0 +1,98 @@
+"""CopyImage: bring the image to a Region, and wait until it is available there.
+
+For the Region of the stack there is nothing to do. A copy is private until ReleaseImage. Its
+events stay in its own Region, so the sweeper ends the wait: within a minute, of the many that a
+copy takes.
+Idempotent because a copy with this bake's tag is adopted, and by CopyImage's client token.
+"""
+
+import os
+
+from bakery import budgets, catalogue, clock, launching, planning, verdicts, waiting
+from bakery.aws import ec2, stepfunctions
+from bakery.bake import State
+from bakery.errors import RETRYABLE, BakeryError, CopyFailedError, CopyLimitError
+from bakery.settings import WaitSettings
+from bakery.task import lambda_handler
+from bakery.tasks.create_image import BUDGET
+from bakery.waits import Kind, Wait
+
+_AGAIN = {*RETRYABLE, CopyLimitError.__name__}
+
+
+class Request(State):
+    token: str
+    bake: str
+    recipe: str
+    region: str
+    image_id: str
+    """The image, in the Region of the stack."""
+    image_name: str
+    description: str
+    image_tags: dict[str, str]
+
+
+def run(request: Request) -> None:
+    """Begin or adopt the copy; the task stays open until it is available or has failed.
+
+    Its output is ``bake.Copied``: with the reason instead of an image if the recipe publishes to
+    any Region and this one has failed. Else it fails with CopyFailedError; with CopyLimitError,
+    which the machine retries with growing pauses, while the Region takes no more copies.
+    """
+    home = os.environ["AWS_REGION"]
+    if request.region == home:
+        stepfunctions.succeed(request.token, verdicts.copied(home, request.image_id).output)
+        return
+    recipe = catalogue.load(request.recipe)
+    optional = recipe.publish.regions == "any"
+    try:
+        copy_id = _adopt(request) or _begin(
+            request, home, planning.destination(recipe, request.region).kms_key
+        )
+    except BakeryError as error:
+        if type(error).__name__ in _AGAIN:
+            raise
+        text = f"{request.region} could not be given its copy: {error}"
+        if not optional:
+            raise CopyFailedError(text) from error
+        failed = verdicts.copied(request.region, None, failed=text)
+        stepfunctions.succeed(request.token, failed.output)
+        return
+    now = clock.now()
+    waiting.begin(
+        WaitSettings.load().table,
+        Wait(
+            kind=Kind.IMAGE,
+            target=copy_id,
+            token=request.token,
+            bake=request.bake,
+            begun=now,
+            expected=now + budgets.IMAGE_EXPECTED,
+            deadline=now + BUDGET,
+            label=f"Copying the image to {request.region}",
+            recipe=request.recipe,
+            region=request.region,
+            optional=optional,
+        ),
+    )
+
+
+def _adopt(request: Request) -> str | None:
+    made = ec2.images_of_bake(request.bake, region=request.region)
+    return next((copy.id for copy in made), None)
+
+
+def _begin(request: Request, home: str, kms_key: str | None) -> str:
+    return ec2.copy_image(
+        request.image_id,
+        home,
+        region=request.region,
+        name=request.image_name,
+        description=request.description,
+        tags=request.image_tags,
+        kms_key=kms_key,
+        client_token=launching.client_token(request.bake, request.image_id, request.region),
+    )
+
+
+handler = lambda_handler(Request, run)
