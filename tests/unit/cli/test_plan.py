@@ -99,3 +99,9 @@ def test_a_refusal_shows_every_problem_and_fails(error: str) -> None:
     text = out.getvalue()
     assert "would fail in Plan; nothing would be created" in text
     assert error in text and "  - base: is bad\n  - x: worse" in text
+
+
+def test_which_images_would_go_is_told_by_the_recipes_rule() -> None:
+    text = shown(retention={"keep": 5, "days": 90}, retire_in=["eu-west-1", "us-east-1"])
+    assert "in eu-west-1, us-east-1: all but the newest 5 or younger than 90 days, and" in text
+    assert "bakery retire web --dry-run" in text
