@@ -6,7 +6,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from bakery.naming import POINTERS, TAG_BAKE, TAG_DISABLED_AT, TAG_RETIRED
+from bakery.naming import MOVER, POINTERS, TAG_BAKE, TAG_DISABLED_AT, TAG_RETIRED
 from bakery.recipe import ParameterBase, Recipe
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
@@ -74,13 +74,19 @@ class Permissions:
         )
 
     @property
+    def mover_arn(self) -> str:
+        return self._arn("states", "stateMachine", MOVER, ":")
+
+    @property
     def machine_arn(self) -> str:
         return self._arn("states", "stateMachine", MACHINE_NAME, ":")
 
     def executions(self, *actions: str) -> iam.PolicyStatement:
         return iam.PolicyStatement(
             actions=[f"states:{action}" for action in actions],
-            resources=[self._arn("states", "execution", f"{MACHINE_NAME}:*", ":")],
+            resources=[
+                self._arn("states", "execution", f"{name}:*", ":") for name in (MACHINE_NAME, MOVER)
+            ],
         )
 
     def pointers(self, *actions: str) -> iam.PolicyStatement:
@@ -91,10 +97,10 @@ class Permissions:
             ],
         )
 
-    def list_pointers(self) -> iam.PolicyStatement:
+    def list_pointers(self, *actions: str) -> iam.PolicyStatement:
         """The path itself is a resource of GetParametersByPath."""
         return iam.PolicyStatement(
-            actions=["ssm:GetParametersByPath", "ssm:GetParameterHistory"],
+            actions=[f"ssm:{action}" for action in actions],
             resources=[
                 self._arn("ssm", "parameter", name, region=region)
                 for region in self.regions
@@ -296,8 +302,10 @@ class Permissions:
         DescribeImageReferences looks with its caller's rights. Source: EC2 user guide, "Identify
         your resources referencing specified AMIs".
         """
-        images = f"arn:{self._stack.partition}:ec2:*::image/*"
-        snapshots = f"arn:{self._stack.partition}:ec2:*::snapshot/*"
+        images, snapshots = (
+            [self._arn("ec2", kind, "*", account="", region=it) for it in self.regions]
+            for kind in ("image", "snapshot")
+        )
         return [
             self.read(
                 "autoscaling:DescribeLaunchConfigurations",
@@ -326,14 +334,7 @@ class Permissions:
                     "ForAnyValue:StringEquals": {"aws:CalledVia": ["ec2-images.amazonaws.com"]}
                 },
             ),
-            # The path itself is a resource of GetParametersByPath.
-            iam.PolicyStatement(
-                actions=["ssm:GetParametersByPath"],
-                resources=[
-                    f"arn:{self._stack.partition}:ssm:*:{self._stack.account}:parameter{path}"
-                    for path in (POINTERS, f"{POINTERS}/*")
-                ],
-            ),
+            self.list_pointers("GetParametersByPath"),
             iam.PolicyStatement(
                 actions=[
                     "ec2:CreateImageUsageReport",
@@ -342,15 +343,22 @@ class Permissions:
                     "ec2:DisableImageDeregistrationProtection",
                     "ec2:EnableImageDeprecation",
                 ],
-                resources=[images],
+                resources=images,
                 conditions=_OURS,
             ),
+            # A report that is to be made has no tags.
             iam.PolicyStatement(
-                actions=["ec2:DeleteSnapshot"], resources=[snapshots], conditions=_OURS
+                actions=["ec2:CreateImageUsageReport"],
+                resources=[
+                    self._arn("ec2", "image-usage-report", "*", region=it) for it in self.regions
+                ],
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:DeleteSnapshot"], resources=snapshots, conditions=_OURS
             ),
             iam.PolicyStatement(
                 actions=["ec2:CreateTags"],
-                resources=[images, snapshots],
+                resources=[*images, *snapshots],
                 conditions={
                     **_OURS,
                     "ForAllValues:StringEquals": {

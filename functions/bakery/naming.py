@@ -16,6 +16,8 @@ TAG_RETIRED = "ami-bakery:retired-image"
 """Of a snapshot: the image that it goes with."""
 
 EVENT_SOURCE = "ami-bakery"
+MOVER = "AmiBakery-MovePointer"
+"""Name of the state machine that rolls back and promotes."""
 STAGE_SLOW = "Stage Slow"
 """Detail type of the event about a wait that takes longer than it usually does."""
 DOCUMENT_PREFIX = "AmiBakery"
@@ -39,6 +41,12 @@ def pointer(recipe: str) -> str:
 def previous_pointer(recipe: str) -> str:
     """SSM parameter that holds the image that was current before."""
     return f"{POINTERS}/{recipe}/previous-image"
+
+
+def rolled_back_pointer(recipe: str) -> str:
+    """SSM parameter that holds the image that was last rolled back: nothing bakes the same again
+    by itself."""
+    return f"{POINTERS}/{recipe}/rolled-back-image"
 
 
 def label_pointer(recipe: str, label: str) -> str:

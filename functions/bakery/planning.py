@@ -91,6 +91,8 @@ class World:
     documents: Mapping[str, Document]
     current: Current
     current_image: Image | None
+    rolled_back: Image | None = None
+    """The image that was rolled back last, if it is there."""
     problems: tuple[Problem, ...] = field(default=())
 
     def plus(self, problem: Problem) -> "World":
@@ -143,17 +145,22 @@ def image_name_of(world: World) -> str:
     )
 
 
-def decide(world: World, *, force: bool) -> WholePlan:
-    """The plan; raises InvalidRecipeError with every problem that ``world`` shows."""
+def decide(world: World, *, force: bool, scheduled: bool = False) -> WholePlan:
+    """The plan; raises InvalidRecipeError with every problem that ``world`` shows.
+
+    ``scheduled``: it is a schedule that asks, perhaps by force, and no person.
+    """
     problems = [*world.problems, *_problems(world)]
     if problems or world.base is None:
         raise InvalidRecipeError(world.name, problems)
-    return _plan(world, world.base, force=force)
+    return _plan(world, world.base, force=force, scheduled=scheduled)
 
 
-def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
+def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePlan:
     parts = _fingerprint(world)
     needed, reason = _change(world, base, parts, force=force)
+    if needed and (scheduled or not force) and (held := _held(world, base, parts)):
+        needed, reason = False, held
     test = _test(world)
     hourly = {
         name: round(estimate.usd_per_hour(world.known_types[name], _size(world)), 4)
@@ -176,7 +183,7 @@ def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
         base_image=_base(base),
         current=world.current,
         retention=world.recipe.retention,
-        retire_in=_retire_in(world),
+        retire_in=tuple(regions_of(world.region, world.recipe)) if world.recipe.retention else (),
         launch=_launch(world),
         customize=tuple(_step_command(world, step) for step in world.recipe.customize),
         usd_per_hour=hourly,
@@ -240,14 +247,6 @@ def _test(world: World) -> WholeTestPlan:
         instance_profile=world.test_profile,
         compare=1 if wanted.identity else None,
     )
-
-
-def _retire_in(world: World) -> tuple[str, ...]:
-    """The Regions that may have old images of the recipe, the bakery's own first."""
-    if world.recipe.retention is None:
-        return ()
-    others = [it.region for it in world.recipe.distribute]
-    return tuple(dict.fromkeys([world.region, *others]))
 
 
 def _problems(world: World) -> Iterator[Problem]:
@@ -342,6 +341,22 @@ def _fingerprint(world: World) -> dict[str, str]:
     recipe = world.recipe.model_dump(mode="json", exclude=without)
     hashes = {name: document.hash for name, document in world.documents.items()}
     return fingerprint(recipe=recipe, documents=hashes, version=VERSION)
+
+
+def _held(world: World, base: Image, parts: Mapping[str, str]) -> str | None:
+    """Why nothing is baked after a rollback: it would be the same image that was not wanted."""
+    image = world.rolled_back
+    if image is None or image.id == world.current.image:
+        return None
+    tags = image.tags
+    if list(changes(tags.get(naming.TAG_FINGERPRINT, ""), parts)):
+        return None
+    if tags.get(naming.TAG_BASE_IMAGE) != base.id:
+        return None
+    return (
+        f"nothing has changed since image {image.id}, which was rolled back; change the recipe, or "
+        "bake with force"
+    )
 
 
 def _change(

@@ -114,6 +114,12 @@ class JanitorSettings(Settings):
     """Where images are, that of the stack first."""
 
 
+class MoveSettings(Settings):
+    """The job that rolls back and promotes: where leases and its own notes are."""
+
+    table: str
+
+
 class AnnounceSettings(Settings):
     """The job that tells others how a bake ended."""
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
-from bakery import catalogue, clock, retention
+from bakery import catalogue, clock, planning, retention
 from bakery.aws import ec2, retiring, usage
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, InvalidInputError, NotYetVisibleError
@@ -88,9 +88,7 @@ def _policy(request: Request, region: str) -> tuple[Retention, tuple[str, ...]]:
             f"Recipe '{request.recipe}' says nothing of retention, so all of its images stay. "
             "Give it a retention, such as {keep: 5, days: 90}, and deploy."
         )
-    return recipe.retention, tuple(
-        dict.fromkeys([region, *(it.region for it in recipe.distribute)])
-    )
+    return recipe.retention, tuple(planning.regions_of(region, recipe))
 
 
 def _look(request: Request, region: str, policy: Retention, now: datetime, left: list[str]) -> Seen:

@@ -484,7 +484,7 @@ def test_the_output_stays_small_however_much_there_is_to_tell(retiring: Retiring
 
 def test_without_a_policy_it_goes_by_what_is_deployed(world: World) -> None:
     answer = world.invoke("retire_images", {"recipe": "tidy", "dry_run": True})
-    assert answer["regions"] == ["eu-west-1"]
+    assert answer["regions"] == ["eu-west-1", "eu-central-1"]
     with pytest.raises(FunctionFailedError) as failed:
         world.invoke("retire_images", {"recipe": "small", "dry_run": True})
     assert failed.value.name == "InvalidInputError"

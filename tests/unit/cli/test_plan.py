@@ -103,5 +103,5 @@ def test_a_refusal_shows_every_problem_and_fails(error: str) -> None:
 
 def test_which_images_would_go_is_told_by_the_recipes_rule() -> None:
     text = shown(retention={"keep": 5, "days": 90}, retire_in=["eu-west-1", "us-east-1"])
-    assert "in eu-west-1, us-east-1: all but the newest 5 or younger than 90 days, and" in text
-    assert "bakery retire web --dry-run" in text
+    assert "all but the newest 5, those of the last 90 days, and those in use" in text
+    assert "in eu-west-1, us-east-1; see bakery retire web --dry-run" in text
