@@ -187,7 +187,7 @@ class TaskFunctions(Construct):
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
-                may.table("GetItem", "PutItem", "DeleteItem"),
+                may.table("DeleteItem", "GetItem", "PutItem", "Scan"),
             ],
             env.CleanUpSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),

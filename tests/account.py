@@ -24,10 +24,10 @@ class Account:
 
     aws: LocalAws
 
-    def tagged(self, kind: str, bake: str) -> list[dict[str, Any]]:
+    def tagged(self, kind: str, bake: str, region: str | None = None) -> list[dict[str, Any]]:
         """Resources of the bake as EC2 describes them: instance, volume, image, snapshot or
         spot request."""
-        ec2 = self.aws.client("ec2")
+        ec2 = self.aws.client("ec2", region)
         filters = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
         match kind:
             case "instance":
@@ -58,16 +58,27 @@ class Account:
             and (_bake_of(instance) == bake or instance.get("SpotInstanceRequestId") in mine)
         ]
         left += [v["VolumeId"] for v in self.tagged("volume", bake) if v["State"] == "available"]
-        published = set(self._published())
-        images = self.tagged("image", bake)
-        left += [image["ImageId"] for image in images if image["ImageId"] not in published]
+        return left + [it for region in self.regions for it in self._loose(bake, region)]
+
+    @property
+    def regions(self) -> list[str]:
+        """Every Region that anybody has used."""
+        return sorted({self.aws.region, *self.aws.ec2.state.regions})
+
+    def _loose(self, bake: str, region: str) -> list[str]:
+        """Images that were not published there, and snapshots without an image."""
+        images = self.tagged("image", bake, region)
+        snapshots = {s["SnapshotId"] for s in self.tagged("snapshot", bake, region)}
+        if not images and not snapshots:
+            return []
+        published = set(self._published(region))
         held = {m["Ebs"]["SnapshotId"] for image in images for m in image["BlockDeviceMappings"]}
-        snapshots = {s["SnapshotId"] for s in self.tagged("snapshot", bake)}
+        left = [image["ImageId"] for image in images if image["ImageId"] not in published]
         return left + sorted(snapshots - held)
 
-    def _published(self) -> Iterator[str]:
+    def _published(self, region: str) -> Iterator[str]:
         """Images that a pointer holds or held: taking those away is not a bake's business."""
-        ssm = self.aws.client("ssm")
+        ssm = self.aws.client("ssm", region)
         pages = ssm.get_paginator("get_parameters_by_path")
         for page in pages.paginate(Path="/ami-bakery", Recursive=True):
             for parameter in page["Parameters"]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bakery import clock, verdicts
+from bakery import clock, verdicts, waits
 from bakery.aws import ec2, ssm, stepfunctions, table
 from bakery.observability import logger
 from bakery.verdicts import Done, Verdict
@@ -16,6 +16,17 @@ def begin(table_name: str, wait: Wait) -> None:
     """
     table.store_wait(table_name, wait)
     settle(table_name, wait)
+
+
+def forget_all(table_name: str, bake: str) -> None:
+    """Drop what the bake waits for: else the sweeper would look at it until its deadline.
+
+    Nobody may be waiting any more: a builder was lost, or the bake is over.
+    """
+    for _, stored in table.open_waits(table_name):
+        wait = waits.read(stored)
+        if wait is not None and wait.bake == bake:
+            table.forget_wait(table_name, wait)
 
 
 def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool:

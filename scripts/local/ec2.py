@@ -2,8 +2,8 @@
 wrong.
 
 Supplies in place of moto: time in every state, events, client tokens, image names, refusals of what
-does not fit together, snapshots that belong to images, deprecation. VPCs, subnets, security groups,
-launch templates and instance types stay with moto.
+does not fit together, snapshots that belong to images, deprecation, launch templates. VPCs,
+subnets, security groups and instance types stay with moto.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scripts.local.ec2_images import Allowed, Images
 from scripts.local.ec2_instances import Instances
 from scripts.local.ec2_launch import default_key
 from scripts.local.ec2_state import NEVER, Capacity, Durations, Emit, Region, State
+from scripts.local.ec2_templates import Templates
 from scripts.local.ec2_usage import Usage
 from scripts.local.ec2_volumes import Volumes
 from scripts.local.errors import AwsError
@@ -36,6 +37,7 @@ class Ec2:
         self.state = State(clock, timers, emit)
         self.volumes = Volumes(self.state)
         self.images = Images(self.state, self.volumes, allowed)
+        self.templates = Templates(self.state)
         self.instances = Instances(self.state, self.images, self.volumes)
         self.usage = Usage(self.state, self.images)
         self._home = region
@@ -68,6 +70,16 @@ class Ec2:
     ) -> None:
         """The next image becomes `failed` instead of `available`."""
         self.state.failing_images.append(reason)
+
+    def next_copy_fails(
+        self, region: str, reason: str = "Server.InternalError: the snapshot was not copied"
+    ) -> None:
+        """The next copy to the Region becomes `failed` instead of `available`."""
+        self.state.failing_copies.setdefault(region, []).append(reason)
+
+    def launch_template(self, id_: str, region: str | None = None, **data: Any) -> None:
+        """A launch template of somebody's, with one version."""
+        self.templates.add(id_, data, region or self._home)
 
     def next_instance_fails(
         self, code: str = "Server.InternalError", text: str = "Internal error on launch"
@@ -137,6 +149,7 @@ class Ec2:
             **self.images.handlers(),
             **self.usage.handlers(),
             **self.volumes.handlers(),
+            **self.templates.handlers(),
             "CreateTags": self._create_tags,
             "DeleteTags": self._delete_tags,
             "DescribeTags": self._describe_tags,

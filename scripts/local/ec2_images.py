@@ -11,6 +11,7 @@ from typing import Any
 
 from scripts.local.calls import Call, Handler
 from scripts.local.clock import iso_millis, parse_time
+from scripts.local.ec2_launch import key_usable
 from scripts.local.ec2_state import Region, State, arn, check_dry_run
 from scripts.local.ec2_volumes import Volumes, creation_date, snapshot_ids
 from scripts.local.errors import AwsError
@@ -119,7 +120,8 @@ class Images:
             check_dry_run(p)
             image = self._image_of(region, instance, p, image_tags)
             self._snapshot_all(region, instance, image, p, snapshot_tags)
-            self._make(region, image)
+            failure = self._state.failing_images.pop(0) if self._state.failing_images else ""
+            self._make(region, image, failure, self._state.durations.image)
             return {"ImageId": image["ImageId"]}
 
     def _check_name(self, region: Region, name: str) -> None:
@@ -196,15 +198,14 @@ class Images:
                     {"DeviceName": attachment["Device"], "Ebs": ebs}
                 )
 
-    def _make(self, region: Region, image: Record) -> None:
+    def _make(self, region: Region, image: Record, failure: str, seconds: float) -> None:
         """Pending until the snapshots are complete, or failed when a failure was ordered."""
         id_ = image["ImageId"]
         region.images[id_] = image
         region.hidden(id_)["started"] = self._state.clock.timestamp()
         self._state.born("image", id_)
-        failure = self._state.failing_images.pop(0) if self._state.failing_images else ""
         self._state.after(
-            self._state.durations.image,
+            seconds,
             lambda: self._finish(region, image, failure),
             f"image {id_}",
         )
@@ -251,7 +252,9 @@ class Images:
             self._check_name(region, str(p["Name"]))
             check_dry_run(p)
             image = self._copy_of(region, source, p)
-            self._make(region, image)
+            ordered = self._state.failing_copies.get(region.name)
+            failure = ordered.pop(0) if ordered else _key_failure(region, p)
+            self._make(region, image, failure, self._state.durations.copy)
             region.tokens[token] = (image["ImageId"], known)
             return {"ImageId": image["ImageId"]}
 
@@ -263,7 +266,9 @@ class Images:
         image = self._blank(
             str(p["Name"]), str(p.get("Description") or source.get("Description") or ""), tags
         )
-        image.update({key: source[key] for key in _INHERITED if key in source})
+        # Whether a copy asks for IMDSv2 as its source does, AWS does not say: it does not here.
+        kept = [key for key in _INHERITED if key in source and key != "ImdsSupport"]
+        image.update({key: source[key] for key in kept})
         image.update(SourceImageId=source["ImageId"], SourceImageRegion=p["SourceRegion"])
         origin = self._state.region(p["SourceRegion"])
         region.hidden(image["ImageId"])["system"] = origin.hidden(source["ImageId"]).get(
@@ -537,3 +542,11 @@ class Images:
                 key = attribute[0].upper() + attribute[1:]
                 answer[key] = {"Value": image.get(key, "")}
             return answer
+
+
+def _key_failure(region: Region, p: dict[str, Any]) -> str:
+    """Why a copy fails whose key KMS does not have, or does not let EC2 use."""
+    key = p.get("KmsKeyId")
+    if not key or key_usable(region.name, str(key)):
+        return ""
+    return "Client.InternalError: Client error on launch: the KMS key cannot be used"

@@ -27,6 +27,7 @@ class Durations:
     stopping: float = 20
     shutting_down: float = 10
     image: float = 120
+    copy: float = 180
     agent_online: float = 30
     agent_lost: float = 10
 
@@ -65,6 +66,7 @@ class Region:
     snapshots: dict[str, Record] = field(default_factory=dict)
     volumes: dict[str, Record] = field(default_factory=dict)
     spot_requests: dict[str, Record] = field(default_factory=dict)
+    templates: dict[str, Record] = field(default_factory=dict)
     gone_images: set[str] = field(default_factory=set)
     reports: dict[str, Record] = field(default_factory=dict)
     tokens: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class State:
     durations: Durations = field(default_factory=Durations)
     shortages: list[Capacity] = field(default_factory=list)
     failing_images: list[str] = field(default_factory=list)
+    failing_copies: dict[str, list[str]] = field(default_factory=dict)
     failing_instances: list[tuple[str, str]] = field(default_factory=list)
     lags: dict[str, int] = field(default_factory=dict)
     lag_of_new: dict[str, int] = field(default_factory=dict)

@@ -104,7 +104,7 @@ class Usage:
                         yield instance["ImageId"], arn(region.name, "instance", id_)
             case "ec2:LaunchTemplate":
                 depth = int((options.get("version-depth") or ["10"])[0])
-                yield from _of_templates(region.name, depth)
+                yield from _of_templates(region, depth)
             case "ssm:Parameter":
                 yield from _of_parameters(region.name)
             case _:
@@ -208,12 +208,13 @@ def _asked(p: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     return given
 
 
-def _of_templates(region: str, depth: int) -> Iterator[tuple[str, str]]:
+def _of_templates(region: Region, depth: int) -> Iterator[tuple[str, str]]:
     """What the newest versions name; `resolve:ssm:…` is no image."""
-    for template in moto_seam.backend("ec2", region).launch_templates.values():
-        named = {version.data.get("ImageId") for version in template.versions[-depth:]}
+    for id_, template in region.templates.items():
+        newest = sorted(template["Versions"])[-depth:]
+        named = {template["Versions"][it]["LaunchTemplateData"].get("ImageId") for it in newest}
         for image in sorted(filter(None, named)):
-            yield image, arn(region, "launch-template", template.id)
+            yield image, arn(region.name, "launch-template", id_)
 
 
 def _of_parameters(region: str) -> Iterator[tuple[str, str]]:

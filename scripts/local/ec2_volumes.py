@@ -51,6 +51,8 @@ class Volumes:
             "DescribeSnapshots": self.describe_snapshots,
             "CreateSnapshot": self.create_snapshot,
             "DeleteSnapshot": self.delete_snapshot,
+            "ModifySnapshotAttribute": self.modify_snapshot_attribute,
+            "DescribeSnapshotAttribute": self.describe_snapshot_attribute,
         }
 
     # Made by other parts of EC2
@@ -130,6 +132,33 @@ class Volumes:
             snapshot["Tags"] = [dict(t) for t in tags]
         region.snapshots[snapshot["SnapshotId"]] = snapshot
         return snapshot
+
+    def modify_snapshot_attribute(self, call: Call) -> None:
+        """Who may make volumes of the snapshot: accounts, or all."""
+        p = call.parameters
+        with self._state.lock:
+            permissions = self._permissions(call)
+            change = p.get("CreateVolumePermission") or {}
+            add, remove = list(change.get("Add") or []), list(change.get("Remove") or [])
+            named = [{"UserId": it} for it in p.get("UserIds") or []]
+            named += [{"Group": it} for it in p.get("GroupNames") or []]
+            (remove if p.get("OperationType") == "remove" else add).extend(named)
+            check_dry_run(p)
+            permissions[:] = [it for it in permissions if it not in remove]
+            permissions += [it for it in add if it not in permissions]
+
+    def describe_snapshot_attribute(self, call: Call) -> dict[str, Any]:
+        with self._state.lock:
+            permissions = list(self._permissions(call))
+            id_ = call.parameters["SnapshotId"]
+            return {"SnapshotId": id_, "CreateVolumePermissions": permissions}
+
+    def _permissions(self, call: Call) -> list[dict[str, str]]:
+        region, id_ = self._state.region(call.region), str(call.parameters["SnapshotId"])
+        if id_ not in region.snapshots:
+            raise AwsError("InvalidSnapshot.NotFound", f"The snapshot '{id_}' does not exist.")
+        held: list[dict[str, str]] = region.hidden(id_).setdefault("permissions", [])
+        return held
 
     def finish_snapshot(self, region: Region, snapshot: Record, *, failed: str = "") -> None:
         if snapshot["SnapshotId"] not in region.snapshots:

@@ -138,7 +138,13 @@ class Gateway:
         return parsed.answer(answer)
 
     def authorize(self, call: Call) -> None:
-        arns = Arns(call.region, call.account, moto_seam.profile_role, self.machine_of_token)
+        arns = Arns(
+            call.region,
+            call.account,
+            moto_seam.profile_role,
+            self.machine_of_token,
+            moto_seam.key_of_alias,
+        )
         wanted = needs(call.service, call.operation, call.parameters, arns)
         decision = self.authorizer.decide(call.principal, wanted)
         if decision is not None:

@@ -28,11 +28,13 @@ class Arns:
         account: str,
         profile_role: Callable[[str], str | None],
         machine_of_token: Callable[[str], str | None],
+        key_of_alias: Callable[[str, str], str | None] = lambda _alias, _region: None,
     ) -> None:
         self.region = region
         self.account = account
         self.profile_role = profile_role
         self.machine_of_token = machine_of_token
+        self.key_of_alias = key_of_alias
 
     def of(self, service: str, tail: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{tail}"
@@ -218,9 +220,11 @@ def _kms_resources(parameters: Parameters, arns: Arns) -> list[str]:
     key = str(parameters.get("KeyId") or "")
     if not key:
         return []
-    if key.startswith("arn:"):
-        return [key]
-    return [arns.of("kms", key if key.startswith("alias/") else f"key/{key}")]
+    if ":alias/" in key or key.startswith("alias/"):
+        # The right is one on the key, whatever it is called.
+        found = arns.key_of_alias(f"alias/{key.partition('alias/')[2]}", arns.region)
+        return [arns.of("kms", f"key/{found or 'unknown'}")]
+    return [key if key.startswith("arn:") else arns.of("kms", f"key/{key}")]
 
 
 def _logs_resources(parameters: Parameters, arns: Arns) -> list[str]:
@@ -264,6 +268,7 @@ _EC2_UNSCOPED = [
     "DescribeTags",
     "DescribeLaunchTemplates",
     "DescribeLaunchTemplateVersions",
+    "DescribeRegions",
 ]
 _SSM_UNSCOPED = [
     "DescribeInstanceInformation",

@@ -181,6 +181,12 @@ def instance_profile(profile: str) -> tuple[str, str] | None:
     return (str(found.arn), str(found.id)) if found else None
 
 
+def key_of_alias(alias: str, region: str) -> str | None:
+    """Id of the KMS key that an alias names."""
+    found = backend("kms", region).get_key_id_from_alias(alias)
+    return str(found) if found else None
+
+
 def ssm_parameter(**fields: Any) -> Any:
     """One version of a parameter, as moto keeps it."""
     from moto.ssm.models import Parameter

@@ -93,14 +93,14 @@ class World(Account):
             raise FunctionFailedError(answer["errorType"], answer["errorMessage"])
         return answer
 
-    def pointer(self, recipe: str) -> str | None:
-        return self.parameter(pointer(recipe))
+    def pointer(self, recipe: str, region: str | None = None) -> str | None:
+        return self.parameter(pointer(recipe), region)
 
-    def previous(self, recipe: str) -> str | None:
-        return self.parameter(previous_pointer(recipe))
+    def previous(self, recipe: str, region: str | None = None) -> str | None:
+        return self.parameter(previous_pointer(recipe), region)
 
-    def parameter(self, name: str) -> str | None:
-        ssm = self.aws.client("ssm")
+    def parameter(self, name: str, region: str | None = None) -> str | None:
+        ssm = self.aws.client("ssm", region)
         try:
             return str(ssm.get_parameter(Name=name)["Parameter"]["Value"])
         except ssm.exceptions.ParameterNotFound:
@@ -122,7 +122,20 @@ def assembly() -> Path:
 @pytest.fixture(scope="module")
 def deployed(assembly: Path) -> Iterator[World]:
     with LocalAws.start(assembly, region="eu-west-1", scale=120.0) as aws:
+        _prepare(aws)
         yield World(aws, aws.deploy())
+
+
+def _prepare(aws: LocalAws) -> None:
+    """What the recipes take for granted: keys and launch templates of the account."""
+    for region in ("eu-west-1", "eu-central-1"):
+        kms = aws.client("kms", region)
+        key = kms.create_key()["KeyMetadata"]["KeyId"]
+        kms.create_alias(AliasName="alias/images", TargetKeyId=key)
+    aws.ec2.launch_template("lt-0123456789abcdef0", InstanceType="t3.small", ImageId="ami-12345678")
+    aws.ec2.launch_template(
+        "lt-0123456789abcdef1", "eu-central-1", InstanceType="t3.small", ImageId="ami-12345678"
+    )
 
 
 @pytest.fixture

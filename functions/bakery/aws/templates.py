@@ -8,7 +8,9 @@ from botocore.exceptions import ClientError
 
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
+from bakery.errors import AwsCallFailedError
 
+_GONE = {"launchTemplateIdDoesNotExist", "launchTemplateVersionDoesNotExist"}
 _DESCRIPTION = "ami-bakery {bake}, default before: {before}"
 _BEFORE = re.compile(r"ami-bakery (\S+), default before: (\d+)")
 
@@ -84,7 +86,15 @@ def remove_version(template: str, version: Version, *, region: str) -> None:
     """Delete the version; if it is the default, the one before takes its place first."""
     if version.is_default:
         set_default(template, version.default_before, region=region)
-    with translated("ec2:DeleteLaunchTemplateVersions", f"{template} in {region}"):
-        clients.ec2(region).delete_launch_template_versions(
+    subject = f"{template} in {region}"
+    with translated("ec2:DeleteLaunchTemplateVersions", subject):
+        answer = clients.ec2(region).delete_launch_template_versions(
             LaunchTemplateId=template, Versions=[str(version.number)]
         )
+    for it in answer["UnsuccessfullyDeletedLaunchTemplateVersions"]:
+        error = it.get("ResponseError", {})
+        if error.get("Code") not in _GONE:
+            raise AwsCallFailedError(
+                f"ec2:DeleteLaunchTemplateVersions {subject} failed: {error.get('Code')}: "
+                f"{error.get('Message')}"
+            )

@@ -118,7 +118,8 @@ def _asked(content: Any) -> Asked:
 
 def _decided(asked: Asked, request: Request, table_name: str) -> Note:
     home = os.environ["AWS_REGION"]
-    regions = planning.regions_of(home, catalogue.load(asked.recipe))
+    recipe = catalogue.load(asked.recipe)
+    regions = planning.regions_of(home, recipe)
     held = {region: ssm.parameters_of(asked.recipe, region=region) for region in regions}
     target = asked.to or held[home].get(asked.source)
     if target is None:
@@ -130,6 +131,9 @@ def _decided(asked: Asked, request: Request, table_name: str) -> Note:
         _place(region, held[region], asked, target if region == home else None, bake)
         for region in regions
     ]
+    if recipe.publish.regions == "any":
+        # What was published without a Region moves without it.
+        places = [it for it in places if it.home or it.images]
     note = Note(
         moved_from=held[home].get(asked.moved),
         moved_to=target,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from bakery import commands, holds, leases, stages
+from bakery import commands, holds, leases, stages, waiting
 from bakery.aws import ec2, ssm, templates
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, NotYetVisibleError
@@ -73,6 +73,7 @@ def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
             else:
                 ec2.delete_image(image.id, image.snapshots, region=region)
                 removed.append(f"image {image.id}")
+    waiting.forget_all(table_name, request.bake)
     until = holds.keep(table_name, request.bake, hours)
     leases.give_back(table_name, recipe, request.execution)
     return Result(removed=tuple(removed), left=(), kept=tuple(kept), kept_until=until.isoformat())
@@ -102,6 +103,9 @@ def _remove_all(request: Request) -> Result:
     table_name = CleanUpSettings.load().table
     holds.end(table_name, request.bake)  # of an earlier try of this execution
     commands.forget(table_name, request.bake)
+    if "failure" in request.state:
+        # A test that fails leaves copies under way, and a copy that fails leaves tests.
+        waiting.forget_all(table_name, request.bake)
     leases.give_back(table_name, _recipe(request.state), request.execution)
     return Result(removed=tuple(removed), left=left)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import RootModel
 
-from bakery import budgets, replacing, waits
-from bakery.aws import ec2, table
+from bakery import budgets, replacing, waiting
+from bakery.aws import ec2
 from bakery.bake import State
 from bakery.errors import BuilderTakenError
 from bakery.settings import ReplaceSettings
@@ -44,7 +44,7 @@ def run(request: Request) -> Result:
             "Start the bake again."
         )
     _remove(request.bake)
-    _forget_waits(request.bake)
+    waiting.forget_all(ReplaceSettings.load().table, request.bake)
     return Result(replacing.begun_anew(request.state, request.entered))
 
 
@@ -59,15 +59,6 @@ def _remove(bake: str) -> None:
         ec2.delete_image(image.id, image.snapshots)
     for snapshot in ec2.snapshots_of_bake(bake):
         ec2.delete_snapshot(snapshot)
-
-
-def _forget_waits(bake: str) -> None:
-    """Else the sweeper would look at the lost builder's commands until their deadlines."""
-    table_name = ReplaceSettings.load().table
-    for _, stored in table.open_waits(table_name):
-        wait = waits.read(stored)
-        if wait is not None and wait.bake == bake:
-            table.forget_wait(table_name, wait)
 
 
 handler = lambda_handler(Request, run)

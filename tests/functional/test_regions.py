@@ -1,0 +1,165 @@
+"""Publishing to three Regions: everything everywhere, or nothing anywhere."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bakery.naming import TAG_BAKE, label_pointer, pointer, previous_pointer
+from tests.functional.conftest import World
+
+HOME, OTHERS = "eu-west-1", ("eu-central-1", "us-east-1")
+REGIONS = (HOME, *OTHERS)
+TEMPLATES = {"lt-0123456789abcdef0": HOME, "lt-0123456789abcdef1": "eu-central-1"}
+
+
+def published(world: World, recipe: str) -> str:
+    """Everything that points to an image of the recipe, byte for byte."""
+    names = (pointer(recipe), previous_pointer(recipe), label_pointer(recipe, "canary"))
+    parameters = {
+        region: {name: world.parameter(name, region) for name in names} for region in REGIONS
+    }
+    templates = {id_: versions(world, id_) for id_ in TEMPLATES}
+    return json.dumps([parameters, templates], sort_keys=True, default=str)
+
+
+def versions(world: World, template: str) -> list[tuple[int, bool, str]]:
+    ec2 = world.aws.client("ec2", TEMPLATES[template])
+    found = ec2.describe_launch_template_versions(LaunchTemplateId=template)
+    return [
+        (it["VersionNumber"], it["DefaultVersion"], it["LaunchTemplateData"]["ImageId"])
+        for it in found["LaunchTemplateVersions"]
+    ]
+
+
+def images(world: World, bake: str) -> dict[str, list[dict[str, Any]]]:
+    return {region: world.tagged("image", bake, region) for region in REGIONS}
+
+
+def attribute(world: World, region: str, image: str) -> list[dict[str, str]]:
+    ec2 = world.aws.client("ec2", region)
+    found = ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
+    return list(found["LaunchPermissions"])
+
+
+def test_a_bake_that_passes_moves_every_pointer_in_every_region(world: World) -> None:
+    before = world.pointer("wide")
+    ended = world.bake("wide", seconds=120)
+    assert ended.status == "SUCCEEDED", (ended.error, ended.cause)
+    made = {region: found[0] for region, found in images(world, ended.name).items()}
+    assert ended.output["image"]["id"] == made[HOME]["ImageId"]
+    assert ended.output["copies"] == {it: made[it]["ImageId"] for it in OTHERS}
+    assert ended.output["left_out"] == {}
+    for region in REGIONS:
+        image = made[region]["ImageId"]
+        assert world.pointer("wide", region) == image
+        assert world.parameter(label_pointer("wide", "canary"), region) == image
+        assert made[region]["ImdsSupport"] == "v2.0"
+        tags = {tag["Key"]: tag["Value"] for tag in made[region]["Tags"]}
+        assert tags[TAG_BAKE] == ended.name
+        (snapshot,) = world.tagged("snapshot", ended.name, region)
+        assert snapshot["Encrypted"]
+        assert {tag["Key"]: tag["Value"] for tag in snapshot["Tags"]} == tags
+    assert ended.output["previous"] == before
+    for template, region in TEMPLATES.items():
+        newest, *_ = versions(world, template)
+        assert newest[1:] == (True, made[region]["ImageId"])
+        data = world.aws.client("ec2", region).describe_launch_template_versions(
+            LaunchTemplateId=template, Versions=[str(newest[0])]
+        )["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+        assert data["InstanceType"] == "t3.small", "all else is as the latest version has it"
+
+
+def test_it_is_shared_where_the_recipe_says_with_whom_it_says(world: World) -> None:
+    ended = world.bake("wide", force=True, seconds=120)
+    made = {region: found[0]["ImageId"] for region, found in images(world, ended.name).items()}
+    account = {"UserId": "444455556666"}
+    assert attribute(world, HOME, made[HOME]) == [account]
+    assert attribute(world, "us-east-1", made["us-east-1"]) == []
+    shared = attribute(world, "eu-central-1", made["eu-central-1"])
+    assert account in shared and len(shared) == 3
+    assert {key for it in shared for key in it} == {
+        "UserId",
+        "OrganizationArn",
+        "OrganizationalUnitArn",
+    }
+    (snapshot,) = world.tagged("snapshot", ended.name, "eu-central-1")
+    readers = world.aws.client("ec2", "eu-central-1").describe_snapshot_attribute(
+        SnapshotId=snapshot["SnapshotId"], Attribute="createVolumePermission"
+    )
+    assert readers["CreateVolumePermissions"] == [account]
+    key = world.aws.client("kms", "eu-central-1").describe_key(KeyId="alias/images")
+    assert snapshot["KmsKeyId"] in ("alias/images", key["KeyMetadata"]["Arn"])
+
+
+def test_copies_are_private_until_the_tests_have_passed(world: World) -> None:
+    ended = world.bake("wide", force=True, seconds=120)
+    calls = [call.operation for call in world.aws.calls.of()]
+    last_test = max(i for i, it in enumerate(calls) if it == "SendCommand")
+    shares = [i for i, it in enumerate(calls) if it in ("ModifySnapshotAttribute",)]
+    assert ended.status == "SUCCEEDED" and shares and min(shares) > last_test
+    copies = [i for i, it in enumerate(calls) if it == "CopyImage"]
+    assert len(copies) == 2 and max(copies) < last_test, "they are made meanwhile"
+
+
+def nothing_has_changed(world: World, before: str, bake: str) -> None:
+    assert published(world, "wide") == before
+    assert images(world, bake) == {region: [] for region in REGIONS}
+    assert world.left_behind(bake) == []
+
+
+def test_a_failed_test_leaves_everything_as_it_was(world: World) -> None:
+    assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
+    before = published(world, "wide")
+    world.aws.agent.script("AmiBakery.wide.test.*", exit_code=22, stderr="curl: (22) 502")
+    ended = world.bake("wide", force=True, seconds=120)
+    assert (ended.status, ended.error) == ("FAILED", "TestFailedError")
+    assert "Test 'nginx answers'" in ended.cause and "curl: (22) 502" in ended.cause
+    nothing_has_changed(world, before, ended.name)
+
+
+def test_a_failed_copy_leaves_everything_as_it_was(world: World) -> None:
+    assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
+    before = published(world, "wide")
+    world.aws.ec2.next_copy_fails("us-east-1")
+    ended = world.bake("wide", force=True, seconds=120)
+    assert (ended.status, ended.error) == ("FAILED", "CopyFailedError")
+    assert "us-east-1" in ended.cause and "the snapshot was not copied" in ended.cause
+    nothing_has_changed(world, before, ended.name)
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "skip"),
+    [
+        ("ssm", "PutParameter", 0),
+        ("ssm", "PutParameter", 1),
+        ("ssm", "PutParameter", 5),
+        ("ec2", "CreateLaunchTemplateVersion", 1),
+        ("ec2", "ModifySnapshotAttribute", 1),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_publish_call_that_fails_half_way_moves_everything_back(
+    world: World, service: str, operation: str, skip: int
+) -> None:
+    assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
+    before = published(world, "wide")
+    world.aws.faults.error(service, operation, code="AccessDeniedException", skip=skip)
+    ended = world.bake("wide", force=True, seconds=120)
+    assert (ended.status, ended.error) == ("FAILED", "AccessDeniedError"), ended.cause
+    nothing_has_changed(world, before, ended.name)
+
+
+def test_where_any_region_will_do_one_that_fails_is_left_out_and_said(world: World) -> None:
+    assert world.bake("anywhere", force=True, seconds=120).status == "SUCCEEDED"
+    old = {region: world.pointer("anywhere", region) for region in REGIONS}
+    world.aws.ec2.next_copy_fails("us-east-1")
+    ended = world.bake("anywhere", force=True, seconds=120)
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert set(ended.output["copies"]) == {"eu-central-1"}
+    assert "the snapshot was not copied" in ended.output["left_out"]["us-east-1"]
+    assert world.pointer("anywhere", "us-east-1") == old["us-east-1"]
+    for region in (HOME, "eu-central-1"):
+        assert world.pointer("anywhere", region) not in (None, old[region])
+        assert world.previous("anywhere", region) == old[region]
+    assert world.left_behind(ended.name) == []
