@@ -14,6 +14,7 @@ from infra.loading import FilesError, recipe_files
 from scripts.bakery_cli import bake as bakes
 from scripts.bakery_cli import check as checks
 from scripts.bakery_cli import listing
+from scripts.bakery_cli import move as moves
 from scripts.bakery_cli import plan as plans
 from scripts.bakery_cli import retire as retirement
 from scripts.bakery_cli.arguments import hoisted
@@ -201,6 +202,48 @@ def plan(context: typer.Context, name: Name, force: Force = False) -> None:
             plans.show(screen, target.stack.plan(name, force=force))
         except PlanRefusedError as error:
             raise typer.Exit(plans.show_refusal(screen, name, error)) from error
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    name: Name,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="AMI", help="To this image of the stack's Region; default: previous."),
+    ] = None,
+) -> None:
+    """Move the pointer of recipe NAME back, in every Region or in none.
+
+    What was current becomes the previous image, so that a second rollback goes forward again. Until
+    something changes, or somebody says --force, no bake makes the same image once more.
+    """
+    _move(context, {"recipe": name, **({"to": to} if to else {})}, "rollback")
+
+
+@app.command()
+def promote(
+    context: typer.Context,
+    name: Name,
+    from_label: Annotated[str, typer.Argument(metavar="FROM", help="Label of the image.")],
+    to_label: Annotated[str, typer.Argument(metavar="TO", help="Label that gets it.")],
+    new: Annotated[bool, typer.Option("--new", help="Make label TO if it is not there.")] = False,
+) -> None:
+    """Give label TO of recipe NAME the image that has label FROM, in every Region or in none."""
+    wanted: dict[str, object] = {"recipe": name, "from_label": from_label, "to_label": to_label}
+    _move(context, {**wanted, **({"new_label": True} if new else {})}, "promote")
+
+
+def _move(context: typer.Context, wanted: dict[str, object], what: str) -> None:
+    chosen: Options = context.obj
+    if chosen.local:
+        raise CommandError(
+            "The local AWS begins without images: there is nothing to move.", "Leave out --local."
+        )
+    screen = console()
+    with connect(chosen, lambda text: line(screen, text)) as target:
+        code = moves.move(screen, target, wanted, what=what)
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -61,8 +61,10 @@ class Note(State):
     changes: tuple[Change, ...]
     at: str = ""
     """When the first of them was put, perhaps; empty: none was."""
-    put: bool = False
-    """Whether all of them were."""
+    put: int = 0
+    """How many of the two parts were put whole."""
+    restoring: str = ""
+    """When they began to be put back."""
 
 
 class Result(State):
@@ -95,9 +97,7 @@ def run(request: Request) -> Result | Failed:
     catalogue.load(asked.recipe)
     leases.take(table_name, asked.recipe, request.execution)
     note = _recalled(request, table_name) or _decided(asked, request, table_name)
-    if note.changes and not note.put:
-        note = _put_all(note, request, table_name)
-    _wait_for(note)
+    _moved(note, asked, request, table_name)
     result = _result(asked, note, request)
     if note.changes:
         detail = result.model_dump(mode="json", exclude={"moved_from", "moved_to"})
@@ -158,26 +158,39 @@ def _place(
     )
 
 
-def _put_all(note: Note, request: Request, table_name: str) -> Note:
-    """Put what is not in force; that it begins is noted before, that it is done after."""
-    note = note.model_copy(update={"at": clock.now().isoformat()})
-    _remember(note, request, table_name)
-    for change in note.changes:
-        if _value(change) != change.after:
-            _put(change, change.after)
-    note = note.model_copy(update={"put": True})
-    _remember(note, request, table_name)
-    return note
+def _moved(note: Note, asked: Asked, request: Request, table_name: str) -> None:
+    """Put everything and see it in force: what people launch from first, and only when that has
+    moved everywhere what remembers how it was.
+
+    That a part begins to be put is noted before, that it is put after.
+    """
+    first = [it for it in note.changes if it.parameter == asked.moved]
+    second = [it for it in note.changes if it.parameter != asked.moved]
+    for number, part in enumerate((first, second), start=1):
+        if part and note.put < number:
+            note = note.model_copy(update={"at": clock.now().isoformat()})
+            _remember(note, request, table_name)
+            for change in part:
+                if _value(change) != change.after:
+                    _put(change, change.after)
+            note = note.model_copy(update={"put": number})
+            _remember(note, request, table_name)
+        _wait_for(part, note)
 
 
-def _wait_for(note: Note) -> None:
-    waiting = [it for it in note.changes if _value(it) != it.after]
+def _wait_for(part: list[Change], note: Note) -> None:
+    waiting = [it for it in part if _value(it) != it.after]
     if not waiting:
         return
-    names = ", ".join(f"{it.parameter} in {it.region}" for it in waiting)
     if clock.now() - clock.parse(note.at) > IN_FORCE:
-        raise PointerRejectedError(f"Parameter Store has not accepted the image for {names}")
-    raise NotYetVisibleError(f"the new value is not in force yet: {names}")
+        raise PointerRejectedError(
+            f"Parameter Store has not accepted the image for {_names(waiting)}"
+        )
+    raise NotYetVisibleError(f"the new value is not in force yet: {_names(waiting)}")
+
+
+def _names(changes: list[Change]) -> str:
+    return ", ".join(f"{it.parameter} in {it.region}" for it in changes)
 
 
 def _restore(request: Request, table_name: str) -> Failed:
@@ -189,10 +202,13 @@ def _restore(request: Request, table_name: str) -> Failed:
     if note and note.at:
         if clock.now() - clock.parse(note.at) < SETTLED:
             raise NotYetVisibleError("what was put is perhaps not in force yet")
+        if not note.restoring:
+            note = note.model_copy(update={"restoring": clock.now().isoformat()})
+            _remember(note, request, table_name)
         pending = [it for it in reversed(note.changes) if _put_back(it, left)]
-        if pending:
-            names = ", ".join(f"{it.parameter} in {it.region}" for it in pending)
-            raise NotYetVisibleError(f"not back at the value of before yet: {names}")
+        if pending and clock.now() - clock.parse(note.restoring) < IN_FORCE:
+            raise NotYetVisibleError(f"not at the value of before yet: {_names(pending)}")
+        left += [f"{_was(it)} (Parameter Store does not accept it)" for it in pending]
     recipe = request.input.get("recipe") if isinstance(request.input, dict) else None
     if isinstance(recipe, str):
         leases.give_back(table_name, recipe, request.execution)
@@ -216,9 +232,12 @@ def _put_back(change: Change, left: list[str]) -> bool:
         if type(error).__name__ in RETRYABLE:
             raise
         logger.exception("could not put back", parameter=change.parameter, region=change.region)
-        before = change.before or "no such parameter"
-        left.append(f"{change.parameter} in {change.region} was {before} ({error})")
+        left.append(f"{_was(change)} ({error})")
         return False
+
+
+def _was(change: Change) -> str:
+    return f"{change.parameter} in {change.region} was {change.before or 'not there'}"
 
 
 def _value(change: Change) -> str | None:

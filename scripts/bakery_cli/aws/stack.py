@@ -91,6 +91,7 @@ class Stack:
         self.command_log = outputs.get("CommandLogGroup", "")
         self._plan_function = outputs["PlanFunctionName"]
         self._retire_function = outputs.get("RetireFunctionName", "")
+        self._mover = outputs.get("MoveStateMachineArn", "")
 
     def _client(self, service: Any, config: Config = _CONFIG) -> Any:
         return self._session.client(service, endpoint_url=self._endpoint, config=config)
@@ -205,6 +206,23 @@ class Stack:
             )
         request = {"recipe": recipe, "region": region, "dry_run": dry_run, "brief": False}
         return self._invoke(self._retire_function, request)
+
+    def who(self) -> str:
+        """ARN of whoever these credentials are."""
+        with explained(self.region):
+            return str(self._client("sts").get_caller_identity()["Arn"])
+
+    def move_pointer(self, wanted: Mapping[str, object], *, name: str) -> str:
+        """Start a rollback or a promotion; its execution's ARN."""
+        if not self._mover:
+            raise CommandError(
+                f"The stack {STACK} is of a release that neither rolls back nor promotes.",
+                "Deploy this one (`make deploy`).",
+            )
+        with explained(self.region):
+            return self._states.start_execution(
+                stateMachineArn=self._mover, name=name, input=json.dumps(dict(wanted))
+            )["executionArn"]
 
     def _invoke(self, function: str, request: Mapping[str, object]) -> dict[str, Any]:
         with explained(self.region):

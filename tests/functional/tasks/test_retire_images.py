@@ -118,6 +118,7 @@ class Retiring:
 
 @pytest.fixture
 def retiring(quiet: World) -> Retiring:
+    quiet.aws.ec2.durations.copy = 5
     return Retiring(quiet, f"made-{uuid.uuid4().hex[:8]}")
 
 
