@@ -37,7 +37,18 @@ class Notifications(Construct):
             "BakeFailed",
             events.EventPattern(source=[EVENT_SOURCE], detail_type=["Bake Failed"]),
             f"AMI Bakery: recipe {field('$.detail.recipe')} failed with "
-            f"{field('$.detail.error')}: {field('$.detail.summary')} "
+            f"{field('$.detail.error')}: {field('$.detail.summary')} {field('$.detail.advice')} "
+            f"Execution: {field('$.detail.execution')}",
+        )
+        self._tell(
+            "RegionLeftOut",
+            events.EventPattern(
+                source=[EVENT_SOURCE],
+                detail_type=["Bake Succeeded"],
+                detail={"everywhere": [False]},
+            ),
+            f"AMI Bakery: recipe {field('$.detail.recipe')} was baked, but these Regions keep "
+            f"their old image: {field('$.detail.left_out')} "
             f"Execution: {field('$.detail.execution')}",
         )
         self._tell(

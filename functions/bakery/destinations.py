@@ -1,23 +1,26 @@
 """Whether the Regions, keys and launch templates that a recipe publishes to are there: looked at
 before any money is spent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from bakery.aws import ec2, kms, templates
 from bakery.problems import Problem
 from bakery.recipe import Destination, Recipe
 
 
-def problems(recipe: Recipe, home: str) -> Iterator[Problem]:
+def closed_regions(recipe: Recipe) -> set[str]:
+    """Regions of the recipe that are not enabled for the account, or are none at all."""
+    named = {place.region for place in recipe.distribute}
+    return named - ec2.enabled_regions() if named else set()
+
+
+def problems(recipe: Recipe, home: str, closed: Set[str]) -> Iterator[Problem]:
     """Everything that would keep an image from a Region, with its path in the recipe."""
     own = recipe.publish.launch_templates
     yield from _template_problems("publish.launch_templates", own, home)
-    if not recipe.distribute:
-        return
-    enabled = ec2.enabled_regions()
     for index, place in enumerate(recipe.distribute):
         path = f"distribute[{index}]"
-        if place.region not in enabled:
+        if place.region in closed:
             yield Problem(
                 f"{path}.region",
                 f"{place.region} is no Region that is enabled for this account; correct it, or "

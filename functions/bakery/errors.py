@@ -190,3 +190,10 @@ LAMBDA_RETRYABLE: tuple[str, ...] = (
     "Sandbox.Timedout",
 )
 """Errors of the Lambda service around a task; the task may or may not have run."""
+
+
+def advice(error_name: str) -> str:
+    """What an error of ours means and what its reader does next; empty for errors of others."""
+    kind = globals().get(error_name)
+    ours = isinstance(kind, type) and issubclass(kind, BakeryError)
+    return " ".join((kind.__doc__ or "").split()) if ours else ""

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.text import Text
 
 from bakery.bake import Command, WholePlan
+from bakery.errors import advice
 from bakery.estimate import monthly_storage
 from bakery.naming import pointer, previous_pointer
 from scripts.bakery_cli.aws.stack import PREVIEW, PlanRefusedError
 from scripts.bakery_cli.errors import FAILED
 from scripts.bakery_cli.screen import line
 from scripts.bakery_cli.stages import step_name
-from scripts.bakery_cli.summary import explanation
 from scripts.bakery_cli.words import count, duration, usd
 
 _LABEL = 17
@@ -30,7 +30,7 @@ def show_refusal(screen: Console, recipe: str, error: PlanRefusedError) -> int:
     line(screen, error.error, style="bold")
     for text in error.cause.splitlines():
         line(screen, f"  {text}")
-    if meaning := explanation(error.error):
+    if meaning := advice(error.error):
         line(screen)
         line(screen, meaning)
     return FAILED

@@ -93,13 +93,6 @@ def _did(stage: str, seen: Mapping[str, StageEnded], output: Mapping[str, Any]) 
     return seen[stage].detail if stage in seen else ""
 
 
-def explanation(error: str) -> str:
-    """What an error of ours means and what its reader does next; empty for errors of others."""
-    kind = getattr(errors, error, None)
-    ours = isinstance(kind, type) and issubclass(kind, errors.BakeryError)
-    return " ".join((kind.__doc__ or "").split()) if ours else ""
-
-
 def _total(rows: Sequence[Row]) -> float:
     return sum(row.seconds for row in rows)
 
@@ -201,7 +194,7 @@ def _reason(execution: Execution, tracker: Tracker) -> tuple[str, str]:
 def _failure_facts(
     execution: Execution, tracker: Tracker, error: str, command_log: str
 ) -> dict[str, str]:
-    facts = {"Meaning": explanation(error)} if explanation(error) else {}
+    facts = {"Meaning": errors.advice(error)} if errors.advice(error) else {}
     current = (tracker.plan.get("current") or {}).get("image")
     if tracker.plan and _pointer_untouched(execution, tracker):
         facts["Pointer"] = (

@@ -28,6 +28,7 @@ def definition() -> dict[str, Any]:
         resource["Properties"]["DefinitionString"]["Fn::Join"][1]
         for resource in template["Resources"].values()
         if resource["Type"] == "AWS::StepFunctions::StateMachine"
+        and resource["Properties"]["StateMachineName"] == "AmiBakery-Bake"
     )
     parts = [part if isinstance(part, str) else "reference" for part in machine]
     return json.loads("".join(parts))  # type: ignore[no-any-return]
@@ -35,6 +36,12 @@ def definition() -> dict[str, Any]:
 
 _REPLACES = "ReplaceBuilder"
 """Takes the bake back to the launch of a builder when AWS has taken the first one."""
+_EACH = {
+    "Customize": "step",
+    "Test": "instance",
+    "PublishPointers": "pointer",
+    "UpdateTemplates": "launch template",
+}
 _FAILS = "FailBake"
 """Ends the execution by failing itself; what follows it follows a redrive."""
 
@@ -49,7 +56,9 @@ def diagram(machine: dict[str, Any]) -> str:
     lines += ['    subgraph builder ["if AWS takes the builder in here, ReplaceBuilder, once"]']
     lines += [f"      {_node(name, states[name])}" for name in on_builder]
     lines += ["    end"]
-    lines += [f"    {_node(name, states[name])}" for name in guarded if name not in on_builder]
+    for name in guarded:
+        if name not in on_builder:
+            lines += [f"    {line}" for line in _lines(name, states[name])]
     lines += ["  end"]
     lines += [f"  {_node(name, s)}" for name, s in states.items() if name not in guarded]
     for name, state in states.items():
@@ -77,6 +86,18 @@ def _goes_to(state: State, name: str) -> bool:
     return any(catch["Next"] == name for catch in state.get("Catch", []))
 
 
+def _lines(name: str, state: State) -> list[str]:
+    """A state's node; of a Parallel a frame with the states of its branches."""
+    if state["Type"] != "Parallel":
+        return [_node(name, state)]
+    lines = [f'subgraph {name} ["{name}: beside each other"]']
+    for branch in state["Branches"]:
+        inner = branch["States"]
+        lines += [f"  {_node(it, inner[it])}" for it in inner]
+        lines += [f"  {it} --> {inner[it]['Next']}" for it in inner if "Next" in inner[it]]
+    return [*lines, "end"]
+
+
 def _node(name: str, state: State) -> str:
     if name == _FAILS:
         return f'{name}(["{name}: the bake has failed"])'
@@ -86,8 +107,8 @@ def _node(name: str, state: State) -> str:
         case "Fail":
             return f"{name}([{name}])"
         case "Map":
-            (inner,) = state["ItemProcessor"]["States"]
-            return f'{name}["{name}: {inner} for each step"]'
+            inner = ", ".join(state["ItemProcessor"]["States"])
+            return f'{name}["{name}: {inner} for each {_EACH.get(name, "Region")}"]'
         case _:
             waits = str(state.get("Resource", "")).endswith("waitForTaskToken")
             return f'{name}["{name} (waits for an event)"]' if waits else f"{name}[{name}]"

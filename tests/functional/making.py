@@ -57,10 +57,21 @@ class Making:
 
     def plan_steps(self, steps: Sequence[Mapping[str, Any]]) -> None:
         """Put other commands into the table than Plan did."""
+        self._plan("steps", steps)
+
+    def checks(self) -> list[Mapping[str, Any]]:
+        """The commands of the tests."""
+        return list(json.loads(self.world.items()[f"claim#tests#{self.bake}"]["holder"]["S"]))
+
+    def plan_checks(self, checks: Sequence[Mapping[str, Any]]) -> None:
+        """Put other tests into the table than Plan did."""
+        self._plan("tests", checks)
+
+    def _plan(self, kind: str, commands: Sequence[Mapping[str, Any]]) -> None:
         dynamodb = self.world.aws.client("dynamodb")
         (table,) = dynamodb.list_tables()["TableNames"]
-        item = self.world.items()[f"claim#steps#{self.bake}"]
-        item["holder"] = {"S": json.dumps(steps)}
+        item = self.world.items()[f"claim#{kind}#{self.bake}"]
+        item["holder"] = {"S": json.dumps(commands)}
         dynamodb.put_item(TableName=table, Item=item)
 
     def stopping(self, builder: str, *, token: str = NOBODY) -> dict[str, Any]:
@@ -69,6 +80,43 @@ class Making:
     def imaging(self, builder: str, *, token: str = NOBODY) -> dict[str, Any]:
         parts = {key: self.plan[key] for key in ("image_name", "description", "image_tags")}
         return {**self._waiting(token), "instance_id": builder, **parts}
+
+    def test_launching(self, number: int = 0, **changes: Any) -> dict[str, Any]:
+        """Boots the base image: what is in an image is no matter to these tasks."""
+        return {
+            "bake": self.bake,
+            "entered": self.world.aws.clock.now().isoformat(),
+            "recipe": self.plan["recipe"],
+            "image_id": self.plan["base_image"]["id"],
+            "number": number,
+            "machine": self.plan["test"]["machines"][number],
+            "launch": self.plan["launch"],
+            "instance_profile": self.plan["test"]["instance_profile"],
+            **changes,
+        }
+
+    def test_booted(self, number: int = 0) -> str:
+        """A test instance, its agent online."""
+        event = self.test_launching(number)
+        id_ = str(self.world.invoke("launch_test", event)["instance_id"])
+        self.world.aws.until(lambda: online(self.world, id_), what=f"the agent of {id_}")
+        return id_
+
+    def copying(self, image: str, region: str, *, token: str = NOBODY) -> dict[str, Any]:
+        parts = {key: self.plan[key] for key in ("image_name", "description", "image_tags")}
+        return {**self._waiting(token), "region": region, "image_id": image, **parts}
+
+    def copied(self, image: str, region: str) -> str:
+        """The copy of the image there, available."""
+        self.world.invoke("copy_image", self.copying(image, region))
+        (copy,) = self.world.tagged("image", self.bake, region)
+
+        def is_available() -> bool:
+            (found,) = self.world.tagged("image", self.bake, region)
+            return bool(found["State"] == "available")
+
+        self.world.aws.until(is_available, what=f"the copy in {region}")
+        return str(copy["ImageId"])
 
     def _waiting(self, token: str) -> dict[str, Any]:
         return {"token": token, "bake": self.bake, "recipe": self.plan["recipe"]}

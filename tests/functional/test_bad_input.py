@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from scripts.bakery_cli.synthesis import synthesize
-from scripts.local import LocalAws
+from scripts.local import LocalAws, moto_seam
 from tests.functional.conftest import Ended, World
 
 BAD_RECIPES = Path(__file__).parent / "bad_recipes"
@@ -119,6 +119,20 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "greedy-volume": {
         "builder.root_volume.iops": ("16000 IOPS need a volume of at least 32 GiB", "raise size")
+    },
+    "wrong-places": {
+        "test.instance_types[0]": ("t4g.small runs arm64", "of one architecture"),
+        "distribute[0].region": ("eu-nowhere-1 is no Region that is enabled", "enable it first"),
+        "distribute[1].kms_key": ("there is no key alias/nobodys in eu-central-1",),
+        "distribute[2].kms_key": ("alias/gone in us-east-1 is PendingDeletion, not Enabled",),
+        "distribute[3].kms_key": ("is managed by AWS", "name a customer managed key"),
+        "distribute[4].kms_key": ("alias/signing is not symmetric",),
+        "distribute[4].launch_templates[0]": (
+            "there is no launch template lt-0123456789abcdeff in us-west-2",
+        ),
+        "publish.launch_templates[0]": (
+            "there is no launch template lt-0123456789abcdefe in eu-west-1",
+        ),
     },
     "missing-document": {
         "customize[1].document": (
@@ -244,7 +258,24 @@ def bad_world(bad_assembly: Path) -> Iterator[World]:
         world = World(aws, aws.deploy())
         for name, (type_, value) in PARAMETERS.items():
             aws.client("ssm").put_parameter(Name=name, Type=type_, Value=value)
+        _make_keys(aws)
         yield world
+
+
+def _make_keys(aws: LocalAws) -> None:
+    """Keys that cannot encrypt an image, or none that others may use."""
+    for region, name, more in (
+        ("us-east-1", "gone", {}),
+        ("us-east-2", "managed", {}),
+        ("us-west-2", "signing", {"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}),
+    ):
+        kms = aws.client("kms", region)
+        key = kms.create_key(**more)["KeyMetadata"]["KeyId"]
+        kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=key)
+        if name == "gone":
+            kms.schedule_key_deletion(KeyId=key)
+        if name == "managed":
+            moto_seam.backend("kms", region).keys[key].key_manager = "AWS"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from yaml import safe_load
 
 from bakery.recipe import parse_recipe
+from infra.permissions import MACHINE_NAME
 from infra.synthesize import template
 
 RECIPES = {
@@ -51,10 +52,19 @@ class Synthesized:
         (resource,) = self.of_type(kind).values()
         return resource["Properties"]  # type: ignore[no-any-return]
 
+    def state_machine(self, name: str = MACHINE_NAME) -> dict[str, Any]:
+        """Properties of the machine of that name."""
+        (found,) = [
+            it["Properties"]
+            for it in self.of_type("AWS::StepFunctions::StateMachine").values()
+            if it["Properties"]["StateMachineName"] == name
+        ]
+        return found  # type: ignore[no-any-return]
+
     @property
     def definition(self) -> str:
-        """The machine's definition, with every reference as ``<LogicalId>``."""
-        return flat(self.only("AWS::StepFunctions::StateMachine")["DefinitionString"])
+        """The bake's definition, with every reference as ``<LogicalId>``."""
+        return flat(self.state_machine()["DefinitionString"])
 
     @property
     def machine(self) -> dict[str, Any]:

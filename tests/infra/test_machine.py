@@ -397,7 +397,7 @@ def test_what_changes_nothing_of_a_function_publishes_nothing(synthesize: Synthe
 def test_it_is_a_standard_traced_logged_machine_without_data_in_its_log(
     stack: Synthesized,
 ) -> None:
-    machine = stack.only("AWS::StepFunctions::StateMachine")
+    machine = stack.state_machine()
     assert machine["StateMachineType"] == "STANDARD"
     assert machine["TracingConfiguration"] == {"Enabled": True}
     assert machine["LoggingConfiguration"]["Level"] == "ALL"

@@ -13,14 +13,23 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from bakery import clock
+from bakery import clock, errors
 from bakery.aws import events, stepfunctions, table
 from bakery.errors import BakeryError
 from bakery.observability import logger
 from bakery.settings import AnnounceSettings
 
 _MARK_DAYS = 30
-_OF_OUTPUT = ("outcome", "image", "copies", "previous", "reason", "left", "skipped_slot")
+_OF_OUTPUT = (
+    "outcome",
+    "image",
+    "copies",
+    "left_out",
+    "previous",
+    "reason",
+    "left",
+    "skipped_slot",
+)
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -54,12 +63,14 @@ def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:
             "status": ended["status"],
             "error": error or ended["status"],
             "summary": cause.partition("\n")[0] or f"The execution was {ended['status']}.",
+            "advice": errors.advice(error),
         }
         return "Bake Failed", detail
     output = json.loads(ended.get("output") or "{}")
     detail |= {key: output.get(key) for key in _OF_OUTPUT}
     # Booleans of their own, because event patterns cannot ask whether a list is empty.
     detail["clean"] = not output.get("left")
+    detail["everywhere"] = not output.get("left_out")
     detail["skipped"] = output.get("skipped_slot") is not None
     return ("Bake Succeeded" if output.get("outcome") == "baked" else "Bake Unchanged"), detail
 

@@ -4,7 +4,7 @@ Reads what report-identity has printed on the first two test instances.
 Idempotent because it only reads.
 """
 
-from bakery import commands, identity
+from bakery import catalogue, commands, identity
 from bakery.aws import ec2, ssm
 from bakery.bake import State
 from bakery.errors import IdentitySharedError, NotYetVisibleError, TestFailedError
@@ -18,10 +18,9 @@ _TWINS = ("1", "2")
 
 class Request(State):
     bake: str
+    recipe: str
     compare: int | None
     """Which of the checks reports the identity; None: the recipe does not ask."""
-    kept: tuple[str, ...] = ()
-    """Facts that the recipe lets an image keep."""
 
 
 def run(request: Request) -> None:
@@ -34,7 +33,9 @@ def run(request: Request) -> None:
     if missing := [name for name in _TWINS if name not in twins]:
         raise NotYetVisibleError(f"EC2 does not show test instance {', '.join(missing)}")
     one, other = (_report(twins[name], comment, request.bake) for name in _TWINS)
-    comparison = identity.compare(one, other, kept=request.kept)
+    # What the recipe lets an image keep may be the same.
+    kept = catalogue.load(request.recipe).identity.keep
+    comparison = identity.compare(one, other, kept=kept)
     if not comparison.differ:
         raise IdentitySharedError(comparison.cause)
 

@@ -8,6 +8,7 @@ A bake whose recipe is taken comes back here after its turn: see AwaitTurn.
 """
 
 import os
+from collections.abc import Set
 from datetime import datetime
 from typing import Any
 
@@ -181,7 +182,8 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
     types = recipe.builder.instance_types or settings.default_instance_types
     current, current_image = _current(name, problems)
     home = os.environ["AWS_REGION"]
-    problems.extend(destinations.problems(recipe, home))
+    closed = destinations.closed_regions(recipe)
+    problems.extend(destinations.problems(recipe, home, closed))
     world = planning.World(
         bake=bake,
         name=name,
@@ -200,12 +202,14 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         rolled_back=_rolled_back(name),
         problems=tuple(problems),
     )
-    return _with_taken_name(world)
+    return _with_taken_name(world, closed)
 
 
-def _with_taken_name(world: planning.World) -> planning.World:
+def _with_taken_name(world: planning.World, closed: Set[str]) -> planning.World:
     name = planning.image_name_of(world)
     for region in planning.regions_of(world.region, world.recipe):
+        if region in closed:
+            continue
         if taken := ec2.own_images_named(name, region=region):
             where = "" if region == world.region else f" in {region}"
             text = (

@@ -117,12 +117,12 @@ def test_what_clean_up_could_not_remove_is_named() -> None:
     ),
 )
 def test_every_error_of_the_product_is_explained(name: str) -> None:
-    assert summary.explanation(name).endswith(".")
+    assert errors.advice(name).endswith(".")
 
 
 def test_an_error_of_somebody_else_is_not_explained() -> None:
-    assert summary.explanation("States.Timeout") == ""
-    assert summary.explanation("Problem") == ""
+    assert errors.advice("States.Timeout") == ""
+    assert errors.advice("Problem") == ""
 
 
 def test_a_builder_that_was_replaced_has_a_row_of_its_own() -> None:

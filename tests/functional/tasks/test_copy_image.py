@@ -1,0 +1,101 @@
+"""CopyImage: one copy for each Region, adopted and not begun twice."""
+
+import json
+
+import pytest
+
+from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.making import NOBODY, Making, resumed
+
+THERE = "eu-central-1"
+
+
+@pytest.fixture
+def wide(quiet: World) -> tuple[Making, str]:
+    making = Making.begin(quiet, "wide")
+    return making, making.imaged()
+
+
+def copies(making: Making, region: str = THERE) -> list[str]:
+    return [it["ImageId"] for it in making.world.tagged("image", making.bake, region)]
+
+
+def test_it_copies_with_the_recipes_key_the_images_tags_and_waits(
+    wide: tuple[Making, str],
+) -> None:
+    making, image = wide
+    assert making.world.invoke("copy_image", making.copying(image, THERE)) is None
+    (call,) = making.world.calls("CopyImage")
+    assert call["KmsKeyId"] == "alias/images" and call["Encrypted"] is True
+    assert call["SourceImageId"] == image and call["SourceRegion"] == "eu-west-1"
+    (copy,) = making.world.tagged("image", making.bake, THERE)
+    (snapshot,) = making.world.tagged("snapshot", making.bake, THERE)
+    for made in (copy, snapshot):
+        tags = {tag["Key"]: tag["Value"] for tag in made["Tags"]}
+        assert tags == making.plan["image_tags"]
+    wait = making.world.waits()[f"wait#image/{copy['ImageId']}"]
+    assert (wait["region"], wait["optional"], wait["token"]) == (THERE, False, NOBODY)
+
+
+def test_its_end_is_seen_by_the_sweeper_though_no_event_comes(wide: tuple[Making, str]) -> None:
+    making, image = wide
+    copy = making.copied(image, THERE)
+    making.world.invoke("resume_waits", {})
+    output = {"region": THERE, "image_id": copy, "failed": None}
+    assert [json.loads(it["output"]) for it in resumed(making.world)] == [output]
+
+
+def test_the_region_of_the_stack_has_its_image(wide: tuple[Making, str]) -> None:
+    making, image = wide
+    making.world.invoke("copy_image", making.copying(image, "eu-west-1"))
+    assert making.world.calls("CopyImage") == []
+    (told,) = resumed(making.world)
+    assert json.loads(told["output"])["image_id"] == image
+
+
+@pytest.mark.failure(1)
+def test_after_a_lost_answer_the_second_try_adopts_the_copy(wide: tuple[Making, str]) -> None:
+    making, image = wide
+    making.world.aws.faults.lost_answer("ec2", "CopyImage", times=5)
+    with pytest.raises(FunctionFailedError, match="ServiceUnavailableError"):
+        making.world.invoke("copy_image", making.copying(image, THERE))
+    making.world.aws.faults.clear()
+    making.world.invoke("copy_image", making.copying(image, THERE))
+    assert len(copies(making)) == 1
+
+
+def test_with_its_tag_not_shown_yet_the_client_token_finds_it(wide: tuple[Making, str]) -> None:
+    making, image = wide
+    making.world.invoke("copy_image", making.copying(image, THERE))
+    (copy,) = copies(making)
+    making.world.aws.ec2.state.lags[copy] = 1
+    making.world.invoke("copy_image", making.copying(image, THERE))
+    assert copies(making) == [copy]
+
+
+def test_too_many_copies_under_way_are_waited_for(wide: tuple[Making, str]) -> None:
+    making, image = wide
+    making.world.aws.faults.error("ec2", "CopyImage", code="ResourceLimitExceeded")
+    with pytest.raises(FunctionFailedError) as failed:
+        making.world.invoke("copy_image", making.copying(image, THERE))
+    assert failed.value.name == "CopyLimitError" and copies(making) == []
+
+
+def test_a_refusal_fails_the_bake_and_names_the_region(wide: tuple[Making, str]) -> None:
+    making, image = wide
+    making.world.aws.faults.error("ec2", "CopyImage", code="UnauthorizedOperation")
+    with pytest.raises(FunctionFailedError) as failed:
+        making.world.invoke("copy_image", making.copying(image, THERE))
+    assert failed.value.name == "CopyFailedError"
+    assert failed.value.message.startswith(f"{THERE} could not be given its copy")
+
+
+def test_where_any_region_will_do_a_refusal_leaves_the_region_out(quiet: World) -> None:
+    making = Making.begin(quiet, "anywhere")
+    image = making.imaged()
+    quiet.aws.faults.error("ec2", "CopyImage", code="UnauthorizedOperation")
+    making.world.invoke("copy_image", making.copying(image, THERE))
+    (told,) = resumed(making.world)
+    output = json.loads(told["output"])
+    assert (output["region"], output["image_id"]) == (THERE, None)
+    assert "UnauthorizedOperation" in output["failed"]

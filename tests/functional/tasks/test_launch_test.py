@@ -1,0 +1,62 @@
+"""LaunchTest: one test instance for each number, adopted and not launched twice."""
+
+import pytest
+
+from bakery.naming import TAG_BAKE, TAG_TEST
+from tests.functional.conftest import FunctionFailedError
+from tests.functional.making import Making
+
+TESTS = "ami-bakery:test"
+
+
+def tags_of(record: dict[str, list[dict[str, str]]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in record["Tags"]}
+
+
+def test_it_boots_the_image_with_imdsv2_only_its_own_role_and_our_tags(making: Making) -> None:
+    launched = making.world.invoke("launch_test", making.test_launching())
+    (instance,) = making.world.tagged("instance", making.bake)
+    assert instance["InstanceId"] == launched["instance_id"]
+    assert instance["ImageId"] == making.plan["base_image"]["id"]
+    assert instance["MetadataOptions"]["HttpTokens"] == "required"
+    assert instance["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+    profile = instance["IamInstanceProfile"]["Arn"]
+    assert profile == making.plan["test"]["instance_profile"]
+    assert profile != making.plan["launch"]["instance_profile"], "not the builder's role"
+    assert tags_of(instance)[TAG_TEST] == "1" and "KeyName" not in instance
+    (volume,) = making.world.tagged("volume", making.bake)
+    assert volume["Encrypted"] and tags_of(volume)[TAG_BAKE] == making.bake
+
+
+@pytest.mark.failure(1)
+def test_after_a_lost_answer_the_second_try_finds_the_instance_of_the_first(making: Making) -> None:
+    making.world.aws.faults.lost_answer("ec2", "RunInstances")
+    with pytest.raises(FunctionFailedError, match="ServiceUnavailableError"):
+        making.world.invoke("launch_test", making.test_launching())
+    launched = making.world.invoke("launch_test", making.test_launching())
+    assert making.instances() == [launched["instance_id"]]
+
+
+def test_a_builder_is_not_taken_for_a_test_instance_nor_the_other_way_round(making: Making) -> None:
+    tested = making.world.invoke("launch_test", making.test_launching())["instance_id"]
+    builder = making.world.invoke("launch_builder", making.launching())["instance_id"]
+    assert builder != tested
+    again = making.world.invoke("launch_builder", making.launching())["instance_id"]
+    assert again == builder and sorted(making.instances()) == sorted([builder, tested])
+
+
+def test_where_there_is_no_room_it_waits_like_a_builder(making: Making) -> None:
+    making.world.aws.ec2.no_capacity()
+    with pytest.raises(FunctionFailedError) as failed:
+        making.world.invoke("launch_test", making.test_launching())
+    assert failed.value.name == "NoCapacityYetError"
+    assert "t3.small on-demand" in failed.value.message
+    making.world.aws.ec2.state.shortages.clear()
+    assert making.world.invoke("launch_test", making.test_launching())["instance_id"]
+
+
+def test_after_a_redrive_it_boots_anew_though_ec2_remembers_the_token(making: Making) -> None:
+    first = making.world.invoke("launch_test", making.test_launching())["instance_id"]
+    making.world.aws.client("ec2").terminate_instances(InstanceIds=[first])
+    second = making.world.invoke("launch_test", making.test_launching(redrives=1))
+    assert second["instance_id"] != first

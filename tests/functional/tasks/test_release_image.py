@@ -1,0 +1,54 @@
+"""ReleaseImage: what a copy gets before anybody is pointed to it."""
+
+import pytest
+
+from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.making import Making
+
+THERE = "eu-central-1"
+
+
+@pytest.fixture
+def copy(quiet: World) -> tuple[Making, str]:
+    making = Making.begin(quiet, "wide")
+    return making, making.copied(making.imaged(), THERE)
+
+
+def release(making: Making, image: str | None, region: str = THERE) -> None:
+    event = {
+        "bake": making.bake,
+        "recipe": making.plan["recipe"],
+        "region": region,
+        "image_id": image,
+    }
+    assert making.world.invoke("release_image", event) is None
+
+
+def permissions(making: Making, image: str) -> list[dict[str, str]]:
+    ec2 = making.world.aws.client("ec2", THERE)
+    found = ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
+    return list(found["LaunchPermissions"])
+
+
+def test_a_copy_is_private_before_and_hardened_and_shared_after(copy: tuple[Making, str]) -> None:
+    making, image = copy
+    assert permissions(making, image) == []
+    for _ in range(2):
+        release(making, image)
+    assert len(permissions(making, image)) == 3
+    (found,) = making.world.tagged("image", making.bake, THERE)
+    assert found["ImdsSupport"] == "v2.0"
+
+
+def test_a_region_that_is_left_out_is_left_alone(copy: tuple[Making, str]) -> None:
+    making, _ = copy
+    making.world.aws.calls.clear()
+    release(making, None)
+    assert making.world.aws.calls.of("ec2") == []
+
+
+def test_a_refusal_is_the_bakes_failure(copy: tuple[Making, str]) -> None:
+    making, image = copy
+    making.world.aws.faults.error("ec2", "ModifySnapshotAttribute", code="UnauthorizedOperation")
+    with pytest.raises(FunctionFailedError, match="AccessDeniedError"):
+        release(making, image)

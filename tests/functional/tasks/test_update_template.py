@@ -1,0 +1,59 @@
+"""UpdateTemplate: one version for each bake, with nothing changed but the image."""
+
+from typing import Any
+
+import pytest
+
+from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.making import Making
+
+TEMPLATE = "lt-0123456789abcdef0"
+IMAGE = "ami-0123456789abcdef0"
+
+
+def versions(world: World) -> dict[int, dict[str, Any]]:
+    found = world.aws.client("ec2").describe_launch_template_versions(LaunchTemplateId=TEMPLATE)
+    return {it["VersionNumber"]: it for it in found["LaunchTemplateVersions"]}
+
+
+def update(making: Making, *, region: str = "eu-west-1", image: str | None = IMAGE) -> int | None:
+    event = {
+        "bake": making.bake,
+        "recipe": making.plan["recipe"],
+        "region": region,
+        "id": TEMPLATE,
+        "copies": [{"region": "eu-west-1", "image_id": image}],
+    }
+    version: int | None = making.world.invoke("update_template", event)["version"]
+    return version
+
+
+@pytest.fixture
+def wide(quiet: World) -> Making:
+    return Making.begin(quiet, "wide")
+
+
+def test_the_new_version_is_the_latest_with_another_image_and_the_default(wide: Making) -> None:
+    before = max(versions(wide.world))
+    number = update(wide)
+    assert number == before + 1
+    made = versions(wide.world)[number]
+    assert made["LaunchTemplateData"] == {"InstanceType": "t3.small", "ImageId": IMAGE}
+    assert made["DefaultVersion"] is True and wide.bake in made["VersionDescription"]
+
+
+@pytest.mark.failure(1)
+def test_after_a_lost_answer_there_is_one_version(wide: Making) -> None:
+    before = len(versions(wide.world))
+    wide.world.aws.faults.lost_answer("ec2", "CreateLaunchTemplateVersion", times=5)
+    with pytest.raises(FunctionFailedError, match="ServiceUnavailableError"):
+        update(wide)
+    wide.world.aws.faults.clear()
+    assert update(wide) == update(wide)
+    assert len(versions(wide.world)) == before + 1
+
+
+def test_a_region_that_is_left_out_keeps_its_template(wide: Making) -> None:
+    before = versions(wide.world)
+    assert update(wide, image=None) is None
+    assert versions(wide.world) == before
