@@ -144,7 +144,7 @@ def seconds(state: State) -> float:
         if state["MaxConcurrency"] == 1:
             return budgets.STEPS.total_seconds()
         (task,) = state["ItemProcessor"]["States"].values()
-        return math.ceil(MOST_REGIONS / state["MaxConcurrency"]) * seconds(task)
+        return float(math.ceil(MOST_REGIONS / state["MaxConcurrency"]) * seconds(task))
     pauses = sum(
         retry["MaxAttempts"] * retry.get("MaxDelaySeconds", retry["IntervalSeconds"])
         for retry in state["Retry"]

@@ -20,7 +20,7 @@ def pauses(state: dict[str, Any]) -> float:
     """How long the retries of a state go on, in seconds."""
     (retry,) = state["Retry"]
     return sum(
-        min(retry["IntervalSeconds"] * retry["BackoffRate"] ** n, retry["MaxDelaySeconds"])
+        float(min(retry["IntervalSeconds"] * retry["BackoffRate"] ** n, retry["MaxDelaySeconds"]))
         for n in range(retry["MaxAttempts"])
     )
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -293,13 +294,11 @@ OLD = OldImage(id="ami-old", created=NOW - 100 * DAY, state="available")
 DISABLED = replace(OLD, state="disabled", disabled_at=NOW - 14 * DAY)
 
 
-def of(image: OldImage, policy: Retention = POLICY, **seen: object) -> str:
+def of(image: OldImage, policy: Retention = POLICY, **seen: Any) -> str:
     """What becomes of the image beside two newer ones, in words."""
     shown = Seen((*NEWEST, image), pointers={}, evidence={image.id: UNUSED})
     (decision,) = [
-        it
-        for it in decide(replace(shown, **seen), policy, now=NOW)  # type: ignore[arg-type]
-        if it.image.id == image.id
+        it for it in decide(replace(shown, **seen), policy, now=NOW) if it.image.id == image.id
     ]
     return str(decision)
 
@@ -356,7 +355,7 @@ def test_a_bad_image_that_was_disabled_at_once_is_no_way_back_and_stays_for_a_wh
         (replace(OLD, created=NOW - 29 * DAY), {}, "is 29 days old; 30 days are kept"),
     ],
 )
-def test_it_stays_and_says_why(image: OldImage, seen: dict[str, object], reason: str) -> None:
+def test_it_stays_and_says_why(image: OldImage, seen: dict[str, Any], reason: str) -> None:
     decided = of(image, **seen)
     assert decided.startswith("ami-old: keep: ")
     assert reason in decided

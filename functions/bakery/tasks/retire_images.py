@@ -20,7 +20,7 @@ from bakery.errors import RETRYABLE, BakeryError, InvalidInputError, NotYetVisib
 from bakery.observability import logger
 from bakery.problems import shortened
 from bakery.recipe import Retention
-from bakery.retention import Decision, Evidence, Seen, Verb
+from bakery.retention import Decision, Evidence, OldImage, Seen, Verb
 from bakery.task import lambda_handler
 
 _LINES, _WIDTH = 2, 180
@@ -166,38 +166,35 @@ def _delete_snapshot(snapshot: str, region: str) -> None:
 
 
 def _done(decision: Decision, region: str, now: datetime, left: list[str]) -> bool:
-    match decision.verb:
-        case Verb.KEEP:
-            return False
-        case Verb.DEPRECATE:
-            act = _deprecate
-        case Verb.DISABLE:
-            act = _disable
-        case Verb.DEREGISTER:
-            act = _deregister
+    if decision.verb is Verb.KEEP:
+        return False
     what = f"{decision.image.id}: could not {decision.verb}"
-    return _try(what, lambda: act(decision, region, now, left), left)
+    return _try(what, lambda: _act(decision, region, now, left), left)
 
 
-def _deprecate(decision: Decision, region: str, now: datetime, _left: list[str]) -> None:
-    retiring.deprecate(decision.image.id, region=region, now=now)
+def _act(decision: Decision, region: str, now: datetime, left: list[str]) -> None:
+    match decision.verb:
+        case Verb.DEPRECATE:
+            retiring.deprecate(decision.image.id, region=region, now=now)
+        case Verb.DISABLE:
+            _disable(decision.image, region, now)
+        case Verb.DEREGISTER:
+            left += _deregister(decision.image, region)
 
 
-def _disable(decision: Decision, region: str, now: datetime, _left: list[str]) -> None:
+def _disable(image: OldImage, region: str, now: datetime) -> None:
     """The note comes second: one on an image that can be launched says that somebody has enabled
     it again."""
-    image = decision.image
     if image.state != "disabled":
         retiring.disable(image.id, region=region)
     retiring.note_disabled(image.id, region=region, now=now)
 
 
-def _deregister(decision: Decision, region: str, _now: datetime, left: list[str]) -> None:
-    image = decision.image
+def _deregister(image: OldImage, region: str) -> tuple[str, ...]:
     retiring.mark(image.id, image.snapshots, region=region)
     if image.protected:
         retiring.unprotect(image.id, region=region)
-    left += retiring.deregister(image.id, region=region)
+    return retiring.deregister(image.id, region=region)
 
 
 def _try(what: str, act: Callable[[], None], left: list[str]) -> bool:

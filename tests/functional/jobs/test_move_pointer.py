@@ -3,6 +3,7 @@
 import json
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ class Moving:
         tags = [{"Key": TAG_RECIPE, "Value": recipe}, {"Key": TAG_BAKE, "Value": bake}]
         made = {region: self._copy(region, f"{bake}-{region}", tags) for region in regions}
         for region, image in made.items():
-            self.world.aws.until(lambda r=region, i=image: self.state(r, i) == "available")
+            self.world.aws.until(partial(self._is, region, image, "available"))
         return made
 
     def _copy(self, region: str, name: str, tags: list[dict[str, str]]) -> str:
@@ -56,14 +57,18 @@ class Moving:
         found = self.world.aws.client("ec2", region).describe_images(ImageIds=[image])["Images"]
         return str(found[0]["State"])
 
+    def _is(self, region: str, image: str, state: str) -> bool:
+        return self.state(region, image) == state
+
+    def _holds(self, name: str, region: str, image: str) -> bool:
+        return self.world.parameter(name, region) == image
+
     def point(self, name: str, image: dict[str, str]) -> None:
         for region, id_ in image.items():
             self.world.aws.client("ssm", region).put_parameter(
                 Name=name, Value=id_, Type="String", DataType="aws:ec2:image", Overwrite=True
             )
-            self.world.aws.until(
-                lambda r=region, i=id_: self.world.parameter(name, r) == i, what=name
-            )
+            self.world.aws.until(partial(self._holds, name, region, id_), what=name)
 
     def clear(self) -> None:
         for region in REGIONS:

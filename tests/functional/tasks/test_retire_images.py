@@ -96,7 +96,7 @@ class Retiring:
 
         self.world.aws.until(held)
 
-    def run(self, *, dry_run: bool = False, **policy: object) -> dict[str, Any]:
+    def run(self, *, dry_run: bool = False, **policy: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self.world.invoke(
             "retire_images",
             {
@@ -109,7 +109,7 @@ class Retiring:
         )
         return answer
 
-    def why(self, image: str, **policy: object) -> str:
+    def why(self, image: str, **policy: Any) -> str:
         """What is told of one image, by a dry run."""
         answer = self.run(dry_run=True, **policy)
         (told,) = [it for it in (*answer["kept"], *answer["done"]) if it.startswith(image)]
@@ -143,7 +143,7 @@ def test_an_image_is_disabled_then_deregistered_with_its_snapshots(retiring: Ret
 
 
 def test_it_is_deprecated_first_if_the_recipe_says_so(retiring: Retiring) -> None:
-    policy = {"deprecate_after_days": 10, "days": 20}
+    policy: dict[str, Any] = {"deprecate_after_days": 10, "days": 20}
     old, *_ = retiring.images(3)
     assert retiring.run(**policy)["done"] == []
     retiring.later(days=10)
