@@ -111,7 +111,7 @@ class Jobs(Construct):
                 machine=may.machine_arn,
                 report_only=settings.janitor == "report",
                 most=settings.janitor_removes_at_most,
-                regions=tuple(may.regions),
+                regions=tuple(may.regions[1:]),
             ),
             timeout=Duration.minutes(5),
         )

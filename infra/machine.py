@@ -445,7 +445,10 @@ class BakeMachine(Construct):
                 name: sfn.JsonPath.string_at(f"$.{name}")
                 for name in ("recipe", "region", "image_id", "image_name", "description")
             }
-            | {"image_tags": sfn.JsonPath.object_at("$.image_tags")},
+            | {
+                "image_tags": sfn.JsonPath.object_at("$.image_tags"),
+                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+            },
             key=None,
             result={name: f"$.{name[:-2]}" for name in ("region.$", "image_id.$", "failed.$")},
             timeout=_IMAGE,
@@ -548,6 +551,7 @@ class BakeMachine(Construct):
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
                 "region": sfn.JsonPath.string_at("$.template.region"),
                 "id": sfn.JsonPath.string_at("$.template.id"),
+                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
                 "copies": sfn.JsonPath.object_at("$.copies"),
             },
             key=None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from bakery.naming import TAG_BAKE
+from bakery.naming import TAG_BAKE, TAG_TEST
 from scripts.local import LocalAws
 
 MACHINE_NAME = "AmiBakery-Bake"
@@ -25,14 +25,16 @@ class Account:
     aws: LocalAws
 
     def tagged(self, kind: str, bake: str, region: str | None = None) -> list[dict[str, Any]]:
-        """Resources of the bake as EC2 describes them: instance, volume, image, snapshot or
-        spot request."""
+        """Resources of the bake as EC2 describes them: instance (all, or builder alone), volume,
+        image, snapshot or spot request."""
         ec2 = self.aws.client("ec2", region)
         filters = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
         match kind:
             case "instance":
                 found = ec2.describe_instances(Filters=filters)["Reservations"]
                 return [i for reservation in found for i in reservation["Instances"]]
+            case "builder":
+                return [it for it in self.tagged("instance", bake) if not _is_test(it)]
             case "volume":
                 return list(ec2.describe_volumes(Filters=filters)["Volumes"])
             case "spot request":
@@ -150,6 +152,10 @@ class Account:
 def _bake_of(instance: dict[str, Any]) -> str | None:
     tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
     return tags.get(TAG_BAKE)
+
+
+def _is_test(instance: dict[str, Any]) -> bool:
+    return TAG_TEST in {tag["Key"] for tag in instance.get("Tags", [])}
 
 
 def _is_gone(instance: dict[str, Any]) -> bool:

@@ -111,7 +111,7 @@ class JanitorSettings(Settings):
     most: int
     """How much one run may remove."""
     regions: tuple[str, ...]
-    """Where images are, that of the stack first."""
+    """Those that recipes give their images to."""
 
 
 class MoveSettings(Settings):

@@ -97,7 +97,7 @@ class Templates:
                         "IdempotentParameterMismatch",
                         "The client token was used with other parameters.",
                     )
-                return {"LaunchTemplateVersion": _version(template, int(made))}
+                return {"LaunchTemplateVersion": _version(template, _number(template, str(made)))}
             check_dry_run(p)
             source: dict[str, Any] = {}
             if p.get("SourceVersion"):

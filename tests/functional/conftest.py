@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bakery.naming import pointer, previous_pointer
+from bakery.naming import TAG_TEST, pointer, previous_pointer
 from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
 from tests.account import Account
@@ -111,6 +111,14 @@ class World(Account):
         return [
             c.parameters for c in self.aws.calls.of(operation=operation) if c.error in _HAPPENED
         ]
+
+    def launches(self) -> list[dict[str, Any]]:
+        """Parameters of every launch of a builder."""
+        return [it for it in self.calls("RunInstances") if TAG_TEST not in json.dumps(it)]
+
+    def sent_to_builders(self) -> list[dict[str, Any]]:
+        """Parameters of every command but those to test instances."""
+        return [it for it in self.calls("SendCommand") if "/test/" not in it["Comment"]]
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ def test_the_pointer_is_an_image_parameter_with_the_new_image(
 
 @pytest.mark.failure(30)
 def test_the_builder_is_hardened_in_the_launching_call(deployed: World, first: Ended) -> None:
-    (launch,) = deployed.calls("RunInstances")
+    (launch,) = deployed.launches()
     assert launch["MetadataOptions"]["HttpTokens"] == "required"
     assert launch["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
     assert launch["InstanceInitiatedShutdownBehavior"] == "stop"
@@ -112,7 +112,7 @@ def test_the_builder_is_hardened_in_the_launching_call(deployed: World, first: E
 def test_each_step_ran_its_document_pinned_by_version_and_content(
     deployed: World, first: Ended
 ) -> None:
-    sent = deployed.calls("SendCommand")
+    sent = deployed.sent_to_builders()
     assert [call["DocumentName"] for call in sent] == [
         "AmiBakery-prepare-linux",
         "AmiBakery.web.packages",
@@ -152,7 +152,7 @@ def test_a_second_bake_without_a_change_ends_as_unchanged(world: World, first: E
     assert second.output["outcome"] == "unchanged"
     assert second.output["image"] == first.output["image"]
     assert "nothing has changed" in second.output["reason"]
-    assert world.calls("RunInstances") == []
+    assert world.launches() == []
 
 
 def test_a_forced_bake_moves_the_pointer_and_keeps_the_previous_image(
@@ -185,7 +185,7 @@ def test_a_slot_delivered_twice_bakes_once(world: World) -> None:
     assert sorted(output["outcome"] for output in outputs) == ["baked", "unchanged"]
     (second,) = [output for output in outputs if output["outcome"] == "unchanged"]
     assert "delivered twice" in second["reason"]
-    assert len(world.calls("RunInstances")) == 1
+    assert len(world.launches()) == 1
 
 
 def test_a_good_bake_whose_clean_up_leaves_something_says_so(world: World) -> None:
@@ -194,7 +194,7 @@ def test_a_good_bake_whose_clean_up_leaves_something_says_so(world: World) -> No
     )
     ended = world.bake("small", force=True)
     assert ended.status == "SUCCEEDED"
-    (builder,) = world.tagged("instance", ended.name)
+    (builder,) = world.tagged("builder", ended.name)
     (left,) = ended.output["left"]
     assert builder["InstanceId"] in left
     assert "protected" in left

@@ -53,7 +53,7 @@ def baked(world: World) -> list[str]:
     """Bakes that have launched a builder."""
     return [
         tag["Value"]
-        for call in world.calls("RunInstances")
+        for call in world.launches()
         for tag in call["TagSpecifications"][0]["Tags"]
         if tag["Key"] == "ami-bakery:bake"
     ]

@@ -104,7 +104,7 @@ def held(world: World, recipe: str, document: str) -> str:
     sent = f"{arn.rpartition(':')[2]}/"
 
     def waits() -> bool:
-        commands = [c for c in world.calls("SendCommand") if c["Comment"].startswith(sent)]
+        commands = [c for c in world.sent_to_builders() if c["Comment"].startswith(sent)]
         return bool(commands) and commands[-1]["DocumentName"] == document and world.waits() != {}
 
     world.aws.until(waits, what=f"{document} to run")
@@ -115,7 +115,7 @@ def sent(world: World, bake: str) -> dict[str, tuple[str, str]]:
     """Document to version and hash of each command of a bake."""
     return {
         call["DocumentName"]: (call["DocumentVersion"], call["DocumentHash"])
-        for call in world.calls("SendCommand")
+        for call in world.sent_to_builders()
         if call["Comment"].startswith(f"{bake}/")
     }
 
@@ -147,7 +147,7 @@ def history(world: World, arn: str) -> list[dict[str, Any]]:
 
 
 def types(world: World, bake: str) -> set[str]:
-    return {instance["InstanceType"] for instance in world.tagged("instance", bake)}
+    return {instance["InstanceType"] for instance in world.tagged("builder", bake)}
 
 
 def finished(world: World, arn: str) -> Any:

@@ -97,7 +97,7 @@ def test_a_command_whose_agent_never_reports_is_ended_by_systems_manager(world: 
     """Its total time-out comes before the wait's own deadline, and says more."""
     world.aws.agent.script("AmiBakery.small.packages", status="InProgress")
     arn = world.start({"recipe": "small", "force": True})
-    world.aws.until(lambda: len(world.calls("SendCommand")) == 2)
+    world.aws.until(lambda: len(world.sent_to_builders()) == 2)
     (command,) = [
         it
         for it in world.aws.commands.all.values()
@@ -127,16 +127,16 @@ def test_a_builder_that_dies_at_launch_is_told_with_ec2s_reason(world: World) ->
     ended = fail(world)
     assert ended.error == "BuilderLostError"
     assert "KMS key is disabled" in ended.cause
-    assert world.calls("SendCommand") == []
+    assert world.sent_to_builders() == []
 
 
 @pytest.mark.failure(13)
 def test_a_builder_terminated_in_the_middle_of_a_step_ends_the_bake(world: World) -> None:
     world.aws.agent.script("AmiBakery.small.packages", status="InProgress")
     arn = world.start({"recipe": "small", "force": True})
-    world.aws.until(lambda: len(world.calls("SendCommand")) == 2)
+    world.aws.until(lambda: len(world.sent_to_builders()) == 2)
     name = arn.rpartition(":")[2]
-    (builder,) = world.tagged("instance", name)
+    (builder,) = world.tagged("builder", name)
     world.aws.client("ec2").terminate_instances(InstanceIds=[builder["InstanceId"]])
     ended = world.ended(arn)
     assert ended.error == "BuilderLostError"
@@ -221,7 +221,7 @@ def test_clean_up_tells_what_it_could_not_remove_and_keeps_the_first_error(world
     )
     ended = fail(world)
     assert ended.error == "CustomizationFailedError"
-    (builder,) = world.tagged("instance", ended.name)
+    (builder,) = world.tagged("builder", ended.name)
     assert "Clean up could not remove" in ended.cause
     assert builder["InstanceId"] in ended.cause
     fault.times = 0
@@ -246,7 +246,7 @@ def test_clean_up_that_itself_fails_does_not_hide_the_first_error(world: World) 
     assert "exit code 7" in ended.cause
     assert "anything that carries this execution's name as tag ami-bakery:bake" in ended.cause
     fault.times = 0
-    for builder in world.tagged("instance", ended.name):
+    for builder in world.tagged("builder", ended.name):
         world.aws.client("ec2").terminate_instances(InstanceIds=[builder["InstanceId"]])
     assert world.leases()["small"] == ended.arn
     world.aws.agent.script("AmiBakery.small.packages", exit_code=8)

@@ -39,8 +39,7 @@ def retried(world: World, ended: Ended) -> Ended:
 
 
 def builders(world: World, ended: Ended) -> list[tuple[str, str]]:
-    found = world.tagged("instance", ended.name)
-    return [(it["InstanceId"], it["State"]["Name"]) for it in found]
+    return [(it["InstanceId"], it["State"]["Name"]) for it in world.tagged("builder", ended.name)]
 
 
 def fail_stop(world: World) -> Fault:
@@ -71,7 +70,11 @@ def fail_previous(world: World) -> Fault:
     )
 
 
-@pytest.mark.parametrize("fail", [fail_stop, fail_create, fail_publish, fail_previous])
+def fail_harden(world: World) -> Fault:
+    return world.aws.faults.error("ec2", "ModifyImageAttribute", times=99, **UNAUTHORIZED)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fail", [fail_stop, fail_create, fail_harden, fail_publish, fail_previous])
 def test_a_bake_goes_on_from_the_failed_stage_without_a_second_launch(
     world: World, fail: object
 ) -> None:
@@ -87,12 +90,57 @@ def test_a_bake_goes_on_from_the_failed_stage_without_a_second_launch(
     assert second.status == "SUCCEEDED", second.cause
     assert world.pointer("small") == second.output["image"]["id"]
     assert world.previous("small") == before[0] == second.output["previous"]
-    assert len(builders(world, first)) == 1
-    assert len(world.calls("RunInstances")) == 1
-    comments = [call["Comment"] for call in world.calls("SendCommand")]
-    assert len(comments) == len(set(comments)) == 5
+    nothing_was_done_twice_on_the_builder(world, first)
     assert world.left_behind(first.name) == []
     assert world.leases() == {}
+
+
+def nothing_was_done_twice_on_the_builder(world: World, ended: Ended) -> None:
+    ((builder, _),) = builders(world, ended)
+    sent = world.sent_to_builders()
+    comments = [call["Comment"] for call in sent if call["InstanceIds"] == [builder]]
+    assert len(comments) == len(set(comments)) == 5
+
+
+def test_after_a_failed_test_the_image_is_booted_anew_and_no_other_builder(world: World) -> None:
+    before = world.pointer("small")
+    world.aws.agent.script("AmiBakery-test-image", exit_code=1, stderr="cloud-init: fail")
+    first = failed(world)
+    assert first.error == "TestFailedError" and "cloud-init: fail" in first.cause
+    tests = [it for it in world.tagged("instance", first.name) if "running" in str(it["State"])]
+    assert tests, "kept for a look"
+    second = retried(world, first)
+    assert second.status == "SUCCEEDED", second.cause
+    nothing_was_done_twice_on_the_builder(world, first)
+    assert world.pointer("small") == second.output["image"]["id"] != before
+    assert len(world.tagged("image", first.name)) == 1
+    assert world.left_behind(first.name) == []
+
+
+@pytest.mark.parametrize("what", ["copy", "share", "template"])
+def test_after_a_failed_copy_or_publication_it_goes_on_with_what_is_there(
+    world: World, what: str
+) -> None:
+    if what == "copy":
+        world.aws.ec2.next_copy_fails("us-east-1")
+    elif what == "share":
+        world.aws.faults.error("ec2", "ModifySnapshotAttribute", **UNAUTHORIZED)  # type: ignore[arg-type]
+    else:
+        world.aws.faults.error("ec2", "CreateLaunchTemplateVersion", **UNAUTHORIZED)  # type: ignore[arg-type]
+    wanted = {"recipe": "wide", "force": True, "on_failure": "keep"}
+    first = world.ended(world.start(wanted), seconds=120)
+    assert first.status == "FAILED"
+    assert world.pointer("wide", "us-east-1") is None
+    second = retried(world, first)
+    assert second.status == "SUCCEEDED", second.cause
+    assert len(builders(world, first)) == 1
+    for region in ("eu-west-1", "eu-central-1", "us-east-1"):
+        (image,) = world.tagged("image", first.name, region)
+        assert world.pointer("wide", region) == image["ImageId"]
+    copied = len(world.calls("CopyImage"))
+    assert copied == (3 if what == "copy" else 2), "what was there is adopted"
+    assert world.left_behind(first.name) == []
+    world.aws.client("ssm", "us-east-1").delete_parameter(Name="/ami-bakery/wide/image")
 
 
 def test_an_image_that_failed_is_made_again(world: World) -> None:
@@ -153,7 +201,7 @@ def test_a_retry_that_fails_again_can_be_tried_again(world: World) -> None:
     fault.times = 0
     third = retried(world, first)
     assert third.status == "SUCCEEDED", third.cause
-    assert len(world.calls("RunInstances")) == 1
+    assert len(world.launches()) == 1
 
 
 def test_a_kept_builder_that_aws_takes_is_replaced_when_the_bake_goes_on(world: World) -> None:

@@ -35,7 +35,7 @@ def builder(world: World, bake: str, number: int = 1) -> dict[str, Any]:
     """The bake's so-manieth builder, once it is there."""
 
     def there() -> dict[str, Any] | None:
-        found = sorted(world.tagged("instance", bake), key=lambda it: str(it["LaunchTime"]))
+        found = sorted(world.tagged("builder", bake), key=lambda it: str(it["LaunchTime"]))
         return found[number - 1] if len(found) >= number else None
 
     found: dict[str, Any] = world.aws.until(there, what=f"builder {number}")
@@ -49,7 +49,7 @@ def held_in(world: World, document: str) -> None:
 
 def sent(world: World, document: str, times: int = 1) -> None:
     def enough() -> bool:
-        names = [call["DocumentName"] for call in world.calls("SendCommand")]
+        names = [call["DocumentName"] for call in world.sent_to_builders()]
         return names.count(document) >= times
 
     world.aws.until(enough, what=f"{document} sent")
@@ -60,7 +60,7 @@ def replaced_once(world: World, arn: str, bake: str) -> Ended:
     ended = world.ended(arn)
     assert ended.status == "SUCCEEDED", f"{ended.error}: {ended.cause}"
     first, second = builder(world, bake, 1), builder(world, bake, 2)
-    assert len(world.tagged("instance", bake)) == 2
+    assert len(world.tagged("builder", bake)) == 2
     assert second.get("InstanceLifecycle") is None
     (image,) = world.tagged("image", bake)
     assert image["SourceInstanceId"] == second["InstanceId"]
@@ -76,7 +76,7 @@ def test_a_bake_on_spot_publishes_and_leaves_no_request(world: World) -> None:
     arn, bake = started(world)
     ended = world.ended(arn)
     assert ended.status == "SUCCEEDED", ended.cause
-    (instance,) = world.tagged("instance", bake)
+    (instance,) = world.tagged("builder", bake)
     assert instance["InstanceLifecycle"] == "spot"
     (request,) = world.tagged("spot request", bake)
     assert request["State"] == "cancelled"
@@ -90,7 +90,7 @@ def test_without_room_on_spot_the_bake_is_on_demand(world: World) -> None:
     world.aws.ec2.no_capacity(market="spot")
     arn, bake = started(world)
     assert world.ended(arn).status == "SUCCEEDED"
-    (instance,) = world.tagged("instance", bake)
+    (instance,) = world.tagged("builder", bake)
     assert "InstanceLifecycle" not in instance
     assert world.tagged("spot request", bake) == []
     tried = [c.parameters for c in world.aws.calls.of("ec2", "RunInstances")]
@@ -123,9 +123,7 @@ def test_an_interruption_while_a_document_runs(world: World, document: str) -> N
     ended = replaced_once(world, arn, bake)
     assert "Server.SpotInstanceShutdown" in ended.output["reason"]
     # Both builders went through everything: the second one is as new.
-    runs = [
-        c["InstanceIds"][0] for c in world.calls("SendCommand") if c["DocumentName"] == document
-    ]
+    runs = [c["InstanceIds"][0] for c in world.sent_to_builders() if c["DocumentName"] == document]
     assert len(runs) == len(set(runs)) == 2
     costs = ended.output["estimated_cost_usd"]
     assert costs > 0.001
@@ -140,7 +138,7 @@ def test_an_interruption_that_ends_the_command_is_not_the_steps_failure(
     sent(world, STEP)
     monkeypatch.setattr(world.aws.ec2.durations, "stopping", 600)
     world.aws.ec2.interrupt(builder(world, bake)["InstanceId"], notice=0)
-    world.aws.until(lambda: len(world.tagged("instance", bake)) == 2, what="the second builder")
+    world.aws.until(lambda: len(world.tagged("builder", bake)) == 2, what="the second builder")
     monkeypatch.undo()
     replaced_once(world, arn, bake)
 
@@ -157,7 +155,7 @@ def test_an_interruption_between_two_documents(world: World) -> None:
     arn, bake = started(world)
     ended = replaced_once(world, arn, bake)
     assert "during Step 'packages'" in ended.output["reason"]
-    assert len(world.calls("SendCommand")) == 1 + 5
+    assert len(world.sent_to_builders()) == 1 + 5
 
 
 def test_ec2_starts_an_interrupted_builder_again_before_anybody_looks(world: World) -> None:
@@ -183,7 +181,7 @@ def test_an_interruption_at_the_stop_is_a_stop(world: World) -> None:
     world.aws.ec2.interrupt(builder(world, bake)["InstanceId"], notice=0)
     ended = world.ended(arn)
     assert ended.status == "SUCCEEDED", ended.cause
-    (instance,) = world.tagged("instance", bake)
+    (instance,) = world.tagged("builder", bake)
     assert len(world.tagged("spot request", bake)) == 1
     assert instance["InstanceLifecycle"] == "spot"
 
@@ -236,7 +234,7 @@ def test_a_second_loss_fails_the_bake_with_both(world: World) -> None:
     assert "It was not replaced" in lines[1] and "builder 2 of 2" in lines[1]
     assert f"Before, builder {first} was replaced: " in lines[2]
     assert world.pointer("thrifty") == before
-    assert len(world.tagged("instance", bake)) == 2
+    assert len(world.tagged("builder", bake)) == 2
 
 
 @pytest.mark.failure(13)
@@ -263,7 +261,7 @@ def test_a_loss_that_is_nobodys_but_a_persons_is_not_made_good(world: World) -> 
     ended = world.ended(arn)
     assert ended.error == "BuilderLostError"
     assert state(world, untagged) in ("shutting-down", "terminated")
-    assert len(world.tagged("instance", bake)) == 1
+    assert len(world.tagged("builder", bake)) == 1
 
 
 def test_a_failure_of_the_replacement_tells_the_first_loss(world: World) -> None:
@@ -283,7 +281,7 @@ def test_a_failure_of_the_replacement_tells_the_first_loss(world: World) -> None
     assert ended.error == "BuilderTakenError"
     assert "Server.SpotInstanceShutdown" in ended.cause.splitlines()[0]
     assert "It was not replaced: AccessDeniedError" in ended.cause
-    assert len(world.tagged("instance", bake)) == 1
+    assert len(world.tagged("builder", bake)) == 1
 
 
 def test_a_bake_on_spot_that_is_stopped_by_hand_is_cleaned_by_the_janitor(world: World) -> None:

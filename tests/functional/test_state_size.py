@@ -82,7 +82,7 @@ def test_the_worst_bake_stays_within_its_state_and_history(world: World) -> None
     world.aws.agent.script(f"AmiBakery.{RECIPE}.*", stdout=OUTPUT, stderr=OUTPUT, times=STEPS)
     ended = world.ended(world.start({"recipe": RECIPE}, name="b" * 80), seconds=300)
     assert ended.status == "SUCCEEDED", ended.cause
-    assert len(world.calls("SendCommand")) == STEPS + 4
+    assert len(world.sent_to_builders()) == STEPS + 4
     events = history(world, ended)
     assert too_large(events) == {}
     assert max(payloads(events).values()) > MAX_STATE_BYTES / 4, "this is not the worst"

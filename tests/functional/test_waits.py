@@ -31,9 +31,9 @@ def test_every_event_delivered_three_times_changes_nothing(world: World) -> None
     world.aws.events.duplicate(times=float("inf"), copies=3)
     ended = world.bake("small", force=True)
     assert ended.status == "SUCCEEDED", ended.cause
-    assert len(world.calls("RunInstances")) == 1
+    assert len(world.launches()) == 1
     assert len(world.calls("CreateImage")) == 1
-    assert len(world.calls("SendCommand")) == 5
+    assert len(world.sent_to_builders()) == 5
     assert world.open_waits() == []
 
 
@@ -52,7 +52,7 @@ def test_a_lost_answer_to_run_instances_launches_one_builder(world: World) -> No
     world.aws.faults.lost_answer("ec2", "RunInstances", times=2)
     ended = world.bake("small", force=True)
     assert ended.status == "SUCCEEDED", ended.cause
-    assert len(world.tagged("instance", ended.name)) == 1
+    assert len(world.tagged("builder", ended.name)) == 1
 
 
 @pytest.mark.failure(32)
@@ -67,7 +67,7 @@ def test_a_lost_answer_to_send_command_runs_the_script_once(world: World) -> Non
     world.aws.faults.lost_answer("ssm", "SendCommand", times=1)
     ended = world.bake("small", force=True)
     assert ended.status == "SUCCEEDED", ended.cause
-    documents = [call["DocumentName"] for call in world.calls("SendCommand")]
+    documents = [call["DocumentName"] for call in world.sent_to_builders()]
     assert len(documents) == len(set(documents)) == 5
 
 
@@ -80,7 +80,7 @@ def test_throttling_and_server_errors_everywhere_only_delay(world: World) -> Non
         world.aws.faults.error(service, "*", code="InternalError", status=500, times=4, skip=9)
     ended = world.bake("small", force=True, seconds=90)
     assert ended.status == "SUCCEEDED", ended.cause
-    assert len(world.tagged("instance", ended.name)) == 1
+    assert len(world.tagged("builder", ended.name)) == 1
     assert len(world.tagged("image", ended.name)) == 1
 
 
@@ -97,7 +97,7 @@ def test_room_that_comes_within_the_patience_is_waited_for(world: World) -> None
     assert ended.status == "SUCCEEDED", ended.cause
     launch = next(s for s in ended.output["timeline"] if s["stage"] == "launch")
     assert launch["seconds"] >= 60
-    assert len(world.tagged("instance", ended.name)) == 1
+    assert len(world.tagged("builder", ended.name)) == 1
 
 
 def test_a_full_zone_is_left_for_the_next_one(world: World) -> None:
@@ -107,6 +107,6 @@ def test_a_full_zone_is_left_for_the_next_one(world: World) -> None:
     world.aws.ec2.no_capacity(subnet=first["SubnetId"])
     ended = world.bake("small", force=True)
     assert ended.status == "SUCCEEDED", ended.cause
-    (builder,) = world.tagged("instance", ended.name)
+    (builder,) = world.tagged("builder", ended.name)
     assert builder["InstanceType"] == "t3.small"
     assert builder["SubnetId"] != first["SubnetId"]

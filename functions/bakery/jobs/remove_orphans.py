@@ -6,6 +6,7 @@ then it removes the orphans one by one, each failure told and none in the way of
 Idempotent because it starts from what exists.
 """
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -74,8 +75,10 @@ def run(request: Request, settings: JanitorSettings) -> Result:
 
 def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[str]]:
     """The orphans, and the executions (ARNs) of leases and waits that have ended."""
-    tagged = inventory.everything(settings.regions[1:])
-    published = set[str]().union(*(ssm.published_images(it) for it in settings.regions))
+    # At synthesis the stack need not know its own Region, which a recipe may name.
+    others = [it for it in settings.regions if it != os.environ["AWS_REGION"]]
+    tagged = inventory.everything(others)
+    published = set[str]().union(*(ssm.published_images(it) for it in (None, *others)))
     # One of another release is ended by its own deadline.
     waiting = [it for _, stored in table.open_waits(settings.table) if (it := waits.read(stored))]
     holders = set(table.holders(settings.table, leases.PREFIX).values())

@@ -30,6 +30,7 @@ class Request(State):
     image_name: str
     description: str
     image_tags: dict[str, str]
+    redrives: int = 0
 
 
 def run(request: Request) -> None:
@@ -91,7 +92,10 @@ def _begin(request: Request, home: str, kms_key: str | None) -> str:
         description=request.description,
         tags=request.image_tags,
         kms_key=kms_key,
-        client_token=launching.client_token(request.bake, request.image_id, request.region),
+        # A redriven bake's first copy is gone: its token would bring back the id of that.
+        client_token=launching.client_token(
+            request.bake, request.image_id, request.region, request.redrives
+        ),
     )
 
 

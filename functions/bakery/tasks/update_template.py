@@ -18,6 +18,7 @@ class Request(State):
     id: str
     """Of the launch template."""
     copies: tuple[Copied, ...]
+    redrives: int = 0
 
 
 class Result(State):
@@ -38,7 +39,9 @@ def run(request: Request) -> Result:
             request.id,
             image_id,
             bake=request.bake,
-            client_token=launching.client_token(request.bake, request.id, image_id),
+            client_token=launching.client_token(
+                request.bake, request.id, image_id, request.redrives
+            ),
             region=request.region,
         )
     )

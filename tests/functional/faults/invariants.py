@@ -160,7 +160,7 @@ class Watched:
     def _twice(self, bake: str, builders: int) -> Iterator[str]:
         """What was made more often than once for each of its builders."""
         world = self.world
-        if len(world.tagged("instance", bake)) > builders:
+        if len(world.tagged("builder", bake)) > builders:
             yield "too many builders"
         made = [
             call
@@ -169,9 +169,7 @@ class Watched:
         ]
         if len(made) > 1:
             yield f"{len(made)} images"
-        sent = Counter(
-            (call["Comment"], *call["InstanceIds"]) for call in world.calls("SendCommand")
-        )
+        sent = Counter((call["Comment"], *call["InstanceIds"]) for call in world.sent_to_builders())
         yield from (f"{what} ran {n} times" for what, n in sent.items() if n > 1)
 
 

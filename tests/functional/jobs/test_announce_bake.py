@@ -17,6 +17,7 @@ OUTPUT: dict[str, object] = {
     "previous": None,
     "reason": "first image of this recipe",
     "timeline": [],
+    "left_out": {},
     "estimated_cost_usd": 0.01,
     "left": [],
 }
@@ -77,11 +78,13 @@ def test_a_baked_image_is_told(quiet: World) -> None:
             "outcome": "baked",
             "image": IMAGE,
             "copies": {},
+            "left_out": {},
             "previous": None,
             "reason": "first image of this recipe",
             "left": [],
             "skipped_slot": None,
             "clean": True,
+            "everywhere": True,
             "skipped": False,
         }
     ]
@@ -238,3 +241,20 @@ def test_what_lambda_delivers_again_is_not_told_again(quiet: World) -> None:
     for _ in range(2):
         assert quiet.aws.lambdas.invoke(function, json.dumps(event), "one-id").error is None
     assert len(told(quiet, event)) == 1
+
+
+def test_a_region_that_was_left_out_is_told_apart(quiet: World) -> None:
+    output = {**OUTPUT, "left_out": {"us-east-1": "the snapshot was not copied"}}
+    event = ended(quiet, output=json.dumps(output))
+    quiet.invoke("announce_bake", event)
+    (seen,) = told(quiet, event)
+    assert seen["everywhere"] is False
+    assert seen["left_out"] == {"us-east-1": "the snapshot was not copied"}
+
+
+def test_a_failure_says_what_to_do_next(quiet: World) -> None:
+    event = failed_execution(quiet, {"recipe": "nothing-of-that-name"})
+    quiet.invoke("announce_bake", event)
+    (seen,) = told(quiet, event)
+    assert seen["error"] == "UnknownRecipeError"
+    assert seen["advice"] == "No recipe of that name is deployed; the message lists those that are."

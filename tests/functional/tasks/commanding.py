@@ -64,6 +64,7 @@ class CommandTask:
     document: ClassVar[str]
     error: ClassVar[str]
     sentinel: ClassVar[bool] = True
+    on_test: ClassVar[bool] = False
 
     def command(self, making: Making) -> Mapping[str, Any]:
         """The command that the plan has for the task."""
@@ -122,6 +123,9 @@ class CommandTask:
             "error": self.error,
             "sentinel": f"ami-bakery: {turn.making.bake} done" if self.sentinel else "",
             "image_id": "",
+            "region": "",
+            "optional": False,
+            "on_test": self.on_test,
             "recipe": turn.making.plan["recipe"],
             "execution": "",
             "verified": None,

@@ -31,6 +31,12 @@ def clean(making: Making, *, failed: bool = True, **state: object) -> dict[str, 
     return result
 
 
+def result(image: str) -> dict[str, Any]:
+    """The state of a bake whose image has passed its tests."""
+    copies = [{"region": "eu-west-1", "image_id": image}]
+    return {"create_image": {"image_id": image}, "test_and_copy": {"copies": copies}}
+
+
 def point(world: World, name: str, *images: str) -> None:
     for image in images:
         world.aws.client("ssm").put_parameter(
@@ -47,7 +53,8 @@ def holds(world: World, name: str, image: str) -> bool:
 def published(making: Making) -> tuple[Making, str]:
     """A bake of a recipe of its own, whose image is published."""
     recipe = f"made-{uuid.uuid4().hex[:8]}"
-    own = replace(making, plan={**making.plan, "recipe": recipe})
+    moved = {"region": "eu-west-1", "name": pointer(recipe)}
+    own = replace(making, plan={**making.plan, "recipe": recipe, "pointers": [moved]})
     image = own.imaged()
     point(own.world, pointer(recipe), OLDER, OLD, image)
     point(own.world, previous_pointer(recipe), OLDER, OLD)
@@ -150,11 +157,11 @@ def test_a_pointer_that_had_moved_goes_back_before_its_image_goes(
     making, image = published
     recipe = making.plan["recipe"]
     with pytest.raises(FunctionFailedError) as failed:
-        clean(making, create_image={"image_id": image})
+        clean(making, **result(image))
     assert failed.value.name == "NotYetVisibleError"  # the machine asks again
     assert making.images() == [image]
     making.world.aws.until(lambda: making.world.pointer(recipe) == OLD)
-    assert clean(making, create_image={"image_id": image})["removed"] == [f"image {image}"]
+    assert clean(making, **result(image))["removed"] == [f"image {image}"]
     assert gone(making)
     assert making.world.pointer(recipe) == OLD
     making.world.aws.until(lambda: making.world.previous(recipe) == OLDER)
@@ -162,11 +169,12 @@ def test_a_pointer_that_had_moved_goes_back_before_its_image_goes(
 
 def test_the_pointer_to_the_first_image_of_a_recipe_is_deleted(making: Making) -> None:
     recipe = f"made-{uuid.uuid4().hex[:8]}"
-    own = replace(making, plan={**making.plan, "recipe": recipe})
+    moved = {"region": "eu-west-1", "name": pointer(recipe)}
+    own = replace(making, plan={**making.plan, "recipe": recipe, "pointers": [moved]})
     image = own.imaged()
     point(own.world, pointer(recipe), image)
-    done = clean(own, create_image={"image_id": image})
-    assert f"move of {pointer(recipe)} to image {image}" in done["removed"]
+    done = clean(own, **result(image))
+    assert f"move of {pointer(recipe)} in eu-west-1 to image {image}" in done["removed"]
     assert own.world.pointer(recipe) is None
     assert gone(own)
 
@@ -179,10 +187,10 @@ def test_an_image_stays_as_long_as_its_pointer_cannot_go_back(
     making.world.aws.faults.error("ssm", "PutParameter", code=code, message="why", times=9)
     if code == "TooManyUpdates":
         with pytest.raises(FunctionFailedError) as failed:
-            clean(making, create_image={"image_id": image})
+            clean(making, **result(image))
         assert failed.value.name == "ThrottledError"
     else:
-        done = clean(making, create_image={"image_id": image})
+        done = clean(making, **result(image))
         assert image in done["left"][0]
     assert making.images() == [image]
     assert making.world.pointer(making.plan["recipe"]) == image
@@ -194,7 +202,7 @@ def test_the_pointer_goes_back_even_if_ec2_cannot_be_asked(published: tuple[Maki
     making, image = published
     making.world.aws.faults.error("ec2", "Describe*", code="UnauthorizedOperation", times=99)
     with pytest.raises(FunctionFailedError):
-        clean(making, create_image={"image_id": image})
+        clean(making, **result(image))
     making.world.aws.until(lambda: making.world.pointer(making.plan["recipe"]) == OLD)
 
 
@@ -422,7 +430,7 @@ def test_the_request_of_a_builder_that_is_kept_stays(thrifty: Making) -> None:
 def test_a_good_bake_keeps_its_result_and_not_the_image_of_a_builder_that_aws_took(
     making: Making,
 ) -> None:
-    result = making.imaged()
+    kept = making.imaged()
     ec2 = making.world.aws.client("ec2")
     tags = [{"Key": TAG_BAKE, "Value": making.bake}]
     (builder,) = making.instances()
@@ -431,10 +439,10 @@ def test_a_good_bake_keeps_its_result_and_not_the_image_of_a_builder_that_aws_to
         Name="of-the-first-builder",
         TagSpecifications=[{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")],
     )["ImageId"]
-    state = {"create_image": {"image_id": result}, "lost_builder": {"why": "spot"}}
+    state = {**result(kept), "lost_builder": {"why": "spot"}}
     done = clean(making, failed=False, **state)
     assert f"image {other}" in done["removed"]
-    assert making.images() == [result]
+    assert making.images() == [kept]
     assert len(making.world.tagged("snapshot", making.bake)) == 1
 
 

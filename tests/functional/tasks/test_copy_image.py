@@ -41,8 +41,8 @@ def test_its_end_is_seen_by_the_sweeper_though_no_event_comes(wide: tuple[Making
     making, image = wide
     copy = making.copied(image, THERE)
     making.world.invoke("resume_waits", {})
-    output = {"region": THERE, "image_id": copy, "failed": None}
-    assert [json.loads(it["output"]) for it in resumed(making.world)] == [output]
+    told = [json.loads(it["output"]) for it in resumed(making.world)]
+    assert {"region": THERE, "image_id": copy, "failed": None} in told
 
 
 def test_the_region_of_the_stack_has_its_image(wide: tuple[Making, str]) -> None:

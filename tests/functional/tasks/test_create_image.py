@@ -68,7 +68,8 @@ def test_called_twice_it_makes_one_image_and_the_newest_token_waits(making: Maki
 def test_an_image_that_is_available_at_the_second_try_is_told_at_once(making: Making) -> None:
     image_id = making.imaged()
     image(making, making.instances()[0])
-    assert resumed(making.world) == [{"output": json.dumps({"image_id": image_id})}]
+    (told,) = resumed(making.world)
+    assert json.loads(told["output"])["image_id"] == image_id
     assert f"wait#image/{image_id}" not in making.world.open_waits()
 
 

@@ -143,7 +143,7 @@ def test_a_stage_that_fails_again_after_a_redrive_ends_the_execution_again(
 def test_a_redrive_publishes_again_while_the_image_is_there(making: Making, stage: str) -> None:
     making.imaged()
     answer = json.loads(redriven(making, failed_at(making, stage))["output"])
-    assert answer["resume_at"] == "PublishPointer"
+    assert answer["resume_at"] == "PublishPointers"
     assert "publish" not in answer
 
 

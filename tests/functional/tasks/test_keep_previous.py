@@ -33,7 +33,7 @@ class Keeping:
 
     def keep(self, image: str, *, token: str = NOBODY) -> None:
         """Run the task."""
-        parts = {"recipe": self.recipe, "image_id": image}
+        parts = {"recipe": self.recipe, "region": "eu-west-1", "image_id": image}
         assert self.world.invoke("keep_previous", {"token": token, "bake": "made", **parts}) is None
 
     def kept(self, image: str) -> str | None:
@@ -47,7 +47,6 @@ class Keeping:
 
         (told_once,) = self.world.aws.until(told, what="the answer")
         answer = json.loads(told_once["output"])
-        assert answer["parameter"] == previous_pointer(self.recipe)
         found: str | None = answer["image"]
         if found:
             assert self.world.previous(self.recipe) == found

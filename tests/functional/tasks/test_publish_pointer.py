@@ -23,7 +23,11 @@ class Publishing:
     recipe: str
 
     def publish(self, image: str, *, token: str = NOBODY) -> None:
-        parts = {"recipe": self.recipe, "image_id": image}
+        parts = {
+            "recipe": self.recipe,
+            "pointer": {"region": "eu-west-1", "name": pointer(self.recipe)},
+            "copies": [{"region": "eu-west-1", "image_id": image}],
+        }
         self.world.invoke("publish_pointer", {"token": token, "bake": "made", **parts})
 
     def published(self, image: str) -> None:
@@ -103,7 +107,10 @@ def test_a_refused_call_is_told_by_its_class_and_the_pointer_stays(
     with pytest.raises(FunctionFailedError) as failed:
         publishing.publish(NEW)
     assert failed.value.name == name
-    assert f"ssm:PutParameter {pointer(publishing.recipe)} failed: {code}" in failed.value.message
+    assert (
+        f"ssm:PutParameter {pointer(publishing.recipe)} in eu-west-1 failed: {code}"
+        in failed.value.message
+    )
     assert publishing.versions() == [OLD]
     publishing.published(NEW)
 

@@ -22,6 +22,9 @@ def state_of(making: Making) -> dict[str, Any]:
     state["launch"] |= {"instance_id": "i-0123456789abcdef0", "instance_type": "t3.small"}
     state["create_image"] |= {"image_id": IMAGE}
     state["keep_previous"] |= {"image": None}
+    tested = entered(STAGES.index("test_and_copy"))["entered"]
+    copies = [{"region": "eu-west-1", "image_id": IMAGE}]
+    state["test_and_copy"] |= {"tested": tested, "copies": copies}
     return state
 
 
@@ -38,6 +41,7 @@ def test_a_bake_is_told_by_the_contract(making: Making) -> None:
         "outcome": "baked",
         "image": {"id": IMAGE, "name": making.plan["image_name"], "region": "eu-west-1"},
         "copies": {},
+        "left_out": {},
         "previous": None,
         "estimated_cost_usd": result["estimated_cost_usd"],
         "reason": "first image of this recipe",

@@ -22,6 +22,7 @@ class TestRunTest(CommandTask):
     stage: ClassVar[str] = "test"
     document: ClassVar[str] = "AmiBakery-test-image"
     error: ClassVar[str] = "TestFailedError"
+    on_test: ClassVar[bool] = True
 
     def command(self, making: Making) -> Mapping[str, Any]:
         (first, *_) = making.checks()
