@@ -40,21 +40,23 @@ class BuilderHost(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self._log_group = log_group
-        self.roles: list[iam.Role] = []
         self.profile_arns: list[str] = []
-        self.default_profile = self._profile("Builder", ())
-        self.test_profile = self._profile("Test", ())
+        self.test_role, self.test_profile = self._profile("Test", ())
+        role, self.default_profile = self._profile("Builder", ())
+        self.builder_roles = [role]
         for name, recipe in recipes.items():
             if objects := artefacts(recipe):
-                self._announce(name, self._profile(f"Builder-{name}", objects))
+                role, profile = self._profile(f"Builder-{name}", objects)
+                self.builder_roles.append(role)
+                self._announce(name, profile)
         self.security_group_id = self._security_group(settings.vpc_id)
 
-    def _profile(self, id_: str, objects: tuple[tuple[str, str], ...]) -> str:
+    def _profile(self, id_: str, objects: tuple[tuple[str, str], ...]) -> tuple[iam.Role, str]:
         role = iam.Role(
             self,
             f"{id_}Role",
             assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
-            description="AMI Bakery: what a builder may do while it is customized",
+            description="AMI Bakery: what a builder or a test instance may do",
             managed_policies=[
                 iam.ManagedPolicy.from_aws_managed_policy_name("AmazonSSMManagedInstanceCore")
             ],
@@ -66,10 +68,9 @@ class BuilderHost(Construct):
         role.add_to_policy(iam.PolicyStatement(actions=["logs:DescribeLogGroups"], resources=["*"]))
         for statement in self._read(objects):
             role.add_to_policy(statement)
-        self.roles.append(role)
         profile = iam.CfnInstanceProfile(self, f"{id_}Profile", roles=[role.role_name])
         self.profile_arns.append(profile.attr_arn)
-        return profile.attr_arn
+        return role, profile.attr_arn
 
     def _read(self, objects: tuple[tuple[str, str], ...]) -> Iterator[iam.PolicyStatement]:
         """Get the objects, and list each by its key: the agent asks first if it is a folder.

@@ -8,7 +8,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from bakery.naming import DOCUMENT_PREFIX, fixed_document, step_document, test_document
-from bakery.planning import REPORT_IDENTITY, TEST_IMAGE
+from bakery.planning import REPORT_IDENTITY, REPORT_PACKAGES, TEST_IMAGE
 from bakery.recipe import DocumentStep, Recipe, ShellStep
 from bakery.steps import shell_document
 from infra.loading import load_document
@@ -90,5 +90,8 @@ class Documents(Construct):
     @property
     def test_arns(self) -> list[str]:
         """Documents that run on a test instance: the recipes' own tests and ours."""
-        own = [self.arn(fixed_document(stem)) for stem in (TEST_IMAGE, REPORT_IDENTITY)]
+        own = [
+            self.arn(fixed_document(stem))
+            for stem in (TEST_IMAGE, REPORT_IDENTITY, REPORT_PACKAGES)
+        ]
         return [self.arn(f"{DOCUMENT_PREFIX}.*.test.*"), *own]

@@ -17,7 +17,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from bakery import settings as env
-from bakery.naming import DOCUMENT_PREFIX, EVENT_SOURCE, STAGE_SLOW
+from bakery.naming import BAKE_SUCCEEDED, DOCUMENT_PREFIX, EVENT_SOURCE, STAGE_SLOW
 from infra.documents import Documents
 from infra.functions import FunctionFactory
 from infra.machine import BakeMachine
@@ -30,7 +30,8 @@ _ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
 class Jobs(Construct):
-    """Resumes waits by events and by the sweeper; announces how bakes ended; the janitor."""
+    """Resumes waits by events and by the sweeper; announces how bakes ended; bakes what builds on a
+    new image; the janitor."""
 
     def __init__(
         self,
@@ -124,8 +125,19 @@ class Jobs(Construct):
         )
         # Both pass every Catch of the machine by.
         self._on("BakeCutShort", janitor, _ends_of(machine, "ABORTED", "TIMED_OUT"))
+        dependents = factory.make(
+            self,
+            "jobs.bake_dependents",
+            statements=[may.start_bakes()],
+            environment=env.DependentsSettings(machine=may.machine_arn),
+        )
+        self._on(
+            "ImagePublished",
+            dependents,
+            {"source": [EVENT_SOURCE], "detail_type": [BAKE_SUCCEEDED]},
+        )
         self.sweeper = resume
-        self.others = (announce, janitor)
+        self.others = (announce, dependents, janitor)
 
     def _every(
         self,

@@ -2,14 +2,14 @@
 
 It reads like the procedure it replaces. Waits are task tokens, so there is no loop in it but two
 ways back: from AwaitTurn to Plan, when another bake has ended, and from ReplaceBuilder to
-LaunchBuilder, once, when AWS has taken the builder. The one state that polls, AwaitManaged, does so
-by its Retry. Every other failure goes to CleanUp.
+LaunchBuilder, once, when AWS has taken the builder. The two states that poll, AwaitManaged and
+AwaitTest, do so by their Retry. Every other failure goes to CleanUp. How each state calls its
+function, and is tried again, is in ``infra.states``.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
@@ -17,56 +17,42 @@ from aws_cdk import aws_stepfunctions_tasks as sfn_tasks
 from constructs import Construct
 
 from bakery import budgets
-from bakery.errors import (
-    LAMBDA_RETRYABLE,
-    RETRYABLE,
-    BakeryError,
-    BuilderTakenError,
-    CopyLimitError,
-    NoCapacityYetError,
-    NotManagedError,
-)
+from bakery.errors import LAMBDA_RETRYABLE, CopyLimitError, NoCapacityYetError
 from infra.dependencies import depend_on_policy_only
 from infra.permissions import MACHINE_NAME
 from infra.settings import Settings
+from infra.states import (
+    BAKE,
+    ENTERED,
+    States,
+    in_seconds,
+    poll_for_agent,
+    retry,
+    retry_with_patience,
+)
 from infra.store import retention
 from infra.tasks import TaskFunctions
 
 # Each a little longer than the wait's own budget, which ends it with a better message.
-_SHORT, _TURN, _COMMAND, _STEP, _STOP, _IMAGE, _POINTER, _WHOLE_BAKE = (
-    Duration.seconds(int(budget.total_seconds()))
-    for budget in (
+_SHORT, _TURN, _STEP, _STOP, _IMAGE, _POINTER, _WHOLE_BAKE = map(
+    in_seconds,
+    (
         budgets.SHORT,
         budgets.TURN,
-        budgets.COMMAND,
         budgets.STEP,
         budgets.STOP,
         budgets.IMAGE,
         budgets.POINTER,
         budgets.WHOLE_BAKE,
-    )
+    ),
 )
 
-_AGAIN_AFTER = Duration.seconds(2)
-_VISIBLE_AFTER = Duration.seconds(10)
+_COPIES_AT_ONCE = 40
+"""Every Region of a recipe: quotas of copies under way are for each Region that gets one. Step
+Functions runs no more at once. Source: its developer guide, "Using Map state in Inline mode"."""
 
-_AGENT_POLL = Duration.seconds(10)
-_AGENT_TRIES = 60
-"""Ten minutes: launch to managed takes one to two; aws-facts E12."""
-
-_CAPACITY_PAUSE = Duration.minutes(10)
-_CAPACITY_TRIES = 80
-"""More than the longest patience, half a day; the task itself ends it."""
-
-_REGIONS_AT_ONCE = 10
-
-_Guarded = TypeVar("_Guarded", sfn.TaskStateBase, sfn.Map, sfn.Parallel)
-
-_ENTERED = {"entered.$": "$$.State.EnteredTime"}
-_BAKE = {"bake": sfn.JsonPath.string_at("$$.Execution.Name")}
 _EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
 _OF_COPY = {"region.$": "$$.Map.Item.Value.region", "image_id.$": "$$.Map.Item.Value.image_id"}
-_RECIPE = {"recipe": sfn.JsonPath.string_at("$.plan.recipe")}
 
 
 class BakeMachine(Construct):
@@ -77,14 +63,16 @@ class BakeMachine(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self._functions = functions
-        self._clean_up = self._task(
+        self._states = States(self, functions)
+        self._clean_up = self._states.task(
             "CleanUp",
             "clean_up",
-            {**_BAKE, **_EXECUTION, "state": sfn.JsonPath.entire_payload},
+            {**BAKE, **_EXECUTION, "state": sfn.JsonPath.entire_payload},
             key="clean_up",
             result={"result.$": "$"},
         )
         self._replace = self._replace_builder()
+        self._states.failures_lead_to(self._clean_up, lost_builder=self._replace)
         log_group = logs.LogGroup(
             self, "Log", retention=retention(settings), removal_policy=RemovalPolicy.DESTROY
         )
@@ -137,7 +125,7 @@ class BakeMachine(Construct):
             "verified": sfn.JsonPath.string_at("$.verify_identity.entered"),
             "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
         }
-        stop = self._wait(
+        stop = self._states.wait(
             "StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP, on_builder=True
         )
         create_image, harden = self._create_image(instance), self._harden_image()
@@ -148,11 +136,11 @@ class BakeMachine(Construct):
         self._replace.next(launch)
         return (
             launch.next(self._await_managed())
-            .next(self._command("Prepare", "prepare"))
+            .next(self._states.command("Prepare", "prepare"))
             .next(self._customize())
-            .next(self._command("RemoveIdentity", "remove_identity"))
-            .next(self._command("Generalize", "generalize"))
-            .next(self._command("VerifyIdentity", "verify_identity"))
+            .next(self._states.command("RemoveIdentity", "remove_identity"))
+            .next(self._states.command("Generalize", "generalize"))
+            .next(self._states.command("VerifyIdentity", "verify_identity"))
             .next(stop)
             .next(create_image)
             .next(harden)
@@ -166,11 +154,11 @@ class BakeMachine(Construct):
         )
 
     def _plan(self) -> sfn.TaskStateBase:
-        plan = self._task(
+        plan = self._states.task(
             "Plan",
             "plan",
             {
-                **_BAKE,
+                **BAKE,
                 **_EXECUTION,
                 # Not the state: after AwaitTurn that has more than what the bake was started with.
                 "input": sfn.JsonPath.object_at("$$.Execution.Input"),
@@ -187,7 +175,7 @@ class BakeMachine(Construct):
         return plan.add_catch(refused, errors=["States.ALL"])
 
     def _await_turn(self) -> sfn.TaskStateBase:
-        return self._wait(
+        return self._states.wait(
             "AwaitTurn",
             "await_turn",
             {"busy": sfn.JsonPath.object_at("$.plan.busy")},
@@ -199,11 +187,11 @@ class BakeMachine(Construct):
         )
 
     def _launch(self) -> sfn.TaskStateBase:
-        task = self._task(
+        task = self._states.task(
             "LaunchBuilder",
             "launch_builder",
             {
-                **_BAKE,
+                **BAKE,
                 "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
                 "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
@@ -217,11 +205,11 @@ class BakeMachine(Construct):
             },
             comment="EC2 announces room by no event: try again until the recipe's patience ends",
         )
-        _retry_with_patience(task, NoCapacityYetError)
-        return self._guarded(task)
+        retry_with_patience(task, NoCapacityYetError)
+        return self._states.guarded(task)
 
     def _await_managed(self) -> sfn.TaskStateBase:
-        task = self._task(
+        task = self._states.task(
             "AwaitManaged",
             "await_managed",
             {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")},
@@ -233,15 +221,15 @@ class BakeMachine(Construct):
             },
             comment="The SSM agent announces itself by no event: ask every 10 seconds",
         )
-        _poll_for_agent(task)
-        return self._guarded(task, on_builder=True)
+        poll_for_agent(task)
+        return self._states.guarded(task, on_builder=True)
 
     def _replace_builder(self) -> sfn.TaskStateBase:
-        task = self._task(
+        task = self._states.task(
             "ReplaceBuilder",
             "replace_builder",
             {
-                **_BAKE,
+                **BAKE,
                 "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
                 "state": sfn.JsonPath.entire_payload,
             },
@@ -255,7 +243,7 @@ class BakeMachine(Construct):
         )
 
     def _customize(self) -> sfn.Map:
-        run_step = self._wait(
+        run_step = self._states.wait(
             "RunStep",
             "run_step",
             {
@@ -282,14 +270,14 @@ class BakeMachine(Construct):
             },
             max_concurrency=1,
             # Nobody reads what the steps return; two hundred of them would be a third of the state.
-            result_selector=_ENTERED,
+            result_selector=ENTERED,
             result_path="$.customize",
         )
         steps.item_processor(run_step)
-        return self._guarded(steps, on_builder=True)
+        return self._states.guarded(steps, on_builder=True)
 
     def _create_image(self, instance: Mapping[str, object]) -> sfn.TaskStateBase:
-        return self._wait(
+        return self._states.wait(
             "CreateImage",
             "create_image",
             {
@@ -305,7 +293,7 @@ class BakeMachine(Construct):
         )
 
     def _harden_image(self) -> sfn.TaskStateBase:
-        task = self._task(
+        task = self._states.task(
             "HardenImage",
             "harden_image",
             {
@@ -315,7 +303,7 @@ class BakeMachine(Construct):
             key="harden_image",
             result={},
         )
-        return self._guarded(task)
+        return self._states.guarded(task)
 
     def _test_and_copy(self) -> sfn.Parallel:
         """Copies are made while the image is tested; they are private until it has passed."""
@@ -323,14 +311,15 @@ class BakeMachine(Construct):
             self,
             "TestAndCopy",
             result_selector={
-                **_ENTERED,
+                **ENTERED,
                 "tested.$": "$[0].end_tests.entered",
+                "inventory.$": "$[0].inventory",
                 "copies.$": "$[1]",
             },
             result_path="$.test_and_copy",
         )
         proof.branch(self._test(), self._copy())
-        return self._guarded(proof)
+        return self._states.guarded(proof)
 
     def _test(self) -> sfn.IChainable:
         machines = sfn.Map(
@@ -339,7 +328,7 @@ class BakeMachine(Construct):
             comment="Boot the image on each instance that the recipe asks for",
             items_path="$.plan.test.machines",
             item_selector={
-                **_BAKE,
+                **BAKE,
                 "recipe.$": "$.plan.recipe",
                 "image_id.$": "$.create_image.image_id",
                 "number.$": "$$.Map.Item.Index",
@@ -353,11 +342,11 @@ class BakeMachine(Construct):
         machines.item_processor(
             self._launch_test().next(self._await_test()).next(self._run_tests())
         )
-        compare = self._task(
+        compare = self._states.task(
             "CompareIdentity",
             "compare_identity",
             {
-                **_BAKE,
+                **BAKE,
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
                 "compare": sfn.JsonPath.object_at("$.plan.test.compare"),
             },
@@ -365,15 +354,39 @@ class BakeMachine(Construct):
             result=None,
             discard=True,
         )
-        end = self._task("EndTests", "end_tests", {**_BAKE}, key="end_tests", result={})
-        return machines.next(compare).next(end)
+        end = self._states.task("EndTests", "end_tests", {**BAKE}, key="end_tests", result={})
+        return machines.next(compare).next(self._record_inventory(end)).next(end)
+
+    def _record_inventory(self, end: sfn.TaskStateBase) -> sfn.TaskStateBase:
+        task = self._states.task(
+            "RecordInventory",
+            "record_inventory",
+            {
+                **BAKE,
+                **{
+                    name: sfn.JsonPath.string_at(f"$.plan.{name}")
+                    for name in ("recipe", "region", "image_name")
+                },
+                "packages": sfn.JsonPath.number_at("$.plan.test.packages"),
+                "image_id": sfn.JsonPath.string_at("$.create_image.image_id"),
+                "image_tags": sfn.JsonPath.object_at("$.plan.image_tags"),
+                "created": sfn.JsonPath.string_at("$.create_image.entered"),
+                "size_gib": sfn.JsonPath.number_at("$.plan.launch.size_gib"),
+                "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
+                "previous": sfn.JsonPath.string_at("$.plan.current.image"),
+            },
+            key="inventory",
+            result={"summary.$": "$.summary", "key.$": "$.key"},
+            comment="What is in it, for people: a bake does not fail for want of a list",
+        )
+        return task.add_catch(end, errors=["States.ALL"], result_path="$.inventory")
 
     def _launch_test(self) -> sfn.TaskStateBase:
-        task = self._task(
+        task = self._states.task(
             "LaunchTest",
             "launch_test",
             {
-                **_BAKE,
+                **BAKE,
                 "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
                 "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
@@ -386,15 +399,15 @@ class BakeMachine(Construct):
             key="launched",
             result={"instance_id.$": "$.instance_id"},
         )
-        _retry_with_patience(task, NoCapacityYetError)
+        retry_with_patience(task, NoCapacityYetError)
         return task
 
     def _await_test(self) -> sfn.TaskStateBase:
-        task = self._task(
+        task = self._states.task(
             "AwaitTest",
             "await_test",
             {
-                **_BAKE,
+                **BAKE,
                 "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
                 "instance_id": sfn.JsonPath.string_at("$.launched.instance_id"),
             },
@@ -403,11 +416,11 @@ class BakeMachine(Construct):
             discard=True,
             comment="Does the image boot? Ask every 10 seconds, as for the builder",
         )
-        _poll_for_agent(task)
+        poll_for_agent(task)
         return task
 
     def _run_tests(self) -> sfn.Map:
-        run_test = self._wait(
+        run_test = self._states.wait(
             "RunTest",
             "run_test",
             {
@@ -438,7 +451,7 @@ class BakeMachine(Construct):
         return tests.item_processor(run_test)
 
     def _copy(self) -> sfn.Map:
-        copy = self._wait(
+        copy = self._states.wait(
             "CopyImage",
             "copy_image",
             {
@@ -454,7 +467,7 @@ class BakeMachine(Construct):
             timeout=_IMAGE,
             guarded=False,
         )
-        _retry_with_patience(copy, CopyLimitError)
+        retry_with_patience(copy, CopyLimitError)
         copies = sfn.Map(
             self,
             "Copy",
@@ -468,41 +481,16 @@ class BakeMachine(Construct):
                 "description.$": "$.plan.description",
                 "image_tags.$": "$.plan.image_tags",
             },
-            max_concurrency=_REGIONS_AT_ONCE,
+            max_concurrency=_COPIES_AT_ONCE,
         )
         return copies.item_processor(copy)
 
-    def _each(
-        self,
-        name: str,
-        task: sfn.TaskStateBase,
-        *,
-        items: str,
-        selector: Mapping[str, str],
-        key: str,
-        result: Mapping[str, str] | None = None,
-        comment: str | None = None,
-    ) -> sfn.Map:
-        """A task for each Region, or for each thing in one of them."""
-        each = sfn.Map(
-            self,
-            name,
-            comment=comment,
-            items_path=items,
-            item_selector={"recipe.$": "$.plan.recipe", **selector},
-            max_concurrency=_REGIONS_AT_ONCE,
-            result_selector={**_ENTERED, **(result or {})},
-            result_path=f"$.{key}",
-        )
-        each.item_processor(task)
-        return self._guarded(each)
-
     def _release_images(self) -> sfn.Map:
-        release = self._task(
+        release = self._states.task(
             "ReleaseImage",
             "release_image",
             {
-                **_BAKE,
+                **BAKE,
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
                 "region": sfn.JsonPath.string_at("$.region"),
                 "image_id": sfn.JsonPath.object_at("$.image_id"),
@@ -510,7 +498,7 @@ class BakeMachine(Construct):
             key=None,
             result=None,
         )
-        return self._each(
+        return self._states.each(
             "ReleaseImages",
             release,
             items="$.test_and_copy.copies",
@@ -520,7 +508,7 @@ class BakeMachine(Construct):
         )
 
     def _publish_pointers(self) -> sfn.Map:
-        publish = self._wait(
+        publish = self._states.wait(
             "PublishPointer",
             "publish_pointer",
             {
@@ -533,7 +521,7 @@ class BakeMachine(Construct):
             timeout=_POINTER,
             guarded=False,
         )
-        return self._each(
+        return self._states.each(
             "PublishPointers",
             publish,
             items="$.plan.pointers",
@@ -543,11 +531,11 @@ class BakeMachine(Construct):
         )
 
     def _update_templates(self) -> sfn.Map:
-        update = self._task(
+        update = self._states.task(
             "UpdateTemplate",
             "update_template",
             {
-                **_BAKE,
+                **BAKE,
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
                 "region": sfn.JsonPath.string_at("$.template.region"),
                 "id": sfn.JsonPath.string_at("$.template.id"),
@@ -557,7 +545,7 @@ class BakeMachine(Construct):
             key=None,
             result=None,
         )
-        return self._each(
+        return self._states.each(
             "UpdateTemplates",
             update,
             items="$.plan.templates",
@@ -566,7 +554,7 @@ class BakeMachine(Construct):
         )
 
     def _keep_previous(self) -> sfn.Map:
-        keep = self._wait(
+        keep = self._states.wait(
             "KeepPreviousImage",
             "keep_previous",
             {
@@ -579,7 +567,7 @@ class BakeMachine(Construct):
             timeout=_POINTER,
             guarded=False,
         )
-        return self._each(
+        return self._states.each(
             "KeepPrevious",
             keep,
             items="$.test_and_copy.copies",
@@ -595,7 +583,7 @@ class BakeMachine(Construct):
             "RetireImages",
             "retire_images",
             {
-                **_BAKE,
+                **BAKE,
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
                 "region": sfn.JsonPath.string_at("$.region"),
                 "retention": sfn.JsonPath.object_at("$.retention"),
@@ -615,7 +603,7 @@ class BakeMachine(Construct):
                 "retention.$": "$.plan.retention",
             },
             max_concurrency=5,
-            result_selector={**_ENTERED, "regions.$": "$"},
+            result_selector={**ENTERED, "regions.$": "$"},
             result_path="$.retire",
         )
         regions.item_processor(retire_images)
@@ -640,7 +628,7 @@ class BakeMachine(Construct):
             payload=sfn.TaskInput.from_object(
                 {
                     "token": sfn.JsonPath.task_token,
-                    **_BAKE,
+                    **BAKE,
                     **_EXECUTION,
                     "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
                     "state": sfn.JsonPath.entire_payload,
@@ -650,150 +638,17 @@ class BakeMachine(Construct):
             retry_on_service_exceptions=False,
         )
         # Not our own names: the bake's error, with which the task ends, may be one of them.
-        fail.add_retry(
-            errors=[*LAMBDA_RETRYABLE],
-            interval=_AGAIN_AFTER,
-            max_attempts=8,
-            backoff_rate=2,
-            max_delay=Duration.minutes(1),
-            jitter_strategy=sfn.JitterType.FULL,
-        )
+        retry(fail, errors=LAMBDA_RETRYABLE)
         resume = sfn.Choice(self, "ResumeAt", comment="Only after a redrive")
         for state in self._resumable:
             resume.when(sfn.Condition.string_equals("$.resume_at", state.id), state)
         return fail.next(resume)
 
     def _report(self) -> sfn.TaskStateBase:
-        report = self._task(
+        report = self._states.task(
             "Report", "report", {"state": sfn.JsonPath.entire_payload}, key=None, result=None
         )
         return report.add_catch(
             sfn.Fail(self, "ReportFailed", error_path="$.Error", cause_path="$.Cause"),
             errors=["States.ALL"],
         )
-
-    def _command(self, name: str, module: str) -> sfn.TaskStateBase:
-        return self._wait(
-            name,
-            module,
-            {
-                "instance_id": sfn.JsonPath.string_at("$.launch.instance_id"),
-                "command": sfn.JsonPath.object_at(f"$.plan.{module}"),
-            },
-            key=module,
-            result={"command_id.$": "$.command_id"},
-            timeout=_COMMAND,
-            on_builder=True,
-        )
-
-    def _wait(
-        self,
-        name: str,
-        module: str,
-        payload: Mapping[str, Any],
-        *,
-        key: str | None,
-        timeout: Duration,
-        result: Mapping[str, str] | None = None,
-        guarded: bool = True,
-        discard: bool = False,
-        comment: str | None = None,
-        on_builder: bool = False,
-    ) -> sfn.TaskStateBase:
-        """A task that acts, perhaps on the builder, then sleeps until its token comes back."""
-        task = sfn_tasks.LambdaInvoke(
-            self,
-            name,
-            comment=comment,
-            lambda_function=self._functions.released(module),
-            integration_pattern=sfn.IntegrationPattern.WAIT_FOR_TASK_TOKEN,
-            payload=sfn.TaskInput.from_object(
-                {"token": sfn.JsonPath.task_token, **_RECIPE, **_BAKE, **payload}
-            ),
-            result_selector={**_ENTERED, **(result or {})},
-            result_path=_result_path(key, discard=discard),
-            task_timeout=sfn.Timeout.duration(timeout),
-            retry_on_service_exceptions=False,
-        )
-        # What a first try began must be visible before the second looks for it to adopt it:
-        # neither SendCommand nor CreateImage has a client token.
-        self._retry(task, first=_VISIBLE_AFTER, jitter=sfn.JitterType.NONE)
-        return self._guarded(task, on_builder=on_builder) if guarded else task
-
-    def _task(
-        self,
-        name: str,
-        module: str,
-        payload: Mapping[str, Any],
-        *,
-        key: str | None,
-        result: Mapping[str, Any] | None,
-        discard: bool = False,
-        comment: str | None = None,
-    ) -> sfn.TaskStateBase:
-        """A task that is over when its function returns."""
-        task = sfn_tasks.LambdaInvoke(
-            self,
-            name,
-            comment=comment,
-            lambda_function=self._functions.released(module),
-            payload_response_only=True,
-            payload=sfn.TaskInput.from_object(payload),
-            result_selector={**_ENTERED, **result} if key and result is not None else result,
-            result_path=_result_path(key, discard=discard),
-            task_timeout=sfn.Timeout.duration(_SHORT),
-            retry_on_service_exceptions=False,
-        )
-        self._retry(task)
-        return task
-
-    def _retry(
-        self,
-        task: sfn.TaskStateBase,
-        *,
-        first: Duration = _AGAIN_AFTER,
-        jitter: sfn.JitterType = sfn.JitterType.FULL,
-    ) -> None:
-        task.add_retry(
-            errors=[*RETRYABLE, *LAMBDA_RETRYABLE],
-            interval=first,
-            max_attempts=8,
-            backoff_rate=2,
-            max_delay=Duration.minutes(1),
-            jitter_strategy=jitter,
-        )
-
-    def _guarded(self, state: _Guarded, *, on_builder: bool = False) -> _Guarded:
-        """Every failure goes to CleanUp; the loss of a builder that is needed can be made good."""
-        if on_builder:
-            state.add_catch(
-                self._replace, errors=[BuilderTakenError.__name__], result_path="$.failure"
-            )
-        state.add_catch(self._clean_up, errors=["States.ALL"], result_path="$.failure")
-        return state
-
-
-def _result_path(key: str | None, *, discard: bool) -> str | None:
-    if discard:
-        return str(sfn.JsonPath.DISCARD)
-    return f"$.{key}" if key else None
-
-
-def _retry_with_patience(task: sfn.TaskStateBase, error: type[BakeryError]) -> None:
-    """AWS tells of room by no event: try again, ever more seldom."""
-    task.add_retry(
-        errors=[error.__name__],
-        interval=Duration.minutes(1),
-        max_attempts=_CAPACITY_TRIES,
-        backoff_rate=1.5,
-        max_delay=_CAPACITY_PAUSE,
-    )
-
-
-def _poll_for_agent(task: sfn.TaskStateBase) -> None:
-    task.add_retry(
-        errors=[NotManagedError.__name__],
-        interval=_AGENT_POLL,
-        max_attempts=_AGENT_TRIES,
-        backoff_rate=1,
-    )

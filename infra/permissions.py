@@ -6,6 +6,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from bakery.inventory import PREFIX
 from bakery.naming import MOVER, POINTERS, TAG_BAKE, TAG_DISABLED_AT, TAG_RETIRED
 from bakery.recipe import ParameterBase, Recipe
 from infra.builder_host import BuilderHost
@@ -81,6 +82,9 @@ class Permissions:
     def machine_arn(self) -> str:
         return self._arn("states", "stateMachine", MACHINE_NAME, ":")
 
+    def start_bakes(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(actions=["states:StartExecution"], resources=[self.machine_arn])
+
     def executions(self, *actions: str) -> iam.PolicyStatement:
         return iam.PolicyStatement(
             actions=[f"states:{action}" for action in actions],
@@ -126,8 +130,12 @@ class Permissions:
             resources=[self._documents.arn(name) for name in names],
         )
 
-    def launch(self, *, spot: bool = True) -> list[iam.PolicyStatement]:
-        """RunInstances by resource: a condition on a key that a resource lacks would deny."""
+    def launch(self, *, test: bool = False) -> list[iam.PolicyStatement]:
+        """RunInstances by resource: a condition on a key that a resource lacks would deny.
+
+        A test instance has a role of its own, and is never of the spot market.
+        """
+        spot, roles = not test, [self._host.test_role] if test else self._host.builder_roles
         made = ["instance/*", "volume/*", "network-interface/*"]
         return [
             self._ec2(
@@ -150,7 +158,7 @@ class Permissions:
             *self._use_volume_keys(),
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
-                resources=[role.role_arn for role in self._host.roles],
+                resources=[role.role_arn for role in roles],
                 conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
             ),
         ]
@@ -366,6 +374,25 @@ class Permissions:
                     },
                 },
             ),
+        ]
+
+    def read_command_log(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=["logs:GetLogEvents"], resources=[self._store.command_log.log_group_arn]
+        )
+
+    def inventories(self) -> list[iam.PolicyStatement]:
+        """Write and read inventories.
+
+        Whoever may not list a bucket is told that an object is denied, not that it is missing.
+        """
+        bucket = self._store.inventories
+        return [
+            iam.PolicyStatement(
+                actions=["s3:GetObject", "s3:PutObject"],
+                resources=[bucket.arn_for_objects(f"{PREFIX}*")],
+            ),
+            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
         ]
 
     def announce(self) -> iam.PolicyStatement:

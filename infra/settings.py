@@ -105,6 +105,9 @@ class Settings(BaseModel):
     janitor_removes_at_most: int = Field(
         default=50, ge=1, le=1000, description="How much one run of the janitor may remove."
     )
+    fleet_concurrency: int = Field(
+        default=5, ge=1, le=40, description="How many bakes `bakery bake --all` has at once."
+    )
     log_retention_days: LogDays = Field(default=90, description="How long logs are kept.")
     notification_email: str | None = Field(
         default=None, pattern=formats.EMAIL.pattern, description="Who is told when a bake fails."

@@ -10,6 +10,7 @@ from constructs import Construct
 from bakery.recipe import Recipe
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
+from infra.fleet import FleetMachine
 from infra.functions import FunctionFactory, staged_code
 from infra.jobs import Jobs
 from infra.machine import BakeMachine
@@ -62,6 +63,7 @@ class AmiBakery(Stack):
         )
         machine = BakeMachine(self, "Machine", functions=functions, settings=settings)
         mover = MoveMachine(self, "Mover", factory=factory, store=store, may=may, settings=settings)
+        fleet = FleetMachine(self, "Fleet", factory=factory, machine=machine, settings=settings)
         jobs = Jobs(
             self,
             "Jobs",
@@ -79,6 +81,8 @@ class AmiBakery(Stack):
         Tags.of(self).add("ami-bakery:stack", self.stack_name)
         CfnOutput(self, "BakeStateMachineArn", value=machine.arn, description="Start bakes here")
         CfnOutput(self, "MoveStateMachineArn", value=mover.arn, description="Rolls back, promotes")
+        CfnOutput(self, "FleetStateMachineArn", value=fleet.arn, description="Bakes all recipes")
         CfnOutput(self, "PlanFunctionName", value=functions["plan"].function_name)
         CfnOutput(self, "RetireFunctionName", value=functions["retire_images"].function_name)
         CfnOutput(self, "CommandLogGroup", value=store.command_log.log_group_name)
+        CfnOutput(self, "InventoryBucket", value=store.inventories.bucket_name)

@@ -1,17 +1,21 @@
-"""What outlives a bake: the table of open waits, the commands' log, the dead letters."""
+"""What outlives a bake: table of waits, log of commands, inventories of images, dead letters."""
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.settings import RETENTION, Settings
 
+_INVENTORIES_KEPT = Duration.days(3 * 365)
+"""Longer than images are in use as a rule; each takes about 30 KB."""
+
 
 class Store(Construct):
-    """Table, log group, dead-letter queue, and the group of all schedules."""
+    """Table, log group, bucket, dead-letter queue, and the group of all schedules."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: Settings) -> None:
         super().__init__(scope, id_)
@@ -30,6 +34,18 @@ class Store(Construct):
         )
         self.command_log = logs.LogGroup(
             self, "CommandLog", retention=retention(settings), removal_policy=RemovalPolicy.RETAIN
+        )
+        self.inventories = s3.Bucket(
+            self,
+            "Inventories",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            # Not versioned: an inventory is written again only with the same content.
+            lifecycle_rules=[s3.LifecycleRule(expiration=_INVENTORIES_KEPT)],
+            # Like the log of the commands they tell what is in images that outlive the stack.
+            removal_policy=RemovalPolicy.RETAIN,
         )
         self.dead_letters = sqs.Queue(
             self,

@@ -64,7 +64,7 @@ class TaskFunctions(Construct):
                 may.look_at_keys(),
                 may.base_parameters(recipes),
                 may.look_at_documents(),
-                may.table("PutItem"),
+                may.table("GetItem", "PutItem"),
                 may.executions("DescribeExecution"),
             ],
             env.PlanSettings(
@@ -119,7 +119,7 @@ class TaskFunctions(Construct):
             "launch_test",
             [
                 may.read(*_DESCRIBE_OWN, "ec2:DescribeImages"),
-                *may.launch(spot=False),
+                *may.launch(test=True),
                 may.table("GetItem", "PutItem"),
             ],
             launching,
@@ -196,6 +196,18 @@ class TaskFunctions(Construct):
             "retire_images",
             may.retire_images(),
             timeout=Duration.minutes(4),
+        )
+        self._add(
+            "record_inventory",
+            [
+                may.read(*_DESCRIBE_OWN, "ssm:ListCommandInvocations"),
+                may.read_command_log(),
+                *may.inventories(),
+            ],
+            env.InventorySettings(
+                command_log_group=store.command_log.log_group_name,
+                inventory_bucket=store.inventories.bucket_name,
+            ),
         )
         self._add("report", [])
         self._add(

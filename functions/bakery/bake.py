@@ -126,6 +126,8 @@ class TestPlan(State):
     instance_profile: str
     compare: int | None = None
     """Which of the checks reports the identity of its machine, if two are compared."""
+    packages: int
+    """Which of the checks lists the packages."""
 
 
 class Place(State):

@@ -30,7 +30,7 @@ STEPS = timedelta(days=5)
 """All steps of a recipe together: a hundred with the default time-out."""
 TESTS = timedelta(hours=12)
 """All tests of a recipe together, on one test instance."""
-WHOLE_BAKE = timedelta(days=16)
+WHOLE_BAKE = timedelta(days=18)
 
 MAX_STEP_SECONDS = 12 * 3600
 """The longest time-out that a recipe may give a step."""
@@ -42,6 +42,10 @@ COMMAND_SLACK = timedelta(minutes=2)
 """For the command's status to come to us."""
 LONGEST_TURN = timedelta(hours=12)
 """How long a bake waits for its turn, however many bakes it waits for."""
+
+LONGEST_IMAGE = timedelta(hours=24)
+"""For the image, or a copy of it, to be available: AWS documents up to that for large volumes.
+Source: EC2 user guide, "Create an AMI"."""
 
 # The soft limits. Source of the figures: what such tools publish, see docs/architecture.md.
 TURN_EXPECTED = timedelta(hours=2)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bakery.errors import UnknownRecipeError
-from bakery.recipe import Recipe, parse_recipe
+from bakery.recipe import Recipe, RecipeBase, parse_recipe
 
 FILE = "recipes.json"
 
@@ -22,6 +22,20 @@ def load(name: str) -> Recipe:
     if name not in deployed:
         raise UnknownRecipeError(f"There is no recipe '{name}'. {names_hint()}")
     return parse_recipe(name, deployed[name])
+
+
+def all_recipes() -> dict[str, Recipe]:
+    """Every deployed recipe by its name; raises as ``load`` does."""
+    return {name: load(name) for name in sorted(_deployed())}
+
+
+def followers(name: str) -> list[str]:
+    """The recipes that bake when that one has a new image: built on it, and not told otherwise."""
+    return [
+        other
+        for other, recipe in all_recipes().items()
+        if isinstance(recipe.base, RecipeBase) and recipe.base.recipe == name and recipe.base.follow
+    ]
 
 
 def names_hint() -> str:

@@ -16,6 +16,9 @@ from bakery.waits import Wait
 _DAYS = 30
 """How long the commands of a bake's steps stay in the table: longer than any bake."""
 
+TEST_STAGE = "test"
+"""The stage in the comment of a test's command: RunTest sends it, CompareIdentity reads it."""
+
 _COMMANDS = TypeAdapter(tuple[Command, ...])
 
 

@@ -144,6 +144,10 @@ class CopyLimitError(BakeryError):
     """Too many copies are under way in a Region; tried again with growing pauses."""
 
 
+class InventoryFailedError(BakeryError):
+    """What is in the image could not be listed; the bake goes on. See the test's output."""
+
+
 class PointerRejectedError(BakeryError):
     """Parameter Store did not accept the image as the recipe's pointer."""
 
@@ -154,6 +158,10 @@ class StageTimedOutError(BakeryError):
 
 class UnexpectedError(BakeryError):
     """A task ended in a way that no other error describes, e.g. killed or with a defect of ours."""
+
+
+class FleetFailedError(BakeryError):
+    """Recipes of a run over all were not baked, the message names each; see its own execution."""
 
 
 # --- transient: the same call may succeed in a moment -----------------------------------------

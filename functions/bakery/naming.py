@@ -1,5 +1,6 @@
 """Names, tags and parameter paths: computed here and nowhere else."""
 
+import hashlib
 import re
 from datetime import UTC, datetime
 
@@ -18,6 +19,8 @@ TAG_RETIRED = "ami-bakery:retired-image"
 EVENT_SOURCE = "ami-bakery"
 MOVER = "AmiBakery-MovePointer"
 """Name of the state machine that rolls back and promotes."""
+BAKE_SUCCEEDED = "Bake Succeeded"
+"""Detail type of the event about a bake that has published an image."""
 STAGE_SLOW = "Stage Slow"
 """Detail type of the event about a wait that takes longer than it usually does."""
 DOCUMENT_PREFIX = "AmiBakery"
@@ -62,6 +65,18 @@ def instance_profile_parameter(recipe: str) -> str:
 def slug(text: str) -> str:
     """``text`` as a part of a document's name: lower case, hyphens for all else."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def dependent_bake(recipe: str, base: str) -> str:
+    """The execution that bakes ``recipe`` because there is a new base image; at most 73 characters
+    of those that Step Functions and tags allow."""
+    return f"{recipe}-on-{base}"
+
+
+def fleet_bake(recipe: str, run: str) -> str:
+    """The execution that bakes ``recipe`` in a run of the fleet with that ARN; at most 65
+    characters, because a run's own name may have 80."""
+    return f"{recipe}-fleet-{hashlib.sha256(run.encode()).hexdigest()[:10]}"
 
 
 def fixed_document(stem: str) -> str:

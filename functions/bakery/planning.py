@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
-from bakery import VERSION, budgets, estimate, naming, steps
+from bakery import VERSION, budgets, clock, estimate, naming, steps
 from bakery.bake import (
     BaseImage,
     Command,
@@ -22,7 +21,7 @@ from bakery.bake import (
 from bakery.compatibility import image_problems, type_problems
 from bakery.documents import parameter_problems
 from bakery.errors import InvalidRecipeError
-from bakery.fingerprint import changes, fingerprint, to_tag
+from bakery.fingerprint import Fingerprint, Parts, changes, fingerprint
 from bakery.naming import fixed_document
 from bakery.problems import Problem, shortened
 from bakery.recipe import (
@@ -42,6 +41,7 @@ GENERALIZE = "generalize-linux"
 VERIFY_IDENTITY = "verify-identity"
 TEST_IMAGE = "test-image"
 REPORT_IDENTITY = "report-identity"
+REPORT_PACKAGES = "report-packages"
 
 
 # Our own documents, which every bake runs, and how waits and failures call them.
@@ -52,19 +52,8 @@ _FIXED = {
     VERIFY_IDENTITY: "Verifying the identity",
     TEST_IMAGE: "Test 'it has come up'",
     REPORT_IDENTITY: "Test 'it tells its identity'",
+    REPORT_PACKAGES: "Test 'it lists its packages'",
 }
-
-_NOT_IN_THE_IMAGE = {
-    "schedule",
-    "description",
-    "on_failure",
-    "keep_hours",
-    "when_busy",
-    "retention",
-}
-"""Fields of a recipe whose change makes no other image."""
-_NOT_OF_THE_BUILDER = {"spot", "patience_minutes"}
-"""Those of ``builder``."""
 
 _SOME_IMAGE = "ami-00000000000000000"
 """Stands for a base image that was not found, so that the name is not called wrong as well."""
@@ -93,6 +82,8 @@ class World:
     current_image: Image | None
     rolled_back: Image | None = None
     """The image that was rolled back last, if it is there."""
+    inputs: Parts = field(default_factory=dict)
+    """What went into the current image, as far as it is known."""
     problems: tuple[Problem, ...] = field(default=())
 
     def plus(self, problem: Problem) -> "World":
@@ -157,9 +148,9 @@ def decide(world: World, *, force: bool, scheduled: bool = False) -> WholePlan:
 
 
 def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePlan:
-    parts = _fingerprint(world)
-    needed, reason = _change(world, base, parts, force=force)
-    if needed and (scheduled or not force) and (held := _held(world, base, parts)):
+    made_of = fingerprint_of(world)
+    needed, reason = _change(world, base, made_of, force=force)
+    if needed and (scheduled or not force) and (held := _held(world, base, made_of)):
         needed, reason = False, held
     test = _test(world)
     hourly = {
@@ -178,7 +169,7 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
             "Name": image_name_of(world),
             **naming.bake_tags(world.name, world.bake),
             naming.TAG_BASE_IMAGE: base.id,
-            naming.TAG_FINGERPRINT: to_tag(parts),
+            naming.TAG_FINGERPRINT: made_of.to_tag(),
         },
         base_image=_base(base),
         current=world.current,
@@ -233,7 +224,8 @@ def _templates(world: World) -> Iterator[Template]:
 
 def _test(world: World) -> WholeTestPlan:
     wanted = world.recipe.test
-    machines = [(it,) for it in wanted.instance_types] or [tuple(world.instance_types)]
+    own: list[tuple[str, ...]] = [(it,) for it in wanted.instance_types]
+    machines = own or [tuple(world.instance_types)]
     # The twin first, so that the two that are compared are of one type, and numbers 1 and 2.
     twin = machines[:1] if wanted.identity else []
     reports = [_fixed_command(world, REPORT_IDENTITY)] if wanted.identity else []
@@ -242,10 +234,14 @@ def _test(world: World) -> WholeTestPlan:
         checks=(
             _fixed_command(world, TEST_IMAGE),
             *reports,
+            # Before the recipe's own, which may install what they need. Its last line is looked for
+            # in the log: Systems Manager does not show as much.
+            _fixed_command(world, REPORT_PACKAGES, sentinel=False),
             *(_test_command(world, step) for step in wanted.steps),
         ),
         instance_profile=world.test_profile,
         compare=1 if wanted.identity else None,
+        packages=1 + len(reports),
     )
 
 
@@ -335,23 +331,20 @@ def _document_fault(document: Document) -> str | None:
     return None
 
 
-def _fingerprint(world: World) -> dict[str, str]:
-    without: dict[str, Any] = dict.fromkeys(_NOT_IN_THE_IMAGE, True)
-    without["builder"] = _NOT_OF_THE_BUILDER
-    recipe = world.recipe.model_dump(mode="json", exclude=without)
+def fingerprint_of(world: World) -> Fingerprint:
+    """What would go into the image that the bake would make."""
     hashes = {name: document.hash for name, document in world.documents.items()}
-    return fingerprint(recipe=recipe, documents=hashes, version=VERSION)
+    return fingerprint(world.name, world.recipe, documents=hashes, version=VERSION)
 
 
-def _held(world: World, base: Image, parts: Mapping[str, str]) -> str | None:
+def _held(world: World, base: Image, made_of: Fingerprint) -> str | None:
     """Why nothing is baked after a rollback: it would be the same image that was not wanted."""
     image = world.rolled_back
     if image is None or image.id == world.current.image:
         return None
-    tags = image.tags
-    if list(changes(tags.get(naming.TAG_FINGERPRINT, ""), parts)):
+    if image.tags.get(naming.TAG_FINGERPRINT) != made_of.to_tag():
         return None
-    if tags.get(naming.TAG_BASE_IMAGE) != base.id:
+    if image.tags.get(naming.TAG_BASE_IMAGE) != base.id:
         return None
     return (
         f"nothing has changed since image {image.id}, which was rolled back; change the recipe, or "
@@ -359,25 +352,40 @@ def _held(world: World, base: Image, parts: Mapping[str, str]) -> str | None:
     )
 
 
-def _change(
-    world: World, base: Image, parts: Mapping[str, str], *, force: bool
-) -> tuple[bool, str]:
+def _change(world: World, base: Image, made_of: Fingerprint, *, force: bool) -> tuple[bool, str]:
     """Whether to bake, and why."""
     current = world.current_image
     if world.current.image is None:
         return True, "first image of this recipe"
     if current is None or current.state != "available":
         return True, f"the current image {world.current.image} is no longer available"
-    differs = list(changes(current.tags.get(naming.TAG_FINGERPRINT, ""), parts))
-    reasons = [f"{part} changed" for part in differs]
+    reasons = list(changes(current.tags.get(naming.TAG_FINGERPRINT, ""), world.inputs, made_of))
     before = current.tags.get(naming.TAG_BASE_IMAGE, "unknown")
     if before != base.id:
         reasons.insert(0, f"base image {before} -> {base.id}")
+    if too_old := _too_old(world, current):
+        reasons.append(too_old)
     if reasons:
         return True, "; ".join(reasons)
     if force:
         return True, "forced, though nothing has changed"
     return False, f"nothing has changed since image {current.id}"
+
+
+def _too_old(world: World, current: Image) -> str | None:
+    """Why the age of the current image is a reason to bake.
+
+    To the nearest day: the bake of a night is not over at the time at which the next one begins.
+    """
+    schedule = world.recipe.schedule
+    if schedule is None or schedule.max_age_days is None:
+        return None
+    days = round((world.now - clock.parse(current.created)) / timedelta(days=1))
+    if days < schedule.max_age_days:
+        return None
+    return (
+        f"image {current.id} has reached schedule.max_age_days: {days} of {schedule.max_age_days}"
+    )
 
 
 def _size(world: World) -> int:
@@ -454,7 +462,7 @@ def _test_command(world: World, step: ShellStep) -> Command:
     )
 
 
-def _fixed_command(world: World, stem: str) -> Command:
+def _fixed_command(world: World, stem: str, *, sentinel: bool = True) -> Command:
     """One of our own documents; each prints the sentinel as its last line."""
     parameters = {"Bake": world.bake, **_choices(world.recipe)[stem]}
     return _command(
@@ -463,7 +471,7 @@ def _fixed_command(world: World, stem: str) -> Command:
         label=_FIXED[stem],
         parameters={name: (value,) for name, value in parameters.items()},
         timeout=budgets.DOCUMENT_SECONDS,
-        sentinel=True,
+        sentinel=sentinel,
     )
 
 
@@ -486,6 +494,7 @@ def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
         },
         TEST_IMAGE: lock,
         REPORT_IDENTITY: {},
+        REPORT_PACKAGES: {},
     }
 
 

@@ -38,6 +38,9 @@ from bakery.wording import message, shown
 MAX_RECIPE_BYTES = 200 * 1024
 """Of the whole recipe; what of it travels as state is held against its own limit by Plan."""
 
+MAX_POINTERS, MAX_TEMPLATES = 120, 100
+"""In all Regions together: what an execution's state has room for, and a bake time."""
+
 MAX_KEY_BYTES = 1024
 """S3's limit for a key; here of the whole source."""
 
@@ -139,6 +142,11 @@ class RecipeBase(Model):
     """The current image of another recipe of this bakery."""
 
     recipe: RecipeName = Field(description="Name of the recipe whose pointer names the base image.")
+    follow: Flag = Field(
+        default=True,
+        description="Bake as soon as that recipe has a new image; `false`: only by its own "
+        "schedule, or when somebody starts it.",
+    )
 
 
 class InstanceBase(Model):
@@ -648,6 +656,13 @@ class Schedule(Model):
     only_if_changed: Flag = Field(
         default=True, description="End as `unchanged` when nothing differs from the current image."
     )
+    max_age_days: Number | None = Field(
+        default=None,
+        ge=1,
+        le=3650,
+        description="Bake anew when the current image is so many days old (to the nearest day), "
+        "for updates of its packages; default: only when something differs.",
+    )
     flexible_minutes: Number = Field(
         default=15, ge=0, le=1440, description="AWS starts the bake within this window; 0: at once."
     )
@@ -822,9 +837,29 @@ def parse_recipe(name: str, content: object) -> Recipe:
                 "move long scripts into an application archive",
             )
         )
+    problems.extend(_crowds(recipe))
     if problems:
         raise InvalidRecipeError(name, problems)
     return recipe
+
+
+def _crowds(recipe: Recipe) -> Iterator[Problem]:
+    """What is too much in all Regions together, though it is not in each of them."""
+    regions, names = len(recipe.distribute) + 1, len(recipe.publish.labels) + 1
+    if regions * names > MAX_POINTERS:
+        yield Problem(
+            "publish.labels",
+            f"with the pointer itself they are {names} parameters in each of {regions} Regions, "
+            f"and a bake moves at most {MAX_POINTERS}; name fewer labels or Regions",
+        )
+    away = sum(len(place.launch_templates) for place in recipe.distribute)
+    templates = len(recipe.publish.launch_templates) + away
+    if templates > MAX_TEMPLATES:
+        yield Problem(
+            "publish.launch_templates",
+            f"with those of all Regions they are {templates}, and a bake updates at most "
+            f"{MAX_TEMPLATES}; launch the others from the pointer: resolve:ssm:PARAMETER",
+        )
 
 
 def _as_written(problem: Problem, content: Mapping[str, Any]) -> Problem:

@@ -120,6 +120,20 @@ class MoveSettings(Settings):
     table: str
 
 
+class InventorySettings(Settings):
+    """RecordInventory: where the list of packages comes from, and where inventories are kept."""
+
+    command_log_group: str
+    inventory_bucket: str
+
+
+class DependentsSettings(Settings):
+    """The job that bakes what builds on a new image."""
+
+    machine: str
+    """ARN of the bake's state machine."""
+
+
 class AnnounceSettings(Settings):
     """The job that tells others how a bake ended."""
 

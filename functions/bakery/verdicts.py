@@ -28,7 +28,7 @@ _IMAGE_FAILED = {"failed", "error", "invalid", "deregistered", "disabled"}
 _GONE = {"shutting-down", "terminated"}
 _STOPPED_BY_SPOT = "Server.SpotInstanceShutdown"
 _STDERR_LINES = 20
-_WIDEST_FAILURE = 300
+_WIDEST_FAILURE = 200
 """Of a copy that the bake goes on without: state carries one for each Region."""
 _SHOWN_WITHIN = timedelta(minutes=10)
 """EC2 asks to allow a few minutes until everybody sees what was just created."""

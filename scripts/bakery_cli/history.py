@@ -223,14 +223,14 @@ class Tracker:
         stage = self._stage
         if stage is None or details["name"] != stage.stage.state:
             return
+        before = self.state.get("failure")
         self._learn(details.get("output", ""))
-        ended = StageEnded(
-            at,
-            stage.stage,
-            stage.at,
-            "" if self._failure else detail(stage.stage, self.state),
-            self._failure,
-        )
+        failure = self._failure
+        if (caught := self.state.get("failure")) and caught != before:
+            # Of parts that run beside each other, another one may have been heard of since.
+            failure = Failure(caught.get("Error", ""), message_of(caught.get("Cause", "")))
+        told = "" if failure else detail(stage.stage, self.state)
+        ended = StageEnded(at, stage.stage, stage.at, told, failure)
         if ended.failure and self.failed is None:
             self.failed = ended
         self._stage = None

@@ -13,11 +13,13 @@ from bakery.recipe import WhenBusy
 from infra.loading import FilesError, recipe_files
 from scripts.bakery_cli import bake as bakes
 from scripts.bakery_cli import check as checks
-from scripts.bakery_cli import listing
+from scripts.bakery_cli import diff as diffs
+from scripts.bakery_cli import fleet, listing
 from scripts.bakery_cli import move as moves
 from scripts.bakery_cli import plan as plans
 from scripts.bakery_cli import retire as retirement
 from scripts.bakery_cli.arguments import hoisted
+from scripts.bakery_cli.aws.inventories import Inventories
 from scripts.bakery_cli.aws.stack import PlanRefusedError, Stack
 from scripts.bakery_cli.errors import FAILED, INTERRUPTED, UNUSABLE, CommandError
 from scripts.bakery_cli.screen import complain, console, line
@@ -83,7 +85,13 @@ def options(
 @app.command()
 def bake(
     context: typer.Context,
-    name: Name,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Name of a recipe.", show_default=False)
+    ] = None,
+    all_recipes: Annotated[
+        bool,
+        typer.Option("--all", help="Bake every recipe that needs it, bases first; no NAME."),
+    ] = False,
     force: Force = False,
     keep: Annotated[
         bool, typer.Option("--keep-on-failure", help="Keep the builder of a bake that fails.")
@@ -100,7 +108,7 @@ def bake(
         str | None, typer.Option(help="Name of the execution; default: recipe and time.")
     ] = None,
 ) -> None:
-    """Bake an image of recipe NAME and watch it.
+    """Bake an image of recipe NAME, or of all recipes, and watch it.
 
     Ctrl-C ends the watching, not the bake (with --local it ends both); `bakery follow` comes back.
     """
@@ -110,9 +118,16 @@ def bake(
             "The local AWS ends with this command, so a bake cannot be left to it.",
             "Leave out --detach or --local.",
         )
+    screen = console()
+    if all_recipes:
+        if name or keep or when_busy or execution_name:
+            raise CommandError("--all takes only --force and --detach.", "Leave out the others.")
+        with connect(chosen, lambda text: line(screen, text)) as target:
+            raise typer.Exit(fleet.bake_all(screen, target, force=force, detach=detach))
+    if name is None:
+        raise CommandError("Which recipe?", "Say a NAME, or --all; `bakery recipes` lists them.")
     if chosen.local:
         checks.known_names([name], chosen.recipes)
-    screen = console()
     wanted: dict[str, object] = {"force": True} if force else {}
     if keep:
         wanted["on_failure"] = "keep"
@@ -268,6 +283,67 @@ def retire(
     with connect(chosen, lambda text: line(screen, text)) as target:
         code = retirement.retire(screen, target.stack, name, dry_run=dry_run)
     raise typer.Exit(code)
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="NAME|IMAGE", help="A recipe, or an image's id.")],
+    new: Annotated[
+        str | None, typer.Argument(metavar="[IMAGE]", show_default=False, help="An image's id.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Show what has changed from one image to another.
+
+    Packages, the inputs of the bake, base image and size: of two images, or of the previous and the
+    current image of a recipe.
+    """
+    inventories = _inventories(context.obj)
+    if new is None and _is_image(old):
+        raise CommandError("One image cannot be compared.", "Name another one, or a recipe.")
+    before, after = inventories.last_two(old) if new is None else (old, new)
+    for image in (before, after):
+        if not _is_image(image):
+            raise CommandError(f"'{image}' is no image's id.", "Say one recipe, or two images.")
+    found = inventories.of_image(before), inventories.of_image(after)
+    if as_json:
+        typer.echo(diffs.as_json(*found))
+    else:
+        diffs.show(console(), *found)
+
+
+@app.command()
+def sbom(
+    context: typer.Context,
+    image: Annotated[
+        str,
+        typer.Argument(metavar="NAME|IMAGE", help="A recipe (its current image), or an id."),
+    ],
+) -> None:
+    """Print the bill of materials of an image.
+
+    Its packages, as CycloneDX 1.6 in JSON.
+    """
+    # Only here: it brings a library that nothing else needs.
+    from scripts.bakery_cli.sbom import cyclonedx
+
+    inventories = _inventories(context.obj)
+    id_ = image if _is_image(image) else inventories.current(image)
+    typer.echo(cyclonedx(inventories.of_image(id_)), nl=False)
+
+
+def _inventories(chosen: Options) -> Inventories:
+    if chosen.local:
+        raise CommandError(
+            "The local AWS ends with the command that began it: no images are left to look at.",
+            "Leave out --local.",
+        )
+    return Inventories(Stack(region=chosen.region, profile=chosen.profile))
+
+
+def _is_image(text: str) -> bool:
+    return text.startswith("ami-")
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """``bakery plan``: what a bake would do, from the same function that decides it."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.text import Text
@@ -9,11 +9,11 @@ from rich.text import Text
 from bakery.bake import Command, WholePlan
 from bakery.errors import advice
 from bakery.estimate import monthly_storage
-from bakery.naming import pointer, previous_pointer
+from bakery.naming import previous_pointer
 from scripts.bakery_cli.aws.stack import PREVIEW, PlanRefusedError
 from scripts.bakery_cli.errors import FAILED
 from scripts.bakery_cli.screen import line
-from scripts.bakery_cli.stages import step_name
+from scripts.bakery_cli.stages import check_name, step_name
 from scripts.bakery_cli.words import count, duration, usd
 
 _LABEL = 17
@@ -67,14 +67,20 @@ def _stages(plan: WholePlan) -> Iterator[tuple[str, ...]]:
     )
     yield "Wait for agent", "until Systems Manager knows the builder, at most 10 minutes"
     yield "Prepare", _document(plan.prepare)
-    steps = [f"{index}. {_step(command)}" for index, command in enumerate(plan.customize, start=1)]
+    steps = _numbered(_script(step_name(it.label), it) for it in plan.customize)
     yield "Customize", count(len(plan.customize), "step"), *steps
     yield "Remove identity", _document(plan.remove_identity)
     yield "Generalize", _document(plan.generalize)
     yield "Verify identity", _document(plan.verify_identity)
     yield "Stop builder", "and wait for the stop"
     yield "Create image", _image_name(plan)
-    yield "Publish pointer", pointer(plan.recipe)
+    yield "Harden image", "IMDSv2 only; encryption and size are checked"
+    yield ("Test and copy", *_test_and_copy(plan))
+    yield "Release", ", ".join(place.region for place in plan.places)
+    first, *labels = dict.fromkeys(it.name for it in plan.pointers)
+    everywhere = f"in {count(len(plan.places), 'Region')}" if len(plan.places) > 1 else ""
+    yield ("Publish", f"{first} {everywhere}".strip(), *labels)
+    yield ("Launch templates", *(_templates(plan) or ["the recipe names none"]))
     kept = plan.current.image or "nothing: this is the first image"
     yield "Keep previous", f"{previous_pointer(plan.recipe)} gets {kept}"
     yield "Retire images", *_retirement(plan)
@@ -92,6 +98,26 @@ def _retirement(plan: WholePlan) -> tuple[str, ...]:
     )
 
 
+def _test_and_copy(plan: WholePlan) -> list[str]:
+    """What the image must pass, where, and where it is copied to meanwhile."""
+    test = plan.test
+    checks = _numbered(_script(check_name(it.label), it) for it in test.checks)
+    machines = [f"on {', else '.join(machine.instance_types)}" for machine in test.machines]
+    if test.compare is not None:
+        machines.append("the identities of the first two must differ")
+    copies = [f"copy to {place.region}" for place in plan.places[1:]]
+    tests = f"{count(len(test.checks), 'test')} on {count(len(test.machines), 'instance')}"
+    return [tests, *machines, *checks, *copies]
+
+
+def _numbered(texts: Iterable[str]) -> list[str]:
+    return [f"{number}. {text}" for number, text in enumerate(texts, start=1)]
+
+
+def _templates(plan: WholePlan) -> list[str]:
+    return [f"{it.id} in {it.region}" for it in plan.templates]
+
+
 def _image_name(plan: WholePlan) -> str:
     """A bake that is only planned has no name yet."""
     return plan.image_name.replace(PREVIEW, "<bake>")
@@ -103,11 +129,10 @@ def _document(command: Command) -> str:
     return f"{command.document} version {command.version}{shown}"
 
 
-def _step(command: Command) -> str:
+def _script(name: str, command: Command) -> str:
+    """A step or a test."""
     limit = duration(command.timeout_seconds)
-    return (
-        f"{step_name(command.label)}: {command.document} version {command.version}, within {limit}"
-    )
+    return f"{name}: {command.document} version {command.version}, within {limit}"
 
 
 def _facts(plan: WholePlan) -> Iterator[tuple[str, str]]:

@@ -82,6 +82,11 @@ def step_name(label: str) -> str:
     return label.removeprefix("Step '").removesuffix("'")
 
 
+def check_name(label: str) -> str:
+    """The same for a test."""
+    return label.removeprefix("Test '").removesuffix("'")
+
+
 def _plan(state: State) -> str:
     plan = state["plan"]
     if busy := plan.get("busy"):

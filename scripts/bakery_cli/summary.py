@@ -20,6 +20,8 @@ from scripts.bakery_cli.stages import BY_KEY, LOST
 from scripts.bakery_cli.words import count, duration, usd
 
 _LABEL = 12
+_SCRIPTS = ("prepare", "customize", "test_and_copy")
+"""Stages whose failure is mostly a script's."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def _image_facts(output: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str
         "Base image": f"{base.get('id', 'unknown')} ({base.get('name', 'unknown')})",
         **_places(output),
         "Previous": output.get("previous") or "none, this is the first",
+        "Changes": output.get("changes") or "unknown",
         "Cost": cost,
         "Pointer": pointer(output["recipe"]),
         "Launch it": f"--image-id resolve:ssm:{pointer(output['recipe'])}",
@@ -201,7 +204,7 @@ def _failure_facts(
             f"{pointer(execution.recipe)} is as it was: {current or 'it has no image'}"
         )
     facts["Left over"] = _left_over(execution, tracker)
-    if tracker.failed and tracker.failed.stage.key in ("prepare", "customize") and command_log:
+    if tracker.failed and tracker.failed.stage.key in _SCRIPTS and command_log:
         facts["Output"] = f"of every script: CloudWatch log group {command_log}"
     facts["Execution"] = execution.arn
     return facts
@@ -221,9 +224,12 @@ def _left_over(execution: Execution, tracker: Tracker) -> str:
 
 def _pointer_untouched(execution: Execution, tracker: Tracker) -> bool:
     """Whether it is certain: nothing was published, or Clean up has taken it back."""
+    failed = tracker.failed.stage.key if tracker.failed else ""
+    # Of several pointers, some may have moved before the stage failed.
+    published = "publish" in tracker.state or failed == "publish"
     result = (tracker.state.get("clean_up") or {}).get("result") or {}
     taken_back = execution.status == "FAILED" and bool(result) and not result.get("left")
-    return taken_back or "publish" not in tracker.state
+    return taken_back or not published
 
 
 def _facts(screen: Console, facts: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import infra.synthesize
 from bakery.recipe import parse_recipe
+from infra.permissions import MACHINE_NAME
 from scripts.generate import marks
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -27,8 +28,7 @@ def definition() -> dict[str, Any]:
     (machine,) = (
         resource["Properties"]["DefinitionString"]["Fn::Join"][1]
         for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::StepFunctions::StateMachine"
-        and resource["Properties"]["StateMachineName"] == "AmiBakery-Bake"
+        if resource["Properties"].get("StateMachineName") == MACHINE_NAME
     )
     parts = [part if isinstance(part, str) else "reference" for part in machine]
     return json.loads("".join(parts))  # type: ignore[no-any-return]

@@ -30,7 +30,7 @@ from scripts.local.lambdas import ForkServer, Function, Lambdas, LogLine, Outcom
 from scripts.local.logs import Logs
 from scripts.local.machines import CheckOnly, Machines
 from scripts.local.managed import ManagedInstances
-from scripts.local.objects import fetcher
+from scripts.local.objects import fetcher, permission, reading
 from scripts.local.parameters import Parameters
 from scripts.local.resources import Site
 from scripts.local.schedules import Schedules
@@ -106,7 +106,7 @@ class LocalAws:
         ForkServer.shared()
 
     def _build(self, machines: Machines) -> None:
-        logs = Logs(self.clock, self.region)
+        logs = self._logs = Logs(self.clock, self.region)
         base = self._base_environment()
         self.lambdas = Lambdas(self.clock, self.timers, self.principals, logs, base)
         self._gateway.crash = self.lambdas.crash
@@ -150,17 +150,21 @@ class LocalAws:
         )
         gateway.handle("lambda", self.lambdas.handlers())
         gateway.handle("events", {"PutEvents": self.events.put_events})
+        gateway.handle("logs", self._logs.handlers())
+        gateway.handle("s3", reading(self._allows))
         gateway.handle("stepfunctions", self.executions.handlers())
         gateway.handle("cloudformation", self.cloudformation.handlers())
         gateway.handle("sts", {"GetCallerIdentity": self._identity})
 
     def _patch_moto(self) -> None:
-        """Base images come from the catalog; EC2's error codes are in no model, which moto would
-        warn of."""
+        """Base images come from the catalog; conditions of bucket policies count; EC2's error codes
+        are in no model, which moto would warn of."""
         import moto.core.errors
         from moto.ec2.models.amis import AmiBackend
+        from moto.s3.models import FakeBucket
 
         self._patches.set(AmiBackend, "_load_amis", lambda _backend: None)
+        self._patches.set(FakeBucket, "get_permission", permission)
         self._patches.set(moto.core.errors, "warn", lambda *_args, **_named: None)
 
     # Use

@@ -20,6 +20,7 @@ from scripts.local.clock import Clock, Timers, iso_millis
 from scripts.local.documents import SIZE_LIMIT, Documents, check_parameters
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
+from scripts.local.logs import agent_events
 from scripts.local.machines import Intercepted, Machine, Machines
 from scripts.local.records import page
 
@@ -222,7 +223,12 @@ class Commands:
 
     def _run(self, command: Command) -> list[StepOutcome]:
         managed = self.instances.known[command.instance_id]
-        machine = Machine(command.instance_id, managed.image_id, managed.system)
+        machine = Machine(
+            command.instance_id,
+            managed.image_id,
+            managed.system,
+            self._source_of(command.region, managed.image_id),
+        )
         with self._clock.busy():  # a first boot in the sandbox builds its root file system
             host = self._machines.host(machine)
 
@@ -257,6 +263,12 @@ class Commands:
             on_step=on_step,
         )
 
+    def _source_of(self, region: str, image_id: str) -> str:
+        """The instance that an image was made from."""
+        with self._ec2.state.lock:
+            image = self._ec2.state.region(region).images.get(image_id)
+            return str(image.get("SourceInstanceId") or "") if image else ""
+
     def _instance_runs(self, command: Command) -> bool:
         with self._ec2.state.lock:
             instance = self._ec2.state.region(command.region).instances.get(command.instance_id)
@@ -281,9 +293,9 @@ class Commands:
         if not self._may(role, "logs:PutLogEvents", resource):
             return
         base = f"{command.id}/{command.instance_id}/{outcome.name}"
-        for name, text in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
+        for name, text in zip(("stdout", "stderr"), outcome.printed, strict=True):
             if text:
-                self._logs.put(group, f"{base}/{name}", text.splitlines())
+                self._logs.put(group, f"{base}/{name}", agent_events(text))
 
     def _set(self, command: Command, details: str) -> None:
         with self._lock:

@@ -22,12 +22,17 @@ class Machine:
     instance_id: str
     image_id: str
     system: Mapping[str, Any]
+    made_from: str = ""
+    """The instance that its image was made from, if that was one of this account."""
 
 
 class Machines(Protocol):
     """`LocalAws.start(machines=...)`: gives each instance its host, and takes leave of it."""
 
     def host(self, machine: Machine) -> Host: ...
+
+    def stopped(self, instance_id: str) -> None:
+        """The instance was stopped: an image may be made of it."""
 
     def gone(self, instance_id: str) -> None:
         """The instance was terminated."""
@@ -40,10 +45,36 @@ class CheckOnly:
         self._hosts: dict[str, CheckedHost] = {}
 
     def host(self, machine: Machine) -> Host:
-        return self._hosts.setdefault(machine.instance_id, CheckedHost(machine.instance_id))
+        id_ = machine.instance_id
+        if id_ not in self._hosts:
+            invented = {"report-packages": invented_packages(machine.system)}
+            self._hosts[id_] = CheckedHost(id_, invented)
+        return self._hosts[id_]
+
+    def stopped(self, instance_id: str) -> None:
+        pass
 
     def gone(self, instance_id: str) -> None:
         self._hosts.pop(instance_id, None)
+
+
+def invented_packages(system: Mapping[str, Any]) -> str:
+    """In place of the list of packages of a host that is none: the same for the same system.
+
+    Everything of it that a person gets to see says what it is.
+    """
+    name, version = str(system.get("name", "Linux")), str(system.get("version", "0"))
+    kind = "deb" if name in ("Ubuntu", "Debian GNU/Linux") else "rpm"
+    packages = {f"{name.lower().replace(' ', '-')}-release": version}
+    if agent := system.get("agent"):
+        packages["amazon-ssm-agent"] = str(agent)
+    lines = [f"os-version\t{version}"]
+    lines.append(f"os-name\t{name} {version}, invented: the local AWS executes no scripts")
+    lines += [
+        f"package\t{kind}\t{package}\t{number}-invented\tnoarch\t{package}\tlocal AWS"
+        for package, number in sorted(packages.items())
+    ]
+    return "\n".join([*lines, f"packages\t{len(packages)}", ""])
 
 
 class Intercepted:

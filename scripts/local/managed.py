@@ -58,7 +58,9 @@ class ManagedInstances:
             self._later(durations.agent_lost, lambda: self._lose(id_), f"agent of {id_} is lost")
         elif state in ("stopped", "terminated"):
             self._lose(id_)
-            if state == "terminated":
+            if state == "stopped":
+                self._machines.stopped(id_)
+            else:
                 self._machines.gone(id_)
 
     def _later(self, seconds: float, what: Callable[[], None], label: str) -> None:

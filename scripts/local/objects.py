@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from scripts.local import moto_seam
 from scripts.local.download import DownloadError, Fetch, fetch_http
+from scripts.local.errors import AwsError
+from scripts.local.iam import evaluate, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from scripts.local.calls import Answer, Call, Handler
 
 _ENDPOINT = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-](?P<region>[a-z0-9-]+)\.")
 
@@ -49,6 +54,32 @@ def fetcher(client: Callable[[], Any]) -> Fetch:
             raise DownloadError(f"s3://{bucket}/{key}: {_reason(error)}") from error
 
     return fetch
+
+
+def reading(may: Callable[[Call, str, str], bool]) -> dict[str, Handler]:
+    """S3's answers about objects that are not there, which moto gives to everybody alike."""
+
+    def read(call: Call) -> Answer:
+        raw = call.proceed()
+        bucket = f"arn:aws:s3:::{call.get('Bucket')}"
+        missing = raw.status == 404 and moto_seam.error_code(raw) != "NoSuchBucket"
+        if missing and not may(call, "s3:ListBucket", bucket):
+            # Else somebody without the right to list a bucket could find out what is in it.
+            raise AwsError("AccessDenied", "Access Denied", 403)
+        return raw
+
+    return {"GetObject": read, "HeadObject": read}
+
+
+def permission(bucket: Any, action: str, resource: str) -> Any:
+    """What a bucket's policy says, in place of moto's ``FakeBucket.get_permission``, to which a
+    Deny whose condition does not hold is one all the same."""
+    from moto.iam.access_control import PermissionResult
+
+    documents = [bucket.policy.decode()] if bucket.policy else []
+    decision = evaluate(statements_of(documents), action, resource)
+    denied = not decision.allowed and "explicit deny" in decision.reason
+    return PermissionResult.DENIED if denied else PermissionResult.NEUTRAL
 
 
 def fill(client: Any, folder: Path, region: str) -> None:

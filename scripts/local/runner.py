@@ -52,6 +52,8 @@ class StepOutcome:
     exit_code: int
     stdout: str = ""
     stderr: str = ""
+    printed: tuple[str, str] = field(default=("", ""), compare=False, repr=False)
+    """Standard output and error before the cut, which CloudWatch Logs gets."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +287,7 @@ def _finish(step: Mapping[str, Any], outcome: StepOutcome) -> StepOutcome:
         outcome,
         stdout=cut(outcome.stdout + note, MAX_STDOUT),
         stderr=cut(stderr, MAX_STDERR),
+        printed=(outcome.stdout + note, stderr),
     )
 
 

@@ -1,7 +1,11 @@
 """`bakery --local --sandbox`: every instance of the local AWS is a booted root file system."""
 
 import contextlib
+import tempfile
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from scripts.local import opsworks_past, roots
@@ -18,8 +22,19 @@ _SYSV: Final = ("Amazon Linux AMI", "Ubuntu 14", "Ubuntu 12")
 _RPM: Final = ("Amazon Linux", "CentOS", "Red Hat")
 
 
+@dataclass(frozen=True)
+class _Held:
+    """A host that is there, and what is below its own disk."""
+
+    host: Sandbox
+    ending: contextlib.ExitStack
+    layers: tuple[Path, ...]
+
+
 class SandboxMachines:
     """Boots an instance's host when its first command arrives, and throws it away with it.
+
+    What was on the disk of an instance that was stopped stays, for the hosts of its image.
 
     Debian stands in for every distribution (see roots.py); what /etc/os-release says is the
     image's own. `system: {opsworks: chef-11 | chef-12}` of an image gives its hosts that past.
@@ -28,23 +43,54 @@ class SandboxMachines:
     def __init__(self, *, network: bool = True) -> None:
         roots.require()
         self._network = network
-        self._hosts: dict[str, tuple[Sandbox, contextlib.ExitStack]] = {}
+        self._hosts: dict[str, _Held] = {}
+        self._stopped: set[str] = set()
+        self._disks: dict[str, tuple[Path, ...]] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="ami-bakery-disks-")
+        self._lock = threading.RLock()
 
     def host(self, machine: "Machine") -> Sandbox:
         """The instance's host."""
-        if machine.instance_id not in self._hosts:
-            self._hosts[machine.instance_id] = self._boot(machine)
-        return self._hosts[machine.instance_id][0]
+        id_ = machine.instance_id
+        with self._lock:
+            if id_ not in self._hosts:
+                self._hosts[id_] = self._boot(machine)
+            elif id_ in self._stopped:
+                # Started again by somebody: what was kept of its disk is of no use any more.
+                self._stopped.discard(id_)
+                self._disks.pop(id_, None)
+                self._hosts[id_].host.stop()
+                self._hosts[id_].host.start()
+            return self._hosts[id_].host
+
+    def stopped(self, instance_id: str) -> None:
+        """Its disk may become an image's."""
+        with self._lock:
+            self._stopped.add(instance_id)
 
     def gone(self, instance_id: str) -> None:
         """Throw the host away; one that never was is no error."""
-        if held := self._hosts.pop(instance_id, None):
-            held[1].close()
+        with self._lock:
+            if instance_id in self._stopped:
+                self._disk_of(instance_id)
+            if held := self._hosts.pop(instance_id, None):
+                held.ending.close()
 
     def close(self) -> None:
-        """Throw every host away."""
+        """Throw every host away, and all disks."""
+        self._stopped.clear()
         for instance_id in list(self._hosts):
             self.gone(instance_id)
+        self._folder.cleanup()
+
+    def _disk_of(self, instance_id: str) -> tuple[Path, ...]:
+        """The layers of an instance that was stopped, oldest first; none if it never had a host."""
+        if instance_id not in self._disks and instance_id in self._hosts:
+            held = self._hosts[instance_id]
+            held.host.stop()
+            own = held.host.image(Path(self._folder.name) / instance_id)
+            self._disks[instance_id] = (*held.layers, own)
+        return self._disks.get(instance_id, ())
 
     def __enter__(self) -> "SandboxMachines":
         return self
@@ -52,23 +98,27 @@ class SandboxMachines:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _boot(self, machine: "Machine") -> tuple[Sandbox, contextlib.ExitStack]:
-        past = past_of(machine.system)
+    def _boot(self, machine: "Machine") -> _Held:
+        layers = self._disk_of(machine.made_from)
+        # What was baked is on the disk: a past that it had is over.
+        past = None if layers else past_of(machine.system)
         with contextlib.ExitStack() as stack:
             host = stack.enter_context(
                 Sandbox.boot(
                     family_of(machine.system),
+                    layers=layers,
                     instance_id=machine.instance_id,
                     network=self._network,
                     new_agent=knows_env_var(machine.system),
                     start=False,
                 )
             )
-            _name_system(host, machine.system)
+            if not layers:
+                _name_system(host, machine.system)
             if past:
                 opsworks_past.apply(past, host.root)
             host.start()
-            return host, stack.pop_all()
+            return _Held(host, stack.pop_all(), layers)
 
 
 def family_of(system: Mapping[str, Any]) -> str:

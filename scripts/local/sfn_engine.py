@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import copy
 import datetime as real_datetime
+import json
 import re
 import secrets
 import sys
@@ -30,7 +31,13 @@ from moto.stepfunctions.parser.asl.component.program import program
 from moto.stepfunctions.parser.asl.component.state import state
 from moto.stepfunctions.parser.asl.component.state.exec import execute_state
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+    state_task_service,
+    state_task_service_callback,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (  # noqa: E501
+    StateTaskServiceSfn,
+)
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function import (
     timestamp,
     wait_function,
@@ -48,6 +55,9 @@ from scripts.local.moto_seam import Patches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+_NESTED_LOOK_SECONDS = 0.05
+"""Real ones, between two looks at a nested execution."""
 
 _MANY = re.compile(r"\*|\?|\.\.|\[[^\]]*[:,]")
 """What makes a path name any number of places."""
@@ -81,6 +91,7 @@ class Engine:
         self._patch_waits()
         self._patch_tasks()
         self._allow_reserved_names()
+        self._patch_nested()
         self._patch_end()
         self._patch_context()
         self._patch_paths()
@@ -254,6 +265,50 @@ class Engine:
             module = __import__(f"{service.__name__}.{found.name}", fromlist=["_"])
             if hasattr(module, "boto_client_for") and module is not state_task_service:
                 self._patches.set(module, "boto_client_for", client_for)
+
+    def _patch_nested(self) -> None:
+        """An execution that starts others: the API's names begin with a small letter, those of the
+        integration with a capital, and moto translates neither. The end of a nested execution is
+        known at once; moto looks every half second."""
+
+        def to_api(_task: Any, parameters: dict[str, Any], *_args: Any, **_named: Any) -> None:
+            content = parameters.get("Input", {})
+            parameters["Input"] = content if isinstance(content, str) else json.dumps(content)
+            for key in list(parameters):
+                parameters[key[0].lower() + key[1:]] = parameters.pop(key)
+
+        def from_api(_task: Any, response: dict[str, Any], *_args: Any, **_named: Any) -> None:
+            for key in list(response):
+                value = response.pop(key)
+                if isinstance(value, real_datetime.datetime):
+                    value = int(value.timestamp() * 1000)
+                response[key[0].upper() + key[1:]] = value
+
+        built = StateTaskServiceSfn._build_sync2_resolver
+        evaluated = StateTaskServiceSfn._eval_sync
+
+        def build(task: Any, env: Any, resource_runtime_part: Any, *args: Any, **named: Any) -> Any:
+            nested, region = env.stack[-1]["ExecutionArn"], resource_runtime_part.region
+            look = built(task, env, resource_runtime_part, *args, **named)
+            credentials = named.get("state_credentials") or args[-1]
+            client = self._client("stepfunctions", region, credentials.role_arn)
+            look.stop = lambda: client.stop_execution(executionArn=nested)
+            return look
+
+        def wait(task: Any, env: Any, *, sync_resolver: Any, **named: Any) -> Any:
+            """A task that is given up, by a stop or its time-out, stops what it has started."""
+            found = evaluated(task, env, sync_resolver=sync_resolver, **named)
+            if found is None and not self.closing:
+                sync_resolver.stop()
+            return found
+
+        self._patches.set(StateTaskServiceSfn, "_build_sync2_resolver", build)
+        self._patches.set(StateTaskServiceSfn, "_eval_sync", wait)
+        self._patches.set(StateTaskServiceSfn, "_normalise_parameters", to_api)
+        self._patches.set(StateTaskServiceSfn, "_normalise_response", from_api)
+        self._patches.set(
+            state_task_service_callback, "_DELAY_SECONDS_SYNC_CONDITION_CHECK", _NESTED_LOOK_SECONDS
+        )
 
     def _task(self) -> Callable[[Any, Any], None]:
         """moto's evaluation of one try of a state, on the AWS clock, left at once when the

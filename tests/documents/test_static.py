@@ -20,6 +20,7 @@ EXPECTED = {
     "reboot-linux",
     "remove-opsworks-identity",
     "report-identity",
+    "report-packages",
     "verify-identity",
 }
 SHELLCHECK = str(Path(sys.executable).with_name("shellcheck"))

@@ -33,6 +33,7 @@ def test_the_output_is_the_contract(first: Ended) -> None:
         "outcome",
         "image",
         "copies",
+        "left_out",
         "previous",
         "timeline",
         "estimated_cost_usd",
@@ -74,9 +75,8 @@ def test_image_and_snapshots_carry_the_tags_from_the_creating_call(
     assert tags[TAG_RECIPE] == "web"
     assert tags[TAG_BAKE] == first.name
     assert tags[TAG_BASE_IMAGE] == AL2023
-    assert re.fullmatch(
-        r"bakery=\S+ documents=[0-9a-f]{12} recipe=[0-9a-f]{12}", tags[TAG_FINGERPRINT]
-    )
+    digests = r"applications=D bakery=\S+ documents=D parameters=D recipe=D steps=D tests=D"
+    assert re.fullmatch(digests.replace("D", "[0-9a-f]{12}"), tags[TAG_FINGERPRINT])
     (snapshot,) = deployed.tagged("snapshot", first.name)
     assert {tag["Key"]: tag["Value"] for tag in snapshot["Tags"]} == tags
     assert snapshot["Encrypted"] is True
@@ -194,14 +194,15 @@ def test_a_good_bake_whose_clean_up_leaves_something_says_so(world: World) -> No
     )
     ended = world.bake("small", force=True)
     assert ended.status == "SUCCEEDED"
-    (builder,) = world.tagged("builder", ended.name)
-    (left,) = ended.output["left"]
-    assert builder["InstanceId"] in left
-    assert "protected" in left
+    instances = [it["InstanceId"] for it in world.tagged("instance", ended.name)]
+    assert len(instances) == 2, "the builder and the test instance"
+    left = ended.output["left"]
+    assert sorted(it.split()[1].rstrip(":") for it in left) == sorted(instances)
+    assert all("protected" in it for it in left)
     (event,) = world.aws.until(lambda: world.aws.events.of("Bake Succeeded"), what="the event")
-    assert (event["detail"]["clean"], event["detail"]["left"]) == (False, [left])
+    assert (event["detail"]["clean"], event["detail"]["left"]) == (False, left)
     fault.times = 0
-    world.aws.client("ec2").terminate_instances(InstanceIds=[builder["InstanceId"]])
+    world.aws.client("ec2").terminate_instances(InstanceIds=instances)
 
 
 def test_a_recipe_starts_from_the_image_of_another(world: World) -> None:

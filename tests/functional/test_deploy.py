@@ -172,7 +172,11 @@ def test_a_bake_goes_on_with_its_own_code_definition_and_documents(
 
     second = world.bake("web")
     assert second.status == "SUCCEEDED", second.cause
-    assert second.output["reason"] == "recipe changed; documents changed; bakery changed"
+    assert second.output["reason"] == (
+        "step 'packages' changed; document AmiBakery-prepare-linux changed; "
+        "document AmiBakery-generalize-linux changed; document AmiBakery-reboot-linux changed; "
+        "bakery 0.1.0 -> 0.2.0"
+    )
     assert types(world, second.name) == {"t3a.large"}
     versions = {document: version for document, (version, _) in sent(world, second.name).items()}
     changed = {document for document, version in versions.items() if version == "2"}

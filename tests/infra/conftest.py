@@ -1,7 +1,8 @@
 """The stack, synthesized once for all infra tests, with recipes that use every kind of step."""
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 from yaml import safe_load
 
 from bakery.recipe import parse_recipe
-from infra.permissions import MACHINE_NAME
 from infra.synthesize import template
 
 RECIPES = {
@@ -32,6 +32,17 @@ description: nightly whatever has changed
 base: {ami: ami-0123456789abcdef0}
 schedule: {cron: "30 4 ? * MON-FRI *", only_if_changed: false, flexible_minutes: 0}
 """,
+    "everywhere": """
+description: tested, copied and published in three Regions
+base: {ami: ami-0123456789abcdef0}
+test:
+  steps: [{name: answers, shell: curl -fsS localhost}]
+  instance_types: [t3.medium, m6i.large]
+distribute:
+  - {region: us-east-1, kms_key: alias/images, accounts: ["444455556666"]}
+  - {region: eu-central-1, launch_templates: [lt-0000000000000000b]}
+publish: {labels: [canary], launch_templates: [lt-0000000000000000a]}
+""",
 }
 
 
@@ -52,23 +63,42 @@ class Synthesized:
         (resource,) = self.of_type(kind).values()
         return resource["Properties"]  # type: ignore[no-any-return]
 
-    def state_machine(self, name: str = MACHINE_NAME) -> dict[str, Any]:
-        """Properties of the machine of that name."""
-        (found,) = [
-            it["Properties"]
-            for it in self.of_type("AWS::StepFunctions::StateMachine").values()
-            if it["Properties"]["StateMachineName"] == name
-        ]
-        return found  # type: ignore[no-any-return]
-
     @property
     def definition(self) -> str:
         """The bake's definition, with every reference as ``<LogicalId>``."""
-        return flat(self.state_machine()["DefinitionString"])
+        return flat(self.machine_named("AmiBakery-Bake")["DefinitionString"])
+
+    def machine_named(self, name: str) -> dict[str, Any]:
+        """Properties of the state machine of that name."""
+        (found,) = (
+            machine["Properties"]
+            for machine in self.of_type("AWS::StepFunctions::StateMachine").values()
+            if machine["Properties"]["StateMachineName"] == name
+        )
+        return found  # type: ignore[no-any-return]
+
+    @property
+    def fleet(self) -> dict[str, Any]:
+        """The definition of the machine that bakes all recipes."""
+        return json.loads(flat(self.machine_named("AmiBakery-Fleet")["DefinitionString"]))  # type: ignore[no-any-return]
 
     @property
     def machine(self) -> dict[str, Any]:
         return json.loads(self.definition)  # type: ignore[no-any-return]
+
+
+def statements(stack: Synthesized, module: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every statement with the id of its policy; of the function of one module, if one is named."""
+    for id_, policy in stack.of_type("AWS::IAM::Policy").items():
+        name = re.sub(r"(Service|Default|Role|Policy)+[0-9A-F]*$", "", id_).lower()
+        if module and not name.endswith(module.replace("_", "")):
+            continue
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            yield id_, statement
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def flat(value: Any) -> str:
@@ -82,6 +112,8 @@ def flat(value: Any) -> str:
             return f"<{name}>"
         case {"Fn::GetAtt": [name, _]}:
             return f"<{name}>"
+        case {"Fn::Select": [_, {"Fn::Split": [_, whole]}]}:
+            return flat(whole)
     raise AssertionError(f"no text: {value}")
 
 

@@ -10,14 +10,17 @@ from pkgutil import iter_modules
 from typing import Any
 
 import pytest
+from annotated_types import MaxLen
+from pydantic import BaseModel
 from statelint.linter import Linter
 
 import bakery.jobs
 import bakery.tasks
-from bakery import budgets, errors, publishing
+from bakery import budgets, errors, publishing, resuming
 from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, BakeryError
+from bakery.recipe import MAX_POINTERS, MAX_TEMPLATES, Recipe, TestStage
 from bakery.stages import AWAIT_TURN, STAGES
-from bakery.tasks import create_image, stop_builder
+from bakery.tasks import stop_builder
 from tests.infra.conftest import Synthesize, Synthesized, flat
 
 State = dict[str, Any]
@@ -28,11 +31,17 @@ _FUNCTION_ARN = "arn:aws:lambda:eu-west-1:111122223333:function:task"
 
 
 def walk(machine: dict[str, Any]) -> Iterator[tuple[str, State]]:
-    """Every state, those inside a Map included."""
+    """Every state, those inside a Map or a Parallel included."""
     for name, state in machine["States"].items():
         yield name, state
-        if state["Type"] == "Map":
-            yield from walk(state["ItemProcessor"])
+        for part in inside(state):
+            yield from walk(part)
+
+
+def inside(state: State) -> list[dict[str, Any]]:
+    """The machines inside a state: of a Map its one, of a Parallel its branches."""
+    processor = [state["ItemProcessor"]] if state["Type"] == "Map" else []
+    return [*processor, *state.get("Branches", [])]
 
 
 def successors(state: State) -> Iterator[str]:
@@ -78,9 +87,10 @@ def test_no_state_can_be_reached_from_itself(stack: Synthesized) -> None:
     ways_back = ("ResumeAt", "ReplaceBuilder", "AwaitTurn")
     ends = {name: {"Type": "Succeed"} for name in ways_back}
     machine = {"States": {**stack.machine["States"], **ends}}
-    for name, state in machine["States"].items():
-        for successor in successors(state):
-            assert name not in reachable(machine, successor), f"{name} loops through {successor}"
+    for part in (machine, *(part for _, state in walk(machine) for part in inside(state))):
+        for name, state in part["States"].items():
+            for successor in successors(state):
+                assert name not in reachable(part, successor), f"{name} loops through {successor}"
 
 
 def test_the_one_loop_turns_only_when_somebody_sends_its_token(stack: Synthesized) -> None:
@@ -107,63 +117,106 @@ def test_there_is_no_wait_state(stack: Synthesized) -> None:
 
 
 @pytest.mark.failure(15)
-def test_only_await_managed_polls_by_its_retry(stack: Synthesized) -> None:
+def test_only_what_waits_for_an_agent_polls_by_its_retry(stack: Synthesized) -> None:
     polling = {
         name
         for name, state in tasks(stack)
         for retry in state["Retry"]
         if retry.get("BackoffRate") == 1
     }
-    assert polling == {"AwaitManaged"}
+    assert polling == {"AwaitManaged", "AwaitTest"}
 
 
-def test_only_launch_builder_waits_for_capacity_by_its_retry(stack: Synthesized) -> None:
+def test_only_what_needs_room_waits_for_it_by_its_retry(stack: Synthesized) -> None:
     """EC2 tells of room by no event; the pauses grow to ten minutes."""
     waiting = {
         name: retry
         for name, state in tasks(stack)
         for retry in state["Retry"]
-        if "NoCapacityYetError" in retry["ErrorEquals"]
+        if retry["ErrorEquals"][0] in ("NoCapacityYetError", "CopyLimitError")
     }
-    assert set(waiting) == {"LaunchBuilder"}
-    assert waiting["LaunchBuilder"]["MaxDelaySeconds"] == 600
+    assert {name: retry["ErrorEquals"] for name, retry in waiting.items()} == {
+        "LaunchBuilder": ["NoCapacityYetError"],
+        "LaunchTest": ["NoCapacityYetError"],
+        "CopyImage": ["CopyLimitError"],
+    }
+    assert {retry["MaxDelaySeconds"] for retry in waiting.values()} == {600}
 
 
 def test_every_state_is_reachable(stack: Synthesized) -> None:
     machine = stack.machine
-    assert reachable(machine, machine["StartAt"]) == set(machine["States"])
+    for part in (machine, *(part for _, state in walk(machine) for part in inside(state))):
+        assert reachable(part, part["StartAt"]) == set(part["States"])
 
 
-MOST_REGIONS = 41
-"""The bakery's own, and those of the longest ``distribute``."""
+def most(model: type[BaseModel], field: str) -> int:
+    """How many entries a field of the recipe may have."""
+    (limit,) = [
+        it.max_length for it in model.model_fields[field].metadata if isinstance(it, MaxLen)
+    ]
+    return int(limit)
 
 
-def seconds(state: State) -> float:
-    """What a task may take, with the pauses of its retries; Customize is its steps' budget."""
-    if state["Type"] == "Map":
-        if state["MaxConcurrency"] == 1:
-            return budgets.STEPS.total_seconds()
-        (task,) = state["ItemProcessor"]["States"].values()
-        return float(math.ceil(MOST_REGIONS / state["MaxConcurrency"]) * seconds(task))
-    pauses = sum(
-        retry["MaxAttempts"] * retry.get("MaxDelaySeconds", retry["IntervalSeconds"])
-        for retry in state["Retry"]
+MOST_STEPS, MOST_TESTS = most(Recipe, "customize"), most(TestStage, "steps") + 2  # and ours
+MOST_COPIES = most(Recipe, "distribute")
+ITEMS = {
+    "Test": most(TestStage, "instance_types") + 1,  # and a twin
+    # The Region of the stack has its image, so its iteration is over at once.
+    "Copy": MOST_COPIES,
+    "ReleaseImages": MOST_COPIES + 1,
+    "PublishPointers": MAX_POINTERS,
+    "UpdateTemplates": MAX_TEMPLATES,
+    "KeepPrevious": MOST_COPIES + 1,
+    "Retire": MOST_COPIES + 1,
+}
+"""How many of its items a Map may have, where each may take as long as it may take."""
+SCRIPTS = {
+    "Customize": (budgets.STEPS, 100),
+    "RunTests": (budgets.TESTS + 2 * budgets.COMMAND, MOST_TESTS),
+}
+"""What the recipe's model grants all of them together, and how many may pause for retries."""
+
+
+def pauses(state: State) -> float:
+    return float(
+        sum(
+            retry["MaxAttempts"] * retry.get("MaxDelaySeconds", retry["IntervalSeconds"])
+            for retry in state["Retry"]
+        )
     )
-    return float(state["TimeoutSeconds"] + pauses)
+
+
+def seconds(name: str, state: State) -> float:
+    """What a state may take, with the pauses of its retries."""
+    if state["Type"] == "Parallel":
+        return max(map(longest, state["Branches"]))
+    if name in SCRIPTS:
+        together, count = SCRIPTS[name]
+        (task,) = state["ItemProcessor"]["States"].values()
+        return together.total_seconds() + count * pauses(task)
+    if state["Type"] == "Map":
+        at_once = state.get("MaxConcurrency") or ITEMS[name]
+        return math.ceil(ITEMS[name] / at_once) * longest(state["ItemProcessor"])
+    return float(state["TimeoutSeconds"]) + pauses(state) if state["Type"] == "Task" else 0.0
+
+
+def longest(part: dict[str, Any]) -> float:
+    """What all states inside a state may take, one after the other."""
+    return sum(seconds(name, state) for name, state in part["States"].items())
 
 
 @pytest.mark.failure(48)
 def test_all_parts_of_a_bake_fit_into_the_whole(stack: Synthesized) -> None:
     """The machine's own time-out knows no Catch: it would leave the builder running."""
     machine = stack.machine
-    parts = {n: seconds(s) for n, s in machine["States"].items() if s["Type"] in {"Task", "Map"}}
-    # Each step of the Map may pause for its retries, too.
-    (retry,) = machine["States"]["Customize"]["ItemProcessor"]["States"]["RunStep"]["Retry"]
-    parts["Customize"] += 100 * retry["MaxAttempts"] * retry["MaxDelaySeconds"]
+    parts = {name: seconds(name, state) for name, state in machine["States"].items()}
+    assert parts["TestAndCopy"] > budgets.LONGEST_IMAGE.total_seconds()
+    assert parts["TestAndCopy"] > budgets.TESTS.total_seconds()
     # A builder that AWS takes at the last moment: all that comes before happens once more.
     once = {"States": {**machine["States"], "ResumeAt": {"Type": "Succeed"}}}
-    again = reachable(once, "LaunchBuilder") - reachable(once, "PublishPointer")
+    again = reachable(once, "LaunchBuilder") - reachable(once, "HardenImage")
     assert {"LaunchBuilder", "Customize", "CreateImage", "ReplaceBuilder"} <= again
+    assert "TestAndCopy" not in again
     times = {name: budgets.ATTEMPTS if name in again else 1 for name in parts}
     whole = sum(parts[name] * times[name] for name in parts)
     assert whole < machine["TimeoutSeconds"], parts
@@ -174,11 +227,37 @@ def test_no_state_ends_a_wait_before_its_own_deadline_does(stack: Synthesized) -
     limits = {name: timedelta(seconds=state["TimeoutSeconds"]) for name, state in tasks(stack)}
     assert limits["AwaitTurn"] > budgets.LONGEST_TURN
     assert limits["StopBuilder"] > stop_builder.BUDGET
-    assert limits["CreateImage"] > create_image.BUDGET
-    assert limits["PublishPointer"] == limits["KeepPrevious"] > publishing.BUDGET
-    assert limits["RunStep"] > budgets.of_command(budgets.MAX_STEP_SECONDS)
+    assert limits["CreateImage"] == limits["CopyImage"] > budgets.LONGEST_IMAGE
+    assert limits["PublishPointer"] == limits["KeepPreviousImage"] > publishing.BUDGET
+    assert limits["RunStep"] == limits["RunTest"] > budgets.of_command(budgets.MAX_STEP_SECONDS)
     for name in ("Prepare", "RemoveIdentity", "Generalize", "VerifyIdentity"):
         assert limits[name] > budgets.of_command(budgets.DOCUMENT_SECONDS), name
+
+
+def events(state: State, name: str = "") -> int:
+    """What a state that goes well adds to an execution's history. Source: Step Functions API
+    reference, HistoryEvent."""
+    match state["Type"]:
+        case "Task":
+            waits = state["Resource"].endswith("waitForTaskToken")
+            return 6 if waits else 5
+        case "Map":
+            count = {"Customize": MOST_STEPS, "RunTests": MOST_TESTS, **ITEMS}[name]
+            return 4 + count * (2 + sum(events(s, n) for n, s in walk_flat(state["ItemProcessor"])))
+        case "Parallel":
+            return 4 + sum(events(s, n) for part in inside(state) for n, s in walk_flat(part))
+    return 2
+
+
+def walk_flat(part: dict[str, Any]) -> list[tuple[str, State]]:
+    return list(part["States"].items())
+
+
+def test_the_largest_bake_fits_into_a_history_with_room_for_retries(stack: Synthesized) -> None:
+    """AWS ends an execution at 25,000 events, which no Catch sees."""
+    whole = sum(events(state, name) for name, state in walk_flat(stack.machine))
+    again = budgets.ATTEMPTS * events(stack.machine["States"]["Customize"], "Customize")
+    assert MOST_STEPS * 8 < whole < whole + again < 12_500
 
 
 @pytest.mark.failure(48)
@@ -228,12 +307,130 @@ def test_every_error_name_in_the_machine_exists(stack: Synthesized) -> None:
 def test_every_failure_between_plan_and_clean_up_reaches_clean_up(stack: Synthesized) -> None:
     machine = stack.machine
     for name, state in machine["States"].items():
-        if state["Type"] not in {"Task", "Map"} or name in AFTER_THE_BAKE:
+        if state["Type"] not in {"Task", "Map", "Parallel"} or name in AFTER_THE_BAKE:
             continue
         *others, catch = state["Catch"]
         assert all(other["Next"] == "ReplaceBuilder" for other in others), name
         assert catch["ErrorEquals"] == ["States.ALL"], name
         assert catch["Next"] == "CleanUp" or machine["States"][catch["Next"]]["Next"] == "CleanUp"
+
+
+def test_nothing_inside_another_state_catches_what_the_whole_must_hear_of(
+    stack: Synthesized,
+) -> None:
+    """A failed test, or copy, fails its Map and its Parallel, and these reach CleanUp."""
+    top = stack.machine["States"]
+    for name, state in walk(stack.machine):
+        if name not in top:
+            assert "Catch" not in state, name
+            assert state["Type"] in {"Task", "Map"}, name
+
+
+NEW_STATES = [
+    "HardenImage",
+    "TestAndCopy",
+    "ReleaseImages",
+    "PublishPointers",
+    "UpdateTemplates",
+    "KeepPrevious",
+]
+
+
+@pytest.mark.parametrize("name", NEW_STATES)
+def test_a_failure_after_the_image_is_made_reaches_clean_up_and_no_other_builder(
+    stack: Synthesized, name: str
+) -> None:
+    (catch,) = stack.machine["States"][name]["Catch"]
+    assert catch == {
+        "ErrorEquals": ["States.ALL"],
+        "ResultPath": "$.failure",
+        "Next": "CleanUp",
+    }
+
+
+PUBLISHING = ["ReleaseImages", "PublishPointers", "UpdateTemplates", "KeepPrevious"]
+
+
+@pytest.mark.parametrize("name", PUBLISHING)
+def test_nothing_is_released_or_published_but_what_has_passed_its_tests(
+    stack: Synthesized, name: str
+) -> None:
+    """Without TestAndCopy there is no way there, except for a redrive of what had passed before."""
+    states = stack.machine["States"]
+    ends = {it: {"Type": "Succeed"} for it in ("TestAndCopy", "FailBake")}
+    machine = {"States": {**states, **ends}}
+    assert name not in reachable(machine, stack.machine["StartAt"])
+    assert name in reachable(stack.machine, "TestAndCopy")
+
+
+def test_a_bake_goes_on_after_the_image_in_this_order(stack: Synthesized) -> None:
+    way, name = [], "CreateImage"
+    while name != "CleanUp":
+        name = stack.machine["States"][name]["Next"]
+        way.append(name)
+    assert way == [*NEW_STATES, "CleanUp"]
+
+
+def test_tests_and_copies_are_made_at_the_same_time_and_released_by_neither(
+    stack: Synthesized,
+) -> None:
+    tests, copies = stack.machine["States"]["TestAndCopy"]["Branches"]
+    assert [name for name, _ in walk(copies)] == ["Copy", "CopyImage"]
+    order, name = [], tests["StartAt"]
+    while name:
+        order.append(name)
+        name = tests["States"][name].get("Next", "")
+    assert order == ["Test", "CompareIdentity", "EndTests"]
+    inner = tests["States"]["Test"]["ItemProcessor"]
+    assert set(inner["States"]) == {"LaunchTest", "AwaitTest", "RunTests"}
+
+
+def test_every_test_instance_runs_its_checks_one_after_the_other_and_beside_the_others(
+    stack: Synthesized,
+) -> None:
+    states = dict(walk(stack.machine))
+    assert states["RunTests"]["MaxConcurrency"] == states["Customize"]["MaxConcurrency"] == 1
+    assert "MaxConcurrency" not in states["Test"]
+
+
+def test_regions_are_served_at_the_same_time_but_never_without_bound(stack: Synthesized) -> None:
+    states = dict(walk(stack.machine))
+    for name in ("Copy", *PUBLISHING):
+        # More than forty an inline Map does not run at once.
+        assert 1 < states[name]["MaxConcurrency"] <= 40, name
+    # Else a copy that takes a day would hold others up, and the bake's own time-out would come.
+    assert states["Copy"]["MaxConcurrency"] >= MOST_COPIES
+
+
+def test_each_test_and_each_copy_says_in_its_input_what_it_is(stack: Synthesized) -> None:
+    """The console and `bakery bake` show it; the command comes from the table."""
+    states = dict(walk(stack.machine))
+    assert states["RunTests"]["ItemSelector"]["test.$"] == "$$.Map.Item.Value.label"
+    assert states["RunTests"]["ItemSelector"]["instance_id.$"] == "$.launched.instance_id"
+    assert states["Copy"]["ItemSelector"]["region.$"] == "$$.Map.Item.Value.region"
+    # RunTest's output is its input, from which its end is told.
+    assert states["RunTest"]["ResultPath"] is None
+
+
+def test_what_came_of_each_region_is_what_release_publish_and_templates_go_by(
+    stack: Synthesized,
+) -> None:
+    states = stack.machine["States"]
+    assert states["TestAndCopy"]["ResultSelector"]["copies.$"] == "$[1]"
+    for name in ("ReleaseImages", "KeepPrevious"):
+        assert states[name]["ItemsPath"] == "$.test_and_copy.copies", name
+    for name in ("PublishPointers", "UpdateTemplates"):
+        assert states[name]["ItemSelector"]["copies.$"] == "$.test_and_copy.copies", name
+
+
+def test_a_redriven_bake_can_go_on_with_each_state_that_resuming_names(
+    stack: Synthesized,
+) -> None:
+    choices = stack.machine["States"]["ResumeAt"]["Choices"]
+    offered = {choice["StringEquals"]: choice["Next"] for choice in choices}
+    assert all(value == state for value, state in offered.items())
+    again = {resuming.STATES[stage] for stage in ("templates", "keep_previous")}
+    assert set(offered) == set(resuming.STATES.values()) - again  # pointers are moved again, too
 
 
 def test_a_builder_that_aws_takes_is_replaced_in_every_stage_that_needs_it(
@@ -295,7 +492,7 @@ def test_clean_up_cannot_be_passed_by_on_the_way_to_an_end(stack: Synthesized) -
 
 def test_every_wait_passes_its_token(stack: Synthesized) -> None:
     waits = [s for _, s in tasks(stack) if s["Resource"].endswith("waitForTaskToken")]
-    assert len(waits) == 11
+    assert len(waits) == 13
     for state in waits:
         assert state["Parameters"]["Payload"]["token.$"] == "$$.Task.Token"
 
@@ -305,9 +502,11 @@ def test_each_stage_leaves_its_key_and_when_it_was_entered(stack: Synthesized) -
     left = {
         state["ResultPath"].removeprefix("$."): state["ResultSelector"]
         for _, state in walk(stack.machine)
-        if state.get("ResultPath", "$").startswith("$.") and "ResultSelector" in state
+        if (state.get("ResultPath") or "$").startswith("$.") and "ResultSelector" in state
     }
-    assert set(left) == {AWAIT_TURN, *STAGES} - {"plan"}
+    # What LaunchTest and EndTests leave stays inside TestAndCopy.
+    within = {"launched", "end_tests"}
+    assert set(left) == {AWAIT_TURN, *STAGES, *within} - {"plan"}
     # It may be entered for several bakes, one after the other.
     assert left.pop(AWAIT_TURN)["entered.$"] == "$.since"
     assert all(selector["entered.$"] == "$$.State.EnteredTime" for selector in left.values())
@@ -332,7 +531,9 @@ def test_one_state_is_one_task_module(stack: Synthesized) -> None:
     }
     for name, state in tasks(stack):
         function = versions(stack)[named(state)]
-        module = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+        # The Map that keeps the previous image of each Region has the shorter name.
+        state_name = name.replace("KeepPreviousImage", "KeepPrevious")
+        module = "".join(f"_{c.lower()}" if c.isupper() else c for c in state_name).lstrip("_")
         assert handlers[function] == f"bakery.tasks.{module}.handler"
 
 
@@ -353,7 +554,8 @@ def versions(stack: Synthesized) -> dict[str, str]:
 def test_every_task_names_a_version_that_no_update_deletes(stack: Synthesized) -> None:
     """An execution keeps its definition; so it keeps the code that the definition names."""
     published = stack.of_type("AWS::Lambda::Version")
-    assert {named(state) for _, state in tasks(stack)} == set(published)
+    fleet = named(stack.fleet["States"]["NextWave"])
+    assert {fleet, *(named(state) for _, state in tasks(stack))} == set(published)
     for id_, version in published.items():
         # Gone with a deployment that is rolled back, else its next try could not publish it.
         assert version["DeletionPolicy"] == "RetainExceptOnCreate", id_
@@ -373,7 +575,8 @@ def test_the_machine_may_invoke_the_versions_of_earlier_deployments(stack: Synth
         if statement["Action"] == "lambda:InvokeFunction"
         for resource in statement["Resource"]
     }
-    assert {f"<{function}>:*" for function in versions(stack).values()} <= allowed
+    functions = {it for it in versions(stack).values() if not it.startswith("Fleet")}
+    assert {f"<{function}>:*" for function in functions} <= allowed
 
 
 def test_a_version_changes_with_what_its_function_gets(synthesize: Synthesize) -> None:
@@ -383,6 +586,7 @@ def test_a_version_changes_with_what_its_function_gets(synthesize: Synthesize) -
     changed = {f for id_, f in versions(before).items() if id_ not in versions(after)}
     assert {f.partition("Tasks")[2].rstrip("0123456789ABCDEF") for f in changed} == {
         "LaunchBuilder",  # by the security group of the other network
+        "LaunchTest",
         "Plan",  # by its subnets
     }
 
@@ -397,9 +601,10 @@ def test_what_changes_nothing_of_a_function_publishes_nothing(synthesize: Synthe
 def test_it_is_a_standard_traced_logged_machine_without_data_in_its_log(
     stack: Synthesized,
 ) -> None:
-    machine = stack.state_machine()
-    assert machine["StateMachineType"] == "STANDARD"
-    assert machine["TracingConfiguration"] == {"Enabled": True}
-    assert machine["LoggingConfiguration"]["Level"] == "ALL"
-    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+    for name in ("AmiBakery-Bake", "AmiBakery-Fleet"):
+        machine = stack.machine_named(name)
+        assert machine["StateMachineType"] == "STANDARD"
+        assert machine["TracingConfiguration"] == {"Enabled": True}
+        assert machine["LoggingConfiguration"]["Level"] == "ALL"
+        assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
     assert flat(stack.template["Outputs"]["BakeStateMachineArn"]["Value"]).startswith("<Machine")

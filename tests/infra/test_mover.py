@@ -13,7 +13,7 @@ from tests.infra.conftest import Synthesized, flat
 
 @pytest.fixture(scope="module")
 def machine(stack: Synthesized) -> dict[str, Any]:
-    return json.loads(flat(stack.state_machine(MOVER)["DefinitionString"]))  # type: ignore[no-any-return]
+    return json.loads(flat(stack.machine_named(MOVER)["DefinitionString"]))  # type: ignore[no-any-return]
 
 
 def pauses(state: dict[str, Any]) -> float:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from cfnlint import api as cfnlint
 from bakery.naming import TAG_BAKE
 from infra.settings import ContextError, Settings
 from infra.synthesize import project_context
-from tests.infra.conftest import RECIPES, Synthesize, Synthesized, flat
+from tests.infra.conftest import RECIPES, Synthesize, Synthesized, flat, listed, statements
 
 VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
 
@@ -28,16 +27,6 @@ _NO_RESOURCE = {
     "xray:GetSamplingRules",
     "xray:GetSamplingTargets",
 }
-
-
-def statements(stack: Synthesized) -> Iterator[tuple[str, dict[str, Any]]]:
-    for id_, policy in stack.of_type("AWS::IAM::Policy").items():
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
-            yield id_, statement
-
-
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def test_cfn_lint_finds_nothing(stack: Synthesized) -> None:
@@ -111,7 +100,10 @@ def is_of_our_profile(action: str, statement: dict[str, Any]) -> bool:
         action == "ec2:TerminateInstances"
         and list(statement["Condition"]) == ["ArnEquals"]
         and bool(profiles)
-        and all("BuilderHostBuilder" in flat(profile) for profile in listed(profiles))
+        and all(
+            flat(profile).startswith(("<BuilderHostBuilder", "<BuilderHostTestProfile"))
+            for profile in listed(profiles)
+        )
     )
 
 
@@ -156,6 +148,9 @@ def test_commands_are_sent_by_known_documents_only(stack: Synthesized) -> None:
         "AmiBakery-install-application",
         "AmiBakery.*",
         "AWS-RunPatchBaseline",
+        "AmiBakery-test-image",
+        "AmiBakery-report-identity",
+        "AmiBakery.*.test.*",
     }
 
 
@@ -165,14 +160,166 @@ def test_keys_of_volumes_are_used_through_ec2_only(stack: Synthesized) -> None:
         (id_, statement)
         for id_, statement in statements(stack)
         if any(action.startswith("kms:") for action in listed(statement["Action"]))
+        and listed(statement["Action"]) != ["kms:DescribeKey"]
     ]
-    assert len(using) == 2
-    for id_, statement in using:
-        assert "LaunchBuilder" in id_
-        service = flat(statement["Condition"]["StringEquals"]["kms:ViaService"])
-        assert service == "ec2.<AWS::Region>.<AWS::URLSuffix>"
+    names = ("TasksCopyImage", "TasksLaunchBuilder", "TasksLaunchTest")
+    assert sorted(id_.partition("Role")[0] for id_, _ in using) == sorted([*names, *names])
+    for _, statement in using:
+        services = statement["Condition"]["StringEquals"]["kms:ViaService"]
+        regions = ("<AWS::Region>", "eu-central-1", "us-east-1")
+        assert [flat(it) for it in services] == [f"ec2.{it}.<AWS::URLSuffix>" for it in regions]
         if "kms:CreateGrant" in listed(statement["Action"]):
             assert statement["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+
+
+# --- Regions -------------------------------------------------------------------------------------
+
+HOME, AWAY = "<AWS-Region>", ("eu-central-1", "us-east-1")
+
+
+def arns_of(statement: dict[str, Any]) -> list[list[str]]:
+    """The parts of each ARN; a reference to a resource of the stack is none."""
+    flattened = [flat(arn).replace("AWS::", "AWS-") for arn in listed(statement["Resource"])]
+    return [arn.split(":") for arn in flattened if arn.startswith("arn:")]
+
+
+def regions_of(statement: dict[str, Any]) -> set[str]:
+    return {parts[3] for parts in arns_of(statement)}
+
+
+@pytest.mark.parametrize(
+    ("module", "action"),
+    [
+        ("copy_image", "ec2:CopyImage"),
+        ("copy_image", "ec2:CreateTags"),
+        ("copy_image", "ssm:GetParameter"),
+        ("resume_waits", "ssm:GetParameter"),
+        ("release_image", "ec2:ModifyImageAttribute"),
+        ("release_image", "ec2:ModifySnapshotAttribute"),
+        ("release_image", "ec2:EnableImageDeprecation"),
+        ("publish_pointer", "ssm:PutParameter"),
+        ("keep_previous", "ssm:PutParameter"),
+        ("keep_previous", "ssm:GetParameterHistory"),
+        ("clean_up", "ssm:PutParameter"),
+        ("clean_up", "ssm:DeleteParameter"),
+        ("clean_up", "ec2:DeregisterImage"),
+        ("clean_up", "ec2:DeleteSnapshot"),
+        ("remove_orphans", "ec2:DeregisterImage"),
+        ("remove_orphans", "ssm:GetParametersByPath"),
+        ("plan", "kms:DescribeKey"),
+    ],
+)
+def test_what_happens_in_every_region_is_allowed_in_every_region_of_the_recipes_and_no_other(
+    stack: Synthesized, module: str, action: str
+) -> None:
+    granting = [s for _, s in statements(stack, module) if action in listed(s["Action"])]
+    assert granting
+    for statement in granting:
+        assert regions_of(statement) == {HOME, *AWAY}, statement
+
+
+def test_without_other_regions_everything_is_allowed_in_the_stacks_alone(
+    synthesize: Synthesize,
+) -> None:
+    alone = synthesize({"web": RECIPES["web"]})
+    assert set().union(*(regions_of(statement) for _, statement in statements(alone))) <= {HOME, ""}
+
+
+def test_no_statement_is_for_any_region(stack: Synthesized) -> None:
+    for id_, statement in statements(stack):
+        assert not any("*" in region for region in regions_of(statement)), id_
+
+
+def test_a_copy_carries_the_bakes_tag_from_the_call_on(stack: Synthesized) -> None:
+    (copy,) = [s for _, s in statements(stack) if "ec2:CopyImage" in listed(s["Action"])]
+    assert copy["Condition"] == {"StringLike": {f"aws:RequestTag/{TAG_BAKE}": "*"}}
+    assert {parts[5] for parts in arns_of(copy)} == {"image/*", "snapshot/*"}
+    (tag,) = [
+        s for _, s in statements(stack, "copy_image") if "ec2:CreateTags" in listed(s["Action"])
+    ]
+    assert tag["Condition"] == {"StringEquals": {"ec2:CreateAction": "CopyImage"}}
+
+
+def test_an_image_is_made_in_the_stacks_region_only(stack: Synthesized) -> None:
+    making = [s for _, s in statements(stack) if "ec2:CreateImage" in listed(s["Action"])]
+    assert len(making) == 2
+    assert all(regions_of(statement) == {HOME} for statement in making)
+
+
+@pytest.mark.parametrize(
+    "action",
+    ["ec2:ModifyImageAttribute", "ec2:ModifySnapshotAttribute", "ec2:EnableImageDeprecation"],
+)
+def test_only_images_of_bakes_are_hardened_or_shared(stack: Synthesized, action: str) -> None:
+    granting = [(id_, s) for id_, s in statements(stack) if action in listed(s["Action"])]
+    assert granting
+    for id_, statement in granting:
+        assert id_.startswith(("TasksHardenImage", "TasksReleaseImage"))
+        assert statement["Condition"] == {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}}
+
+
+TEMPLATES = {
+    "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:launch-template/lt-0000000000000000a",
+    "arn:<AWS::Partition>:ec2:eu-central-1:<AWS::AccountId>:launch-template/lt-0000000000000000b",
+}
+
+
+def changing_templates(stack: Synthesized) -> dict[str, set[str]]:
+    """Which launch templates may be changed, by action and function."""
+    return {
+        f"{id_.partition('Role')[0]} {action}": {flat(arn) for arn in listed(statement["Resource"])}
+        for id_, statement in statements(stack)
+        for action in listed(statement["Action"])
+        if "LaunchTemplate" in action and not action.startswith("ec2:Describe")
+    }
+
+
+def test_only_launch_templates_that_recipes_name_are_changed_each_in_its_region(
+    stack: Synthesized,
+) -> None:
+    assert changing_templates(stack) == {
+        "TasksUpdateTemplate ec2:CreateLaunchTemplateVersion": TEMPLATES,
+        "TasksUpdateTemplate ec2:ModifyLaunchTemplate": TEMPLATES,
+        "TasksCleanUp ec2:DeleteLaunchTemplateVersions": TEMPLATES,
+        "TasksCleanUp ec2:ModifyLaunchTemplate": TEMPLATES,
+    }
+
+
+def test_recipes_that_name_no_launch_template_allow_none_to_be_changed(
+    synthesize: Synthesize,
+) -> None:
+    assert changing_templates(synthesize({"web": RECIPES["web"]})) == {}
+
+
+def test_the_janitor_looks_into_every_other_region_that_gets_images(stack: Synthesized) -> None:
+    (janitor,) = [
+        f["Properties"]["Environment"]["Variables"]
+        for f in stack.of_type("AWS::Lambda::Function").values()
+        if f["Properties"]["Handler"] == "bakery.jobs.remove_orphans.handler"
+    ]
+    assert json.loads(flat(janitor["REGIONS"])) == [*AWAY]
+
+
+def test_tests_are_sent_to_test_instances_by_documents_of_tests_only(stack: Synthesized) -> None:
+    sent = [
+        flat(resource).rpartition("document/")[2]
+        for _, statement in statements(stack, "run_test")
+        if "ssm:SendCommand" in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+        if ":document/" in flat(resource)
+    ]
+    own = ["AmiBakery-report-identity", "AmiBakery-test-image", "AmiBakery.*.test.*"]
+    assert sorted(sent) == own
+
+
+def test_a_recipes_test_becomes_a_document_without_parameters(stack: Synthesized) -> None:
+    documents = {
+        d["Properties"]["Name"]: d["Properties"]
+        for d in stack.of_type("AWS::SSM::Document").values()
+    }
+    script = documents["AmiBakery.everywhere.test.answers"]
+    assert "parameters" not in script["Content"]
+    assert script["Content"]["mainSteps"][0]["inputs"]["runCommand"] == ["curl -fsS localhost"]
 
 
 SHARED = "arn:aws:ssm:eu-west-1:444455556666:document/Hardening"
@@ -219,28 +366,61 @@ def test_the_end_of_a_command_is_heard_by_the_name_that_it_was_sent_with(
     assert {"prefix": "AmiBakery"} in names
 
 
-def test_only_builder_roles_are_passed_and_only_to_ec2(stack: Synthesized) -> None:
-    (statement,) = [s for _, s in statements(stack) if "iam:PassRole" in listed(s["Action"])]
-    assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
-    assert all(flat(r).startswith("<BuilderHostBuilder") for r in listed(statement["Resource"]))
+def test_each_launching_function_passes_its_own_kind_of_role_and_only_to_ec2(
+    stack: Synthesized,
+) -> None:
+    """A builder's may read a recipe's artefacts: no test instance gets it."""
+    passed = {
+        id_.partition("Role")[0]: statement
+        for id_, statement in statements(stack)
+        if "iam:PassRole" in listed(statement["Action"])
+    }
+    for statement in passed.values():
+        to_ec2 = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+        assert statement["Condition"] == to_ec2
+    roles = {
+        name: [flat(role).rstrip("0123456789ABCDEF>") for role in listed(statement["Resource"])]
+        for name, statement in passed.items()
+    }
+    assert roles == {
+        "TasksLaunchBuilder": ["<BuilderHostBuilderRole", "<BuilderHostBuilderwebRole"],
+        "TasksLaunchTest": ["<BuilderHostTestRole"],
+    }
 
 
-def test_a_builder_can_be_managed_and_write_its_log_and_nothing_else(stack: Synthesized) -> None:
-    for id_, statement in statements(stack):
-        if id_.startswith("BuilderHostBuilderRole"):
-            assert set(listed(statement["Action"])) <= {
-                "logs:CreateLogStream",
-                "logs:PutLogEvents",
-                "logs:DescribeLogStreams",
-                "logs:DescribeLogGroups",
-            }
+def test_a_test_instance_has_a_role_and_a_profile_of_its_own(stack: Synthesized) -> None:
+    (plan,) = [
+        f["Properties"]["Environment"]["Variables"]
+        for f in stack.of_type("AWS::Lambda::Function").values()
+        if f["Properties"]["Handler"] == "bakery.tasks.plan.handler"
+    ]
+    builder, test = plan["DEFAULT_INSTANCE_PROFILE"], plan["TEST_INSTANCE_PROFILE"]
+    assert flat(builder).startswith("<BuilderHostBuilderProfile")
+    assert flat(test).startswith("<BuilderHostTestProfile")
+    profile = stack.of_type("AWS::IAM::InstanceProfile")[flat(test).strip("<>")]
+    assert [flat(role)[:20] for role in profile["Properties"]["Roles"]] == ["<BuilderHostTestRole"]
+
+
+@pytest.mark.parametrize("role", ["BuilderHostBuilderRole", "BuilderHostTestRole"])
+def test_a_builder_and_a_test_instance_can_be_managed_and_write_their_log_and_nothing_else(
+    stack: Synthesized, role: str
+) -> None:
+    found = [statement for id_, statement in statements(stack) if id_.startswith(role)]
+    assert found
+    for statement in found:
+        assert set(listed(statement["Action"])) <= {
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+            "logs:DescribeLogStreams",
+            "logs:DescribeLogGroups",
+        }
 
 
 def test_a_recipes_artefacts_can_be_read_by_its_own_builder_only(stack: Synthesized) -> None:
     readers = {
         id_: listed(statement["Resource"])
         for id_, statement in statements(stack)
-        if "s3:GetObject" in listed(statement["Action"])
+        if "s3:GetObject" in listed(statement["Action"]) and id_.startswith("BuilderHost")
     }
     ((id_, resources),) = readers.items()
     assert id_.startswith("BuilderHostBuilderwebRole")
@@ -250,17 +430,48 @@ def test_a_recipes_artefacts_can_be_read_by_its_own_builder_only(stack: Synthesi
 def test_a_builder_can_ask_whether_its_artefact_is_a_folder_and_list_nothing_else(
     stack: Synthesized,
 ) -> None:
-    (listing,) = [s for _, s in statements(stack) if "s3:ListBucket" in listed(s["Action"])]
+    (listing,) = [
+        s
+        for id_, s in statements(stack)
+        if "s3:ListBucket" in listed(s["Action"]) and id_.startswith("BuilderHost")
+    ]
     assert flat(listing["Resource"]) == "arn:<AWS::Partition>:s3:::artefacts"
     assert listing["Condition"] == {"StringLike": {"s3:prefix": ["app.tar.gz", "app.tar.gz/"]}}
+
+
+def test_inventories_are_kept_where_nobody_else_can_read_them(stack: Synthesized) -> None:
+    ((id_, bucket),) = stack.of_type("AWS::S3::Bucket").items()
+    properties = bucket["Properties"]
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    (encryption,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", 1095)
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    (policy,) = stack.of_type("AWS::S3::BucketPolicy").values()
+    assert policy["Properties"]["Bucket"] == {"Ref": id_}
+    denied = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert {s["Effect"] for s in denied} == {"Deny"}
+    assert {"Bool": {"aws:SecureTransport": "false"}} in [s["Condition"] for s in denied]
+
+
+def test_inventories_are_written_by_the_task_that_records_them_alone(stack: Synthesized) -> None:
+    writers = [
+        (id_, statement["Resource"])
+        for id_, statement in statements(stack)
+        if "s3:PutObject" in listed(statement["Action"])
+    ]
+    ((id_, resource),) = writers
+    assert id_.startswith("TasksRecordInventory")
+    assert flat(resource).endswith("/inventories/*")
 
 
 def test_a_key_beyond_latin_1_can_be_in_a_policy(synthesize: Synthesize) -> None:
     text = RECIPES["web"].replace("artefacts/app.tar.gz", "artefacts/é/木.zip")
     (arn,) = [
         flat(resource)
-        for _, statement in statements(synthesize({"web": text}))
-        if "s3:GetObject" in listed(statement["Action"])
+        for id_, statement in statements(synthesize({"web": text}))
+        if "s3:GetObject" in listed(statement["Action"]) and id_.startswith("BuilderHost")
         for resource in listed(statement["Resource"])
     ]
     assert arn.endswith(":artefacts/é/?.zip")
@@ -351,7 +562,7 @@ def test_every_rule_has_a_dead_letter_queue(stack: Synthesized) -> None:
             assert "DeadLetterConfig" in target, id_
 
 
-def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left(
+def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left_or_left_out(
     stack: Synthesized,
 ) -> None:
     patterns = [
@@ -361,7 +572,9 @@ def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left(
     ]
     assert [(p["detail-type"], p.get("detail")) for p in patterns] == [
         (["Stage Slow"], None),  # back to the sweeper, which has sent it
+        (["Bake Succeeded"], None),  # for what builds on the image
         (["Bake Failed"], None),
+        (["Bake Succeeded"], {"everywhere": [False]}),
         (["Bake Succeeded"], {"clean": [False]}),
         (["Orphans Removed"], None),
         (["Bake Unchanged"], {"skipped": [True]}),
@@ -387,6 +600,7 @@ def test_a_person_is_told_of_dead_letters_and_of_jobs_that_fail(stack: Synthesiz
         "InvocationsFailedToBeSentToDeadLetterCount group",
         "Errors JobsResumeWaits",
         "Errors JobsAnnounceBake",
+        "Errors JobsBakeDependents",
         "Errors JobsRemoveOrphans",
     }
     for properties in alarms(stack).values():

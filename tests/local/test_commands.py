@@ -379,3 +379,40 @@ def test_the_boot_of_a_host_takes_no_more_aws_time_than_real_time(assembly: Path
         command = aws.commands.all[sent]
         assert command.started and command.ended
         assert (command.ended - command.started).total_seconds() < 300
+
+
+class _Seen(CheckOnly):
+    """Remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machines: dict[str, Machine] = {}
+        self.stops: list[str] = []
+
+    def host(self, machine: Machine) -> Host:
+        self.machines[machine.instance_id] = machine
+        return super().host(machine)
+
+    def stopped(self, instance_id: str) -> None:
+        self.stops.append(instance_id)
+
+
+def test_the_host_of_an_image_is_told_whose_disk_it_has(assembly: Path) -> None:
+    seen = _Seen()
+    with LocalAws.start(assembly, scale=600, machines=seen) as aws:
+        aws.schedules.paused = True
+        aws.deploy()
+        bench, ec2 = Bench(aws), aws.client("ec2")
+        builder = bench.managed()
+        bench.done(bench.send(builder), builder)
+        assert seen.machines[builder].made_from == ""
+        ec2.stop_instances(InstanceIds=[builder])
+        bench.in_state(builder, "stopped")
+        assert seen.stops == [builder]
+        image = ec2.create_image(InstanceId=builder, Name="made")["ImageId"]
+        aws.until(
+            lambda: ec2.describe_images(ImageIds=[image])["Images"][0]["State"] == "available"
+        )
+        test = bench.managed(image=image)
+        bench.done(bench.send(test), test)
+        assert seen.machines[test].made_from == builder

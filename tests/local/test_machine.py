@@ -116,6 +116,45 @@ def test_the_machines_own_time_out_ends_as_timed_out(aws: LocalAws) -> None:
     assert ended["stopDate"] - ended["startDate"] >= timedelta(seconds=120)
 
 
+@pytest.mark.parametrize("path", ["none", "Wait"])
+def test_an_execution_can_start_another_and_wait_for_its_end(
+    bench: Bench, aws: LocalAws, path: str
+) -> None:
+    """The shapes are those of the integration: capital letters, JSON instead of texts."""
+    states = aws.client("stepfunctions")
+    role = aws.client("iam").list_roles()["Roles"][0]["Arn"]
+    start = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Parameters": {
+            "StateMachineArn": bench.outputs["BakeStateMachineArn"],
+            "Input": {"path": path, "subject": "nobody"},
+            "Name": f"nested-{path}",
+        },
+        "End": True,
+    }
+    machine = states.create_state_machine(
+        name=f"outer-{path}",
+        definition=json.dumps({"StartAt": "Start", "States": {"Start": start}}),
+        roleArn=role,
+    )["stateMachineArn"]
+    aws.iam_enforced = False
+    try:
+        ended = aws.finished(states.start_execution(stateMachineArn=machine)["executionArn"])
+    finally:
+        aws.iam_enforced = True
+    if path == "Wait":
+        assert (ended["status"], ended["error"]) == ("FAILED", "States.TaskFailed")
+        assert json.loads(ended["cause"])["Error"] == "TooLate"
+        return
+    output = json.loads(ended["output"])
+    assert output["Status"] == "SUCCEEDED"
+    assert output["Name"] == "nested-none"
+    assert output["Input"]["path"] == "none"
+    assert output["Output"]["echo"]["event"] == {"path": "none", "subject": "nobody"}
+    assert isinstance(output["StartDate"], int)
+
+
 def test_tokens_work_once(bench: Bench, aws: LocalAws) -> None:
     arn = bench.start(path="Wait", subject="once")
     aws.until(

@@ -6,10 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from scripts.local.download import DownloadError
 from scripts.local.hosts import HereHost
 from scripts.local.objects import bucket_and_key, fetcher, fill
+from tests.local.bench import refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,3 +164,49 @@ def test_a_commands_download_has_the_rights_of_its_instance(
     )
     done = get()
     assert done["Status"] == "Success", done
+
+
+@pytest.mark.parametrize(
+    ("statements", "code"), [([READ], "AccessDenied"), ([READ, LIST], "NoSuchKey")]
+)
+def test_only_who_may_list_a_bucket_is_told_that_an_object_is_missing(
+    statements: list[Mapping[str, Any]], code: str, bare: LocalAws
+) -> None:
+    bare.client("s3").create_bucket(Bucket=BUCKET)
+    client = bare.client_as(role(bare, *statements), "s3")
+    with pytest.raises(ClientError) as error:
+        client.get_object(Bucket=BUCKET, Key=KEY)
+    assert refused(error) == code
+
+
+def test_that_a_bucket_is_missing_everybody_is_told(bare: LocalAws) -> None:
+    client = bare.client_as(role(bare, READ), "s3")
+    with pytest.raises(ClientError) as error:
+        client.get_object(Bucket=BUCKET, Key=KEY)
+    assert refused(error) == "NoSuchBucket"
+
+
+@pytest.mark.parametrize(
+    ("condition", "denied"), [({}, True), ({"Bool": {"aws:SecureTransport": "false"}}, False)]
+)
+def test_a_bucket_policy_denies_what_it_denies_to_all_and_leaves_conditions_alone(
+    condition: Mapping[str, Any], denied: bool, bare: LocalAws, folder: Path
+) -> None:
+    s3 = bare.client("s3")
+    fill(s3, folder, bare.region)
+    statement: dict[str, Any] = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": f"arn:aws:s3:::{BUCKET}/*",
+    }
+    if condition:
+        statement["Condition"] = condition
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
+    if denied:
+        with pytest.raises(ClientError):
+            s3.put_object(Bucket=BUCKET, Key="new", Body=b"x")
+        return
+    s3.put_object(Bucket=BUCKET, Key="new", Body=b"x")
+    assert s3.get_object(Bucket=BUCKET, Key="new")["Body"].read() == b"x"

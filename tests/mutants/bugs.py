@@ -38,8 +38,8 @@ BUGS = (
     Bug(
         "one client token for all places",
         f"{_TASKS}/launch_builder.py",
-        "parts = (request.bake, launch.attempt, cell.market, cell.instance_type, cell.subnet.id)",
-        "parts = (request.bake, launch.attempt)",
+        "request.bake, launch.attempt, cell.market, cell.instance_type, cell.subnet.id",
+        "request.bake, launch.attempt",
         _LAUNCH,
     ),
     Bug(
@@ -52,8 +52,8 @@ BUGS = (
     Bug(
         "no attempt in the client token",
         f"{_TASKS}/launch_builder.py",
-        "parts = (request.bake, launch.attempt, cell.market,",
-        "parts = (request.bake, cell.market,",
+        "request.bake, launch.attempt, cell.market, cell.instance_type",
+        "request.bake, cell.market, cell.instance_type",
         (*_LAUNCH, f"{_OF}/test_replace_builder.py"),
     ),
     Bug(
@@ -66,8 +66,8 @@ BUGS = (
     Bug(
         "commands of two steps are taken for one",
         "functions/bakery/commands.py",
-        "{request.bake}/{stage}/{request.index}",
-        "{request.bake}/{stage}",
+        'return f"{bake}/{stage}/{index}"',
+        'return f"{bake}/{stage}"',
         _STEP,
     ),
     Bug(
@@ -151,9 +151,9 @@ BUGS = (
     ),
     Bug(
         "a retry predicate that never fires",
-        "infra/machine.py",
-        "errors=[*RETRYABLE, *LAMBDA_RETRYABLE],",
-        'errors=["Never"],',
+        "infra/states.py",
+        "errors: Sequence[str] = (*RETRYABLE, *LAMBDA_RETRYABLE),",
+        'errors: Sequence[str] = ("Never",),',
         _MACHINE,
     ),
     Bug(
@@ -173,7 +173,7 @@ BUGS = (
     Bug(
         "a failed stage passes clean up by",
         "infra/machine.py",
-        "return self._guarded(steps, on_builder=True)",
+        "return self._states.guarded(steps, on_builder=True)",
         "return steps",
         _MACHINE,
     ),
@@ -202,9 +202,65 @@ BUGS = (
     Bug(
         "the pointer moves before the image is there",
         "infra/machine.py",
-        ".next(create_image)\n            .next(publish)\n",
-        ".next(publish)\n            .next(create_image)\n",
-        (*_MACHINE, "tests/functional/test_bake.py"),
+        ".next(proof)\n            .next(release)\n            .next(publish)\n",
+        ".next(publish)\n            .next(proof)\n            .next(release)\n",
+        _MACHINE,
+    ),
+    Bug(
+        "a failed test passes clean up by",
+        "infra/machine.py",
+        "return self._states.guarded(proof)",
+        "return proof",
+        _MACHINE,
+    ),
+    Bug(
+        "copies are made one after the other, for longer than a bake may take",
+        "infra/machine.py",
+        "max_concurrency=_COPIES_AT_ONCE",
+        "max_concurrency=1",
+        _MACHINE,
+    ),
+    Bug(
+        "a failed copy is published without",
+        "functions/bakery/verdicts.py",
+        "if isinstance(verdict, Failed) and wait.optional:",
+        "if isinstance(verdict, Failed) and wait.region:",
+        ("tests/unit/test_verdicts.py",),
+    ),
+    Bug(
+        "the two that are compared are of different types",
+        "functions/bakery/planning.py",
+        "for it in [*twin, *machines]),",
+        "for it in [*machines, *twin]),",
+        ("tests/unit/test_planning.py",),
+    ),
+    Bug(
+        "the pointers of two Regions are one wait",
+        "functions/bakery/waits.py",
+        'elsewhere = self.region if self.kind is Kind.POINTER else ""',
+        'elsewhere = ""',
+        ("tests/unit/test_waits.py",),
+    ),
+    Bug(
+        "a retry goes on after pointers that clean up has moved back",
+        "functions/bakery/resuming.py",
+        "begin = _PUBLISHED[0] if stage in _PUBLISHED else stage",
+        "begin = stage",
+        ("tests/unit/test_resuming.py",),
+    ),
+    Bug(
+        "any launch template may be changed",
+        "infra/permissions.py",
+        "resources=sorted(named)",
+        "resources=[self._arn('ec2', 'launch-template', '*')]",
+        ("tests/infra/test_stack.py",),
+    ),
+    Bug(
+        "a copy without the bake's tag is allowed",
+        "infra/permissions.py",
+        'actions=["ec2:CopyImage"], resources=self._images(), conditions=_TAGGED_NOW',
+        'actions=["ec2:CopyImage"], resources=self._images()',
+        ("tests/infra/test_stack.py",),
     ),
     Bug(
         "a builder without IMDSv2",
@@ -217,22 +273,22 @@ BUGS = (
     Bug(
         "clean up forgets the images of a failed bake",
         f"{_TASKS}/clean_up.py",
-        '        yield "images", lambda: _images(bake, state, result)\n',
+        '            yield f"images in {region}", partial(_images, bake, state, region, results)\n',
         "",
         _CLEAN,
     ),
     Bug(
         "clean up leaves the pointer where it is",
         f"{_TASKS}/clean_up.py",
-        'yield "pointer", lambda: _pointer(state)',
-        "pass",
+        '        yield what, partial(_pointer, state, it["region"], it["name"])\n',
+        "",
         _CLEAN,
     ),
     Bug(
         "clean up deletes the image of a good bake",
         f"{_TASKS}/clean_up.py",
-        'failed = "failure" in state\n    if failed:',
-        "failed = True\n    if failed:",
+        "results = set() if failed else {it.image_id for it in copies}",
+        "results = set()",
         _CLEAN,
     ),
     Bug(

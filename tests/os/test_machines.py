@@ -37,6 +37,43 @@ def test_a_bake_of_each_system_goes_through(system: dict[str, str], lock: str, r
         machines.gone(machine.instance_id)
 
 
+def test_an_instance_of_an_image_has_the_disk_of_the_instance_that_was_imaged() -> None:
+    debian = {"name": "Debian", "version": "12"}
+    with SandboxMachines(network=False) as machines:
+        builder = machines.host(Machine("i-00000000000000001", "ami-0", debian))
+        assert builder.sh("echo baked >/srv/file; rm /etc/motd").exit_code == 0
+        machines.stopped(builder.instance_id)
+        test = machines.host(Machine("i-00000000000000002", "ami-1", debian, builder.instance_id))
+        assert test.sh("cat /srv/file; ls /etc/motd").stdout == "baked\n"
+        assert test.sh("echo tested >/srv/file").exit_code == 0
+
+        # The builder is gone by then, and what a test instance writes is its own.
+        machines.gone(builder.instance_id)
+        child = machines.host(Machine("i-00000000000000003", "ami-1", debian, builder.instance_id))
+        assert child.sh("cat /srv/file").stdout == "baked\n"
+        assert child.sh("echo more >/srv/more").exit_code == 0
+        machines.stopped(child.instance_id)
+        machines.gone(child.instance_id)
+        grandchild = machines.host(
+            Machine("i-00000000000000004", "ami-2", debian, child.instance_id)
+        )
+        assert grandchild.sh("cat /srv/file /srv/more").stdout == "baked\nmore\n"
+
+
+def test_a_stopped_instance_that_is_started_again_goes_on_with_its_disk() -> None:
+    debian = {"name": "Debian", "version": "12"}
+    with SandboxMachines(network=False) as machines:
+        machine = Machine("i-00000000000000001", "ami-0", debian)
+        host = machines.host(machine)
+        boot = "cat /proc/sys/kernel/random/boot_id"
+        first = host.sh(f"echo one >/srv/file; {boot}").stdout
+        assert first
+        machines.stopped(machine.instance_id)
+        assert machines.host(machine) is host
+        assert host.sh("cat /srv/file").stdout == "one\n"
+        assert host.sh(boot).stdout != first
+
+
 def test_systems_are_told_apart() -> None:
     assert family_of(AMAZON) == "sysvinit"
     assert family_of({"name": "Amazon Linux", "version": "2"}) == "debian"

@@ -7,7 +7,15 @@ from typing import Any
 
 from bakery.bake import Current
 from bakery.naming import fixed_document
-from bakery.planning import GENERALIZE, PREPARE, REMOVE_IDENTITY, VERIFY_IDENTITY, World
+from bakery.planning import (
+    GENERALIZE,
+    PREPARE,
+    REMOVE_IDENTITY,
+    REPORT_IDENTITY,
+    TEST_IMAGE,
+    VERIFY_IDENTITY,
+    World,
+)
 from bakery.recipe import Recipe, parse_recipe
 from bakery.resources import Document, Image, InstanceTypeInfo, Subnet
 
@@ -77,6 +85,10 @@ XEN = replace(
 )
 
 
+FIXED = (PREPARE, REMOVE_IDENTITY, GENERALIZE, VERIFY_IDENTITY, TEST_IMAGE, REPORT_IDENTITY)
+"""What every bake runs of our documents."""
+
+
 def document(
     name: str, parameters: Mapping[str, Mapping[str, object]] | None = None, hash_: str = "a" * 64
 ) -> Document:
@@ -91,8 +103,8 @@ def document(
 
 def documents(*others: Document) -> dict[str, Document]:
     """The fixed documents that every bake runs, and ``others``."""
-    fixed = [fixed_document(s) for s in (PREPARE, REMOVE_IDENTITY, GENERALIZE, VERIFY_IDENTITY)]
-    return {found.name: found for found in (*map(document, fixed), *others)}
+    fixed = [document(fixed_document(stem)) for stem in FIXED]
+    return {found.name: found for found in (*fixed, *others)}
 
 
 def world(**changes: Any) -> World:
@@ -108,6 +120,7 @@ def world(**changes: Any) -> World:
         known_types={"t3.medium": NITRO},
         subnets=(Subnet("subnet-1", "eu-west-1a", public=True),),
         instance_profile="arn:aws:iam::111122223333:instance-profile/builder",
+        test_profile="arn:aws:iam::111122223333:instance-profile/test",
         documents=documents(),
         current=Current(),
         current_image=None,

@@ -53,3 +53,19 @@ def test_a_stored_recipe_that_does_not_fit_the_model_is_refused_with_its_problem
 def test_one_broken_recipe_does_not_stop_the_others(deployed: Path) -> None:
     deployed.write_text(json.dumps({"web": content(), "db": None}))
     assert catalogue.load("web").description == "web tier"
+
+
+def test_what_follows_a_recipe_builds_on_it_itself_and_was_not_told_to_wait(
+    deployed: Path,
+) -> None:
+    stored = {
+        "web": content(),
+        "shop": content(base={"recipe": "web"}),
+        "blog": content(base={"recipe": "web", "follow": True}),
+        "cart": content(base={"recipe": "shop"}),
+        "slow": content(base={"recipe": "web", "follow": False}),
+    }
+    deployed.write_text(json.dumps(stored))
+    assert catalogue.followers("web") == ["blog", "shop"]
+    assert catalogue.followers("shop") == ["cart"]
+    assert catalogue.followers("cart") == catalogue.followers("gone") == []

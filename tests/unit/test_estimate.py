@@ -5,13 +5,27 @@ from dataclasses import replace
 import pytest
 
 from bakery import estimate
+from bakery.bake import Estimate
 from bakery.resources import InstanceTypeInfo
 from tests.unit.samples import NITRO
 
 
-def test_a_builder_that_was_lost_costs_as_well() -> None:
+def test_a_builder_that_was_lost_and_test_instances_cost_as_well() -> None:
     once = estimate.spent(hours=0.5, hourly=0.1)
-    assert estimate.spent(hours=0.5, hourly=0.1, lost=0.02) == pytest.approx(once + 0.02)
+    assert estimate.spent(hours=0.5, hourly=0.1, others=0.02) == pytest.approx(once + 0.02)
+
+
+def before(
+    *,
+    steps: int = 1,
+    size_gib: int = 8,
+    tests: int = 2,
+    machines: float = 0.1,
+) -> Estimate:
+    """Of a builder at five cents an hour, and two test instances like it."""
+    return estimate.before(
+        steps=steps, size_gib=size_gib, hourly=0.05, tests=tests, machines=machines
+    )
 
 
 def kind(name: str, vcpus: int, gib: float) -> InstanceTypeInfo:
@@ -58,23 +72,34 @@ def test_the_root_volume_costs_80_cents_a_month_for_ten_gib() -> None:
 
 
 def test_a_small_bake_takes_minutes_and_cents() -> None:
-    guess = estimate.before(steps=3, size_gib=8, hourly=0.05)
-    assert guess.minutes == pytest.approx(9.8)
-    assert guess.usd == pytest.approx(7 / 60 * 0.05 + 0.001, abs=1e-4)
+    guess = before(steps=3, tests=4)
+    assert guess.minutes == pytest.approx(12.8)
+    assert guess.usd == pytest.approx(7 / 60 * 0.05 + 3 / 60 * 0.1 + 0.001, abs=1e-4)
 
 
 def test_more_steps_take_longer_and_cost_more() -> None:
-    few = estimate.before(steps=1, size_gib=8, hourly=0.05)
-    many = estimate.before(steps=20, size_gib=8, hourly=0.05)
+    few, many = before(), before(steps=20)
     assert many.minutes - few.minutes == pytest.approx(19)
     assert many.usd > few.usd
 
 
 def test_a_larger_image_takes_longer_but_the_builder_is_stopped_meanwhile() -> None:
-    small = estimate.before(steps=1, size_gib=8, hourly=0.05)
-    large = estimate.before(steps=1, size_gib=108, hourly=0.05)
+    small, large = before(), before(size_gib=108)
     assert large.minutes - small.minutes == pytest.approx(10)
     assert large.usd == small.usd
+
+
+def test_more_tests_take_longer_and_cost_on_every_test_instance() -> None:
+    few, many = before(tests=2), before(tests=50)
+    assert many.minutes - few.minutes == pytest.approx(12)
+    assert many.usd - few.usd == pytest.approx(12 / 60 * 0.1, abs=1e-4)
+    twice = before(tests=50, machines=0.2)
+    assert twice.minutes == many.minutes  # they run at the same time
+    assert twice.usd > many.usd
+
+
+def test_a_test_instance_boots_whatever_is_tested() -> None:
+    assert before(tests=0).usd > before(tests=0, machines=0.0).usd
 
 
 def test_a_bake_that_launched_nothing_costs_next_to_nothing() -> None:

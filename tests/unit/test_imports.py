@@ -40,7 +40,10 @@ RULES = (
     # Shared parts of tasks: they act through bakery.aws, as a task does.
     *(
         Rule(f"bakery.{name}", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME)
-        for name in ("commands", "holds", "leases", "publishing", "slow", "waiting")
+        for name in (
+            *("commands", "destinations", "holds", "inputs", "launching"),
+            *("leases", "publishing", "slow", "waiting"),
+        )
     ),
     Rule("bakery.tasks", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME),
     Rule("bakery.jobs", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME),
@@ -54,10 +57,17 @@ RULES = (
         ours=("bakery", "infra.asset", "infra.loading", "scripts"),
         third_party=("aws_croniter", "jsonschema", "pydantic", "rich", "typer"),
     ),
+    Rule("scripts.bakery_cli.sbom", ("bakery",), third_party=("cyclonedx", "packageurl")),
     # Draws the machine from the synthesized template, hence needs a synthesis.
     Rule(
         "scripts.generate",
-        ours=("bakery", "infra.loading", "infra.synthesize", "scripts.generate"),
+        ours=(
+            "bakery",
+            "infra.loading",
+            "infra.permissions",
+            "infra.synthesize",
+            "scripts.generate",
+        ),
         third_party=("pydantic",),
     ),
     # The command line's own questions to the account: the stack's output, logs, executions.

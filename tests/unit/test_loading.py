@@ -356,6 +356,17 @@ def test_a_circle_of_recipes_is_reported_by_each_of_its_members_only(tmp_path: P
     assert "aa -> bb -> aa" in found[0].message
 
 
+def test_a_circle_of_three_is_told_with_its_path(tmp_path: Path) -> None:
+    for name, base in (("aa", "bb"), ("bb", "cc"), ("cc", "aa")):
+        write(tmp_path, f"{name}.yaml", f"description: x\nbase: {{recipe: {base}}}\n")
+    found = {problem.file.stem: problem for problem in problems(tmp_path)}
+    assert {name: problem.path for name, problem in found.items()} == dict.fromkeys(
+        ("aa", "bb", "cc"), "base.recipe"
+    )
+    assert "in a circle: aa -> bb -> cc -> aa; give one another base" in found["aa"].message
+    assert "cc -> aa -> bb -> cc" in found["cc"].message
+
+
 def test_a_recipe_may_build_on_one_that_has_problems_of_its_own(tmp_path: Path) -> None:
     write(tmp_path, "aa.yaml", "description: x\nbase: {recipe: bb}\n")
     write(tmp_path, "bb.yaml", "{}")

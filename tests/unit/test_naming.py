@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bakery import naming
 from bakery.errors import InvalidRecipeError
-from bakery.planning import decide
+from bakery.planning import bake_name_problem, decide
 from tests.unit.samples import NOW, recipe, world
 
 EAST = timezone(timedelta(hours=9))
@@ -110,6 +110,9 @@ def test_every_step_name_of_the_model_gives_a_document_name_that_ssm_takes(step:
     assert 3 <= len(name) <= 128
     assert not set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
     assert not name.endswith(".")
+    test = naming.test_document("a" * 48, step)
+    assert 3 <= len(test) <= 128
+    assert test.endswith(name.rpartition(".")[2]) and test.count(".") == name.count(".") + 1
 
 
 def test_a_recipes_document_is_never_a_fixed_one_or_anothers() -> None:
@@ -118,13 +121,31 @@ def test_a_recipes_document_is_never_a_fixed_one_or_anothers() -> None:
         naming.step_document("web", "app"),
         naming.step_document("web-app", "x"),
         naming.step_document("web", "app x"),
+        naming.test_document("web", "app"),
+        naming.test_document("web-app", "x"),
+        naming.step_document("web", "test"),
+        naming.step_document("web", "test app"),
+        naming.step_document("web", "test.app"),
     }
-    assert len(names) == 4
+    assert len(names) == 8  # "test app" and "test.app" are alike, which the model refuses
 
 
 def test_pointers_are_where_the_contract_says() -> None:
     assert naming.pointer("web") == "/ami-bakery/web/image"
     assert naming.previous_pointer("web") == "/ami-bakery/web/previous-image"
+    assert naming.label_pointer("web", "canary") == "/ami-bakery/web/labels/canary"
+
+
+def test_no_label_is_the_pointer_of_a_recipe_or_another_recipes_label() -> None:
+    names = {
+        naming.pointer("web"),
+        naming.previous_pointer("web"),
+        naming.label_pointer("web", "image"),
+        naming.label_pointer("web", "previous-image"),
+        naming.label_pointer("web-labels", "image"),
+        naming.instance_profile_parameter("web"),
+    }
+    assert len(names) == 6
 
 
 def test_everything_that_a_bake_creates_names_recipe_and_bake() -> None:
@@ -136,3 +157,9 @@ def test_everything_that_a_bake_creates_names_recipe_and_bake() -> None:
 
 def test_an_execution_time_in_another_zone_is_the_same_name() -> None:
     assert named("{time}", NOW.astimezone(EAST)) == named("{time}", NOW.astimezone(UTC))
+
+
+def test_the_bake_on_a_new_base_image_has_a_name_that_can_be_one() -> None:
+    longest = naming.dependent_bake("r" * 48, "ami-0123456789abcdef0")
+    assert bake_name_problem(longest) is None
+    assert naming.dependent_bake("web", "ami-0123456789abcdef0") == "web-on-ami-0123456789abcdef0"

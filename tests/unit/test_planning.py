@@ -2,26 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bakery import planning
+from bakery import VERSION, naming, planning, stages, verdicts
 from bakery.bake import MAX_STATE_BYTES, Command, Current, Plan, WholePlan
 from bakery.documents import parameter_problems, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, fixed_document
 from bakery.planning import World, decide
 from bakery.problems import Problem
+from bakery.recipe import Recipe
 from bakery.resources import Image, Parameter, Subnet
 from infra.loading import load_document
 from tests.unit.samples import (
     APPLICATION,
     DOCUMENT,
+    FIXED,
     GRAVITON,
     IMAGE,
     NITRO,
+    NOW,
     REBOOT,
     SHELL,
     XEN,
@@ -35,7 +39,9 @@ DOCUMENTS = Path(__file__).resolve().parents[2] / "documents"
 PATCH = document("AWS-RunPatchBaseline", {"Operation": {"type": "String"}})
 PACKAGES = document("AmiBakery.web.packages")
 NEEDED = {"type": "String"}
+ANSWERS = {"name": "answers", "shell": "curl -fsS localhost"}
 STEPS = documents(
+    document("AmiBakery.web.test.answers"),
     PATCH,
     PACKAGES,
     document("AmiBakery-reboot-linux", {"Bake": NEEDED}),
@@ -57,7 +63,7 @@ def base(**changes: Any) -> Image:
 
 
 def everything(**changes: Any) -> World:
-    steps = recipe(customize=[SHELL, DOCUMENT, REBOOT, APPLICATION])
+    steps = recipe(customize=[SHELL, DOCUMENT, REBOOT, APPLICATION], test=[ANSWERS])
     return world(**{"recipe": steps, "documents": STEPS, **changes})
 
 
@@ -96,6 +102,15 @@ def everything(**changes: Any) -> World:
             {"builder.root_volume.size_gib"},
         ),
         ({"recipe": recipe(customize=[SHELL])}, {"customize[0]"}),
+        ({"recipe": recipe(test=[ANSWERS])}, {"test[0]"}),
+        ({"recipe": recipe(test={"instance_types": ["x9.huge"]})}, {"test.instance_types[0]"}),
+        (
+            {
+                "recipe": recipe(test={"instance_types": ["t3.medium", "t4g.medium"]}),
+                "known_types": {"t3.medium": NITRO, "t4g.medium": GRAVITON},
+            },
+            {"test.instance_types[1]"},
+        ),
         (
             {"recipe": recipe(customize=[REBOOT, DOCUMENT])},
             {"customize[0]", "customize[1].document"},
@@ -213,10 +228,7 @@ def test_a_document_of_ours_that_is_not_active_is_told_without_a_path() -> None:
     assert found[""].startswith("document AmiBakery-prepare-linux is Failed, not Active")
 
 
-@pytest.mark.parametrize(
-    "stem",
-    [planning.PREPARE, planning.REMOVE_IDENTITY, planning.GENERALIZE, planning.VERIFY_IDENTITY],
-)
+@pytest.mark.parametrize("stem", FIXED)
 def test_a_missing_document_of_ours_means_that_the_stack_must_be_deployed(stem: str) -> None:
     deployed = documents()
     del deployed[fixed_document(stem)]
@@ -281,8 +293,12 @@ def made_by(looked_at: World) -> Image:
 def later(looked_at: World, **changes: Any) -> World:
     """The same world one bake later, its image current."""
     made = made_by(looked_at)
-    current = Current(image=made.id, name=made.name)
-    return replace(looked_at, bake="bake-2", current=current, current_image=made, **changes)
+    known = {
+        "current": Current(image=made.id, name=made.name),
+        "current_image": made,
+        "inputs": planning.fingerprint_of(looked_at).parts,
+    }
+    return replace(looked_at, bake="bake-2", **{**known, **changes})
 
 
 def outcome(looked_at: World, *, force: bool = False) -> tuple[bool, str]:
@@ -309,26 +325,27 @@ def test_a_new_base_image_is_a_reason_with_both_ids() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"customize": []},
-        {"customize": [{**SHELL, "shell": "apt-get upgrade"}, DOCUMENT, REBOOT, APPLICATION]},
-        {"opsworks": "chef-12"},
-        {"lock_release": "2018.03"},
-        {"builder": {"root_volume": {"size_gib": 20}}},
-    ],
-)
-def test_a_changed_recipe_is_a_reason(changes: dict[str, Any]) -> None:
-    steps = [SHELL, DOCUMENT, REBOOT, APPLICATION]
-    changed = recipe(**{"customize": steps, **changes})
-    assert outcome(later(everything(), recipe=changed)) == (True, "recipe changed")
+def test_a_change_is_a_reason_in_words() -> None:
+    steps = [{**SHELL, "shell": "apt-get upgrade"}, DOCUMENT, REBOOT]
+    changed = recipe(customize=steps, opsworks="chef-12")
+    assert outcome(later(everything(), recipe=changed)) == (
+        True,
+        "step 'packages' changed; step 'app' removed; opsworks changed",
+    )
+
+
+def test_a_change_is_a_reason_even_if_what_went_into_the_image_is_not_known() -> None:
+    changed = recipe(customize=[SHELL, DOCUMENT, REBOOT])
+    assert outcome(later(everything(), recipe=changed, inputs={})) == (
+        True,
+        "steps changed; applications changed",
+    )
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"schedule": {"cron": "0 4 * * ? *"}},
+        {"schedule": {"cron": "0 4 * * ? *", "max_age_days": 3650}},
         {"description": "other words"},
         {"on_failure": "keep", "keep_hours": 7},
         {"when_busy": "join"},
@@ -345,21 +362,64 @@ def test_when_it_bakes_and_what_it_is_called_do_not_change_the_image(
 @pytest.mark.parametrize("name", ["AmiBakery-prepare-linux", "AWS-RunPatchBaseline"])
 def test_a_changed_document_is_a_reason(name: str) -> None:
     changed = {**STEPS, name: replace(STEPS[name], hash="b" * 64)}
-    assert outcome(later(everything(), documents=changed)) == (True, "documents changed")
+    assert outcome(later(everything(), documents=changed)) == (True, f"document {name} changed")
 
 
 def test_a_new_version_of_the_bakery_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     before = later(world())
     monkeypatch.setattr(planning, "VERSION", "99.0.0")
-    assert outcome(before) == (True, "bakery changed")
+    assert outcome(before) == (True, f"bakery {VERSION} -> 99.0.0")
 
 
 def test_all_reasons_are_told_the_base_image_first() -> None:
     changed = recipe(opsworks="none")
     assert outcome(later(world(), base=base(id="ami-new"), recipe=changed)) == (
         True,
-        f"base image {IMAGE.id} -> ami-new; recipe changed",
+        f"base image {IMAGE.id} -> ami-new; opsworks changed",
     )
+
+
+def aging(days: int) -> Recipe:
+    return recipe(schedule={"cron": "0 3 * * ? *", "max_age_days": days})
+
+
+@pytest.mark.parametrize(
+    ("age", "days", "needed"),
+    [
+        # Made at the end of the bake of a night, looked at by the start of another.
+        (timedelta(days=6, hours=23), 7, True),
+        (timedelta(days=7, hours=1), 7, True),
+        (timedelta(days=30), 7, True),
+        (timedelta(days=6, hours=1), 7, False),
+        (timedelta(days=5, hours=23), 7, False),
+        (timedelta(hours=23), 1, True),
+        (timedelta(hours=1), 1, False),
+    ],
+    ids=str,
+)
+def test_an_image_of_the_greatest_age_is_baked_again_to_the_nearest_day(
+    age: timedelta, days: int, needed: bool
+) -> None:
+    looked_at = later(world(recipe=aging(days)))
+    assert looked_at.current_image is not None
+    made = replace(looked_at.current_image, created=f"{NOW - age:%Y-%m-%dT%H:%M:%S.000Z}")
+    found = outcome(replace(looked_at, current_image=made))
+    assert found[0] is needed
+    assert needed == found[1].startswith("image ami-made has reached schedule.max_age_days: ")
+
+
+def test_age_is_told_beside_what_changed() -> None:
+    """The sample's images are of the first of the month, thirty days old."""
+    looked_at = later(world(recipe=aging(30)), base=base(id="ami-new"))
+    assert outcome(looked_at)[1] == (
+        f"base image {IMAGE.id} -> ami-new; "
+        "image ami-made has reached schedule.max_age_days: 30 of 30"
+    )
+
+
+def test_without_a_greatest_age_no_image_is_too_old() -> None:
+    looked_at = later(world())
+    assert outcome(replace(looked_at, now=NOW + timedelta(days=4000)))[0] is False
 
 
 def test_an_image_without_our_tags_is_baked_again() -> None:
@@ -368,6 +428,7 @@ def test_an_image_without_our_tags_is_baked_again() -> None:
     assert needed
     assert reason.startswith("base image unknown -> ")
     assert "recipe changed" in reason
+    assert f"bakery unknown -> {VERSION}" in reason
 
 
 @pytest.mark.parametrize("state", [None, "deregistered", "disabled", "failed"])
@@ -391,6 +452,7 @@ def commands(plan: WholePlan) -> dict[str, Command]:
         "remove_identity": plan.remove_identity,
         "generalize": plan.generalize,
         "verify_identity": plan.verify_identity,
+        **{command.label: command for command in plan.test.checks},
     }
 
 
@@ -416,6 +478,9 @@ def test_each_stage_runs_its_own_document() -> None:
         "remove_identity": "AmiBakery-remove-opsworks-identity",
         "generalize": "AmiBakery-generalize-linux",
         "verify_identity": "AmiBakery-verify-identity",
+        "Test 'it has come up'": "AmiBakery-test-image",
+        "Test 'it tells its identity'": "AmiBakery-report-identity",
+        "Test 'answers'": "AmiBakery.web.test.answers",
     }
 
 
@@ -431,6 +496,7 @@ def test_the_steps_keep_their_order_and_time_budget() -> None:
 def test_success_of_our_documents_is_believed_only_with_their_last_line() -> None:
     lines = {stage: c.sentinel for stage, c in commands(decide(everything(), force=False)).items()}
     assert lines.pop("Step 'packages'") == lines.pop("Step 'patch'") == ""
+    assert lines.pop("Test 'answers'") == ""
     assert set(lines.values()) == {"ami-bakery: bake-1 done"}
 
 
@@ -457,12 +523,16 @@ def test_what_the_recipe_chooses_reaches_the_documents_that_need_it() -> None:
         "Keep": ("users,motd,logs",),
         "AllowSecrets": ("/etc/ssl/private",),
     }
+    up, identity = plan.test.checks
+    assert up.parameters == {**bake, **lock}
+    assert identity.parameters == bake
 
 
 def test_without_a_lock_the_documents_default_stays() -> None:
     plan = decide(world(), force=False)
     assert "LockRelease" not in plan.prepare.parameters
     assert "LockRelease" not in plan.verify_identity.parameters
+    assert "LockRelease" not in plan.test.checks[0].parameters
 
 
 @pytest.mark.parametrize(
@@ -479,15 +549,19 @@ def test_the_real_documents_accept_what_plan_sends(opsworks: object, lock: str |
 
 
 def test_documents_of_a_recipe_are_listed_once_each() -> None:
-    twice = recipe(customize=[DOCUMENT, {**DOCUMENT, "name": "again"}, REBOOT, SHELL])
+    steps = [DOCUMENT, {**DOCUMENT, "name": "again"}, REBOOT, SHELL]
+    twice = recipe(customize=steps, test=[ANSWERS])
     assert planning.documents_of("web", twice) == [
         "AmiBakery-prepare-linux",
         "AmiBakery-remove-opsworks-identity",
         "AmiBakery-generalize-linux",
         "AmiBakery-verify-identity",
+        "AmiBakery-test-image",
+        "AmiBakery-report-identity",
         "AWS-RunPatchBaseline",
         "AmiBakery-reboot-linux",
         "AmiBakery.web.packages",
+        "AmiBakery.web.test.answers",
     ]
 
 
@@ -555,6 +629,132 @@ def test_a_plan_carries_no_script() -> None:
     assert "VERY-LONG-SCRIPT" not in plan.model_dump_json()
 
 
+# --- tests of the image ---------------------------------------------------------------------------
+
+
+def machines(plan: WholePlan) -> list[tuple[str, ...]]:
+    return [machine.instance_types for machine in plan.test.machines]
+
+
+def checks(plan: WholePlan) -> list[str]:
+    return [check.label for check in plan.test.checks]
+
+
+KNOWN = {"t3.medium": NITRO, "m3.medium": XEN}
+
+
+def test_two_instances_of_the_image_are_booted_where_a_builder_would_be_and_compared() -> None:
+    plan = decide(world(instance_types=tuple(KNOWN), known_types=KNOWN), force=False)
+    assert machines(plan) == [("t3.medium", "m3.medium")] * 2
+    assert plan.test.compare == 1
+    assert plan.test.checks[1].document == "AmiBakery-report-identity"
+
+
+def test_without_comparison_one_instance_is_enough_and_nothing_is_reported() -> None:
+    plan = decide(world(recipe=recipe(test={"identity": False})), force=False)
+    assert machines(plan) == [("t3.medium",)]
+    assert checks(plan) == ["Test 'it has come up'"]
+    assert plan.test.compare is None
+
+
+def test_every_type_to_be_tested_has_an_instance_and_the_first_of_them_its_twin_before() -> None:
+    """The two that are compared are numbers 1 and 2, and of one type."""
+    wanted = recipe(test={"instance_types": ["m3.medium", "t3.medium"]})
+    plan = decide(world(recipe=wanted, known_types=KNOWN), force=False)
+    assert machines(plan) == [("m3.medium",), ("m3.medium",), ("t3.medium",)]
+
+
+def test_every_type_to_be_tested_has_one_instance_if_none_are_compared() -> None:
+    wanted = recipe(test={"instance_types": ["m3.medium", "t3.medium"], "identity": False})
+    plan = decide(world(recipe=wanted, known_types=KNOWN), force=False)
+    assert machines(plan) == [("m3.medium",), ("t3.medium",)]
+
+
+def test_our_checks_come_before_those_of_the_recipe_which_keep_their_order() -> None:
+    steps = [{**ANSWERS, "name": "b", "timeout_seconds": 99}, {**ANSWERS, "name": "a"}]
+    own = [document(f"AmiBakery.web.test.{name}") for name in "ab"]
+    plan = decide(world(recipe=recipe(test=steps), documents=documents(*own)), force=False)
+    assert checks(plan) == [
+        "Test 'it has come up'",
+        "Test 'it tells its identity'",
+        "Test 'b'",
+        "Test 'a'",
+    ]
+    assert [check.timeout_seconds for check in plan.test.checks[2:]] == [99, 3600]
+    assert all(check.parameters == {} for check in plan.test.checks[2:])
+
+
+def test_test_instances_have_a_profile_of_their_own() -> None:
+    plan = decide(world(), force=False)
+    assert plan.test.instance_profile.endswith("/test")
+    assert plan.launch.instance_profile.endswith("/builder")
+
+
+def test_a_type_that_is_only_tested_has_its_price_and_makes_the_bake_dearer() -> None:
+    dear = replace(XEN, vcpus=64)
+    wanted = recipe(test={"instance_types": ["m3.medium"]})
+    plain = decide(world(), force=False)
+    plan = decide(world(recipe=wanted, known_types={**KNOWN, "m3.medium": dear}), force=False)
+    assert set(plan.usd_per_hour) == {"t3.medium", "m3.medium"}
+    assert plan.launch.instance_types == ("t3.medium",)
+    assert plan.estimate.usd > plain.estimate.usd
+    assert plan.estimate.minutes == plain.estimate.minutes
+
+
+# --- Regions, pointers, launch templates ----------------------------------------------------------
+
+
+DISTRIBUTED = {
+    "distribute": [
+        {"region": "us-east-1", "launch_templates": ["lt-00000003"]},
+        {"region": "eu-west-1", "kms_key": "alias/home", "launch_templates": ["lt-00000002"]},
+        {"region": "eu-central-1", "kms_key": "alias/away"},
+    ],
+    "publish": {"labels": ["canary", "stable"], "launch_templates": ["lt-00000001"]},
+}
+
+
+def test_the_image_is_in_the_region_of_the_stack_whether_the_recipe_names_it_or_not() -> None:
+    assert [it.region for it in decide(world(), force=False).places] == ["eu-west-1"]
+    plan = decide(world(recipe=recipe(**DISTRIBUTED)), force=False)
+    assert [it.region for it in plan.places] == ["eu-west-1", "us-east-1", "eu-central-1"]
+
+
+def test_every_region_has_the_pointer_and_every_label() -> None:
+    assert [(it.region, it.name) for it in decide(world(), force=False).pointers] == [
+        ("eu-west-1", "/ami-bakery/web/image")
+    ]
+    plan = decide(world(recipe=recipe(**DISTRIBUTED)), force=False)
+    assert [(it.region, it.name) for it in plan.pointers] == [
+        (region, f"/ami-bakery/web/{name}")
+        for region in ("eu-west-1", "us-east-1", "eu-central-1")
+        for name in ("image", "labels/canary", "labels/stable")
+    ]
+
+
+def test_launch_templates_are_each_in_the_region_that_names_them() -> None:
+    assert decide(world(), force=False).templates == ()
+    plan = decide(world(recipe=recipe(**DISTRIBUTED)), force=False)
+    assert [(it.region, it.id) for it in plan.templates] == [
+        ("eu-west-1", "lt-00000001"),
+        ("us-east-1", "lt-00000003"),
+        ("eu-west-1", "lt-00000002"),
+    ]
+
+
+def test_the_key_of_the_region_of_the_stack_encrypts_the_builders_volumes() -> None:
+    """CreateImage has no key of its own: the image has that of its volumes."""
+    assert decide(world(recipe=recipe(**DISTRIBUTED)), force=False).launch.kms_key == "alias/home"
+    assert decide(world(), force=False).launch.kms_key == ""
+
+
+def test_what_a_recipe_says_of_a_region_is_found_by_its_name() -> None:
+    named = recipe(**DISTRIBUTED)
+    assert planning.destination(named, "eu-central-1").kms_key == "alias/away"
+    unnamed = planning.destination(recipe(), "eu-west-1")
+    assert (unnamed.kms_key, unnamed.shared) == (None, False)
+
+
 # --- the size of the state -----------------------------------------------------------------------
 
 LONGEST = "arn:aws-us-gov:ssm:us-gov-east-1:111122223333:document/".ljust(128, "d")
@@ -572,6 +772,13 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
         for number in range(200)
     ]
     types = tuple(f"t{number}-long.24xlarge" for number in range(10))
+    tests: list[dict[str, Any]] = [
+        {"name": f"{number:02}{'n' * 58}", "shell": "true", "timeout_seconds": 60}
+        for number in range(50)
+    ]
+    regions = [f"ap-southeast-{number}" for number in range(10)]
+    regions += [f"us-gov-{chr(97 + number) * 7}-1" for number in range(26)]
+    regions += [f"us-gov-{chr(97 + number) * 6}-1" for number in range(3)]
     return world(
         name="r" * 48,
         bake="b" * 80,
@@ -580,8 +787,18 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
             image_name="i" * 128,
             customize=steps,
             identity={"allow_secrets": [f"/srv/{number}" for number in range(30)]},
+            test={"steps": tests, "instance_types": types[:5]},
+            # As many pointers and launch templates as all Regions may have together.
+            distribute=[{"region": it, "launch_templates": ["lt-" + "a" * 17]} for it in regions],
+            publish={
+                "labels": ["x" * 32, "y" * 32],
+                "launch_templates": [f"lt-{number:017}" for number in range(20)],
+            },
         ),
-        documents=documents(document(LONGEST, dict.fromkeys(parameters, NEEDED))),
+        documents=documents(
+            document(LONGEST, dict.fromkeys(parameters, NEEDED)),
+            *(document(naming.test_document("r" * 48, test["name"])) for test in tests),
+        ),
         instance_types=types,
         known_types={name: replace(NITRO, name=name) for name in types},
         subnets=tuple(Subnet(f"subnet-{n:017}", "us-gov-east-1a", public=True) for n in range(6)),
@@ -590,11 +807,18 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
 
 def test_the_worst_names_fit_into_an_execution_and_the_commands_into_an_item_of_the_table() -> None:
     # As long as parameters can be: a recipe has a limit of its own, which is less.
-    whole = decide(with_long_names({"Values": "x" * 700}), force=True)
+    whole = decide(with_long_names({"Values": "x" * 600}), force=True)
     plan = Plan.model_validate(whole.model_dump())
-    assert 15_000 < size_of(plan.model_dump(mode="json")) < MAX_STATE_BYTES / 2
+    travels = size_of(plan.model_dump(mode="json"))
+    assert 30_000 < travels < MAX_STATE_BYTES * 0.75
+    # With a failure for every copy, and what the other stages leave.
+    failed = [verdicts.copied(it.region, None, failed="x" * 999).output for it in plan.places]
+    others = {stage: {"entered": NOW.isoformat()} for stage in stages.STAGES}
+    assert travels + size_of(failed) + size_of(others) < MAX_STATE_BYTES
     commands = [command.model_dump(mode="json") for command in whole.customize]
     assert 150_000 < size_of(commands) < 400_000 * 0.9
+    tests = [command.model_dump(mode="json") for command in whole.test.checks]
+    assert len(tests) == 52 and size_of(tests) < 400_000 * 0.9
 
 
 def test_what_travels_has_the_names_of_the_steps_only() -> None:
@@ -602,4 +826,7 @@ def test_what_travels_has_the_names_of_the_steps_only() -> None:
     plan = Plan.model_validate(whole.model_dump())
     assert [step.model_dump() for step in plan.customize] == [
         {"label": command.label} for command in whole.customize
+    ]
+    assert [step.model_dump() for step in plan.test.checks] == [
+        {"label": command.label} for command in whole.test.checks
     ]

@@ -24,11 +24,14 @@ from bakery.recipe import (
     RootVolume,
     SearchBase,
     ShellStep,
+    TestStage,
     parse_recipe,
 )
 from tests.unit.samples import APPLICATION, DOCUMENT, REBOOT, SHA256, SHELL, content, recipe
 
 UBUNTU = "099720109477"
+ORGANIZATION = "arn:aws:organizations::111122223333:organization/o-a1b2c3d4e5"
+UNIT = "arn:aws:organizations::111122223333:ou/o-a1b2c3d4e5/ou-ab12-c3d4e5f6"
 
 
 def problems(fields: object, name: str = "web") -> dict[str, str]:
@@ -65,6 +68,10 @@ def destination(**fields: object) -> dict[str, Any]:
     return {"distribute": [{"region": "eu-west-1", **fields}]}
 
 
+def organization(arn: str) -> dict[str, Any]:
+    return destination(kms_key="alias/k", organizations=[arn])
+
+
 def schedule(**fields: object) -> dict[str, Any]:
     return {"schedule": {"cron": "0 3 * * ? *", **fields}}
 
@@ -89,16 +96,26 @@ def test_the_design_example_with_every_field_parses() -> None:
             "root_volume": {"size_gib": 16, "iops": 6000, "throughput": 500},
         },
         customize=[SHELL, DOCUMENT, REBOOT, APPLICATION],
-        test=[{"name": "nginx answers", "shell": "curl -fsS localhost/"}],
+        test={
+            "steps": [{"name": "nginx answers", "shell": "curl -fsS localhost/"}],
+            "instance_types": ["t3.medium", "m6i.large"],
+            "identity": True,
+        },
         distribute=[
             {
                 "region": "eu-west-1",
                 "kms_key": "alias/images",
                 "accounts": ["111122223333"],
                 "organizations": [],
+                "launch_templates": ["lt-0123456789abcdef0"],
             }
         ],
-        publish={"launch_templates": ["lt-0123456789abcdef0"]},
+        publish={
+            "regions": "any",
+            "labels": ["canary"],
+            "launch_templates": ["lt-0123456789abcdef0"],
+            "default_version": True,
+        },
         retention={"keep": 5, "days": 90, "deprecate_after_days": 60},
         schedule={"cron": "0 3 * * ? *", "timezone": "Europe/London", "only_if_changed": True},
     )
@@ -196,6 +213,9 @@ def test_a_recipe_cannot_be_changed_anywhere() -> None:
         (step(user="root"), "customize[0].user"),
         (application(mode="0755"), "customize[0].application.mode"),
         ({"publish": {"templates": []}}, "publish.templates"),
+        ({"test": {"stepps": []}}, "test.stepps"),
+        ({"test": [{**SHELL, "user": "root"}]}, "test[0].user"),
+        ({"test": {"steps": [{**SHELL, "user": "root"}]}}, "test.steps[0].user"),
         ({"retention": {"count": 3}}, "retention.count"),
         (destination(key="x"), "distribute[0].key"),
         (schedule(rate="1 day"), "schedule.rate"),
@@ -388,7 +408,16 @@ def test_the_owner_of_a_search_is_an_account_or_a_known_word(owner: str) -> None
         destination(kms_key="mrk-" + "0" * 32),
         destination(kms_key="01234567-89ab-cdef-0123-456789abcdef"),
         destination(kms_key="arn:aws:kms:eu-west-1:111122223333:key/mrk-1"),
+        destination(kms_key="alias/k", organizations=[ORGANIZATION, UNIT]),
+        destination(kms_key="alias/k", organizations=[ORGANIZATION.replace("aws", "aws-cn", 1)]),
+        destination(launch_templates=["lt-12345678"] * 20),
         {"publish": {"launch_templates": ["lt-12345678"] * 20}},
+        {"publish": {"labels": ["ca", "x" * 32, "blue-2"]}},
+        {"publish": {"regions": "any"}},
+        {"publish": {"default_version": True}},
+        {"test": []},
+        {"test": {}},
+        {"test": {"instance_types": ["m6i.large"] * 5}},
         {"retention": {"keep": 2, "days": 1, "deprecate_after_days": 1}},
         {"retention": {"keep": 1000, "days": 3650, "deprecate_after_days": 3650}},
         schedule(flexible_minutes=0),
@@ -463,7 +492,20 @@ def test_a_value_at_its_bound_is_accepted(fields: dict[str, Any]) -> None:
         ("customize[0].application.directory", application(directory="/srv/a b")),
         ("test", {"test": [{**SHELL, "name": f"n{n}"} for n in range(51)]}),
         ("test[0].reboot", {"test": [{**SHELL, "reboot": True}]}),
-        ("distribute", {"distribute": [{"region": "eu-west-1"}] * 41}),
+        ("test.steps", {"test": {"steps": [{**SHELL, "name": f"n{n}"} for n in range(51)]}}),
+        ("test.steps[0].reboot", {"test": {"steps": [{**SHELL, "reboot": True}]}}),
+        ("test.instance_types", {"test": {"instance_types": ["m6i.large"] * 6}}),
+        ("test.instance_types[0]", {"test": {"instance_types": ["big one"]}}),
+        ("test.identity", {"test": {"identity": "yes"}}),
+        ("test", {"test": None}),
+        ("test", {"test": "curl localhost"}),
+        ("distribute", {"distribute": [{"region": f"eu-west-{n % 10}"} for n in range(41)]}),
+        ("distribute[0].organizations[0]", organization("o-a1b2c3d4e5")),
+        ("distribute[0].organizations[0]", organization(ORGANIZATION + "/")),
+        ("distribute[0].organizations[0]", organization(UNIT.replace("/ou-", "/"))),
+        ("distribute[0].organizations[0]", organization(ORGANIZATION.replace("3333", ""))),
+        ("distribute[0].organizations[0]", organization("*")),
+        ("distribute[0].launch_templates[0]", destination(launch_templates=["lt-1"])),
         ("distribute[0].region", destination(region="Europe")),
         ("distribute[0].region", destination(region="eu-west-1a")),
         ("distribute[0].accounts[0]", destination(kms_key="alias/k", accounts=["1111"])),
@@ -472,6 +514,14 @@ def test_a_value_at_its_bound_is_accepted(fields: dict[str, Any]) -> None:
         ("publish", {"publish": None}),
         ("publish.launch_templates[0]", {"publish": {"launch_templates": ["my-template"]}}),
         ("publish.launch_templates", {"publish": {"launch_templates": ["lt-12345678"] * 21}}),
+        ("publish.regions", {"publish": {"regions": "some"}}),
+        ("publish.labels[0]", {"publish": {"labels": ["Canary"]}}),
+        ("publish.labels[0]", {"publish": {"labels": ["x"]}}),
+        ("publish.labels[0]", {"publish": {"labels": ["x" * 33]}}),
+        ("publish.labels[0]", {"publish": {"labels": ["a/b"]}}),
+        ("publish.labels[0]", {"publish": {"labels": ["canary-"]}}),
+        ("publish.labels", {"publish": {"labels": ["ab"] * 11}}),
+        ("publish.default_version", {"publish": {"default_version": "yes"}}),
         ("retention.keep", {"retention": {"keep": 1}}),
         ("retention.keep", {"retention": {"keep": 1001}}),
         ("retention.days", {"retention": {"days": 0}}),
@@ -519,6 +569,103 @@ def test_steps_that_may_take_longer_than_a_bake_has_are_refused_with_both_times(
         "the time budgets of the steps, with 720 seconds for the delivery of each, come to 122 "
         "hours; a bake has 120 for them: lower timeout_seconds",
     )
+
+
+# --- tests, Regions, labels ----------------------------------------------------------------------
+
+
+def test_a_list_of_tests_is_short_for_their_steps() -> None:
+    short, long = recipe(test=[SHELL]), recipe(test={"steps": [SHELL]})
+    assert short == long
+    assert short.test.identity is True and short.test.instance_types == ()
+
+
+def test_what_synthesis_stores_of_a_list_of_tests_is_the_same_recipe() -> None:
+    first = recipe(test=[SHELL])
+    assert parse_recipe("web", first.model_dump(mode="json")) == first
+
+
+def test_without_a_word_on_tests_the_image_is_booted_twice_and_compared() -> None:
+    assert recipe().test == TestStage()
+    assert recipe().test.identity is True and recipe().test.steps == ()
+
+
+TIMELESS: dict[str, Any] = {"name": "x", "shell": "true", "timeout_seconds": 1}
+LONG = [{"name": f"t{n}", "shell": "true", "timeout_seconds": 7200} for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "below"),
+    [
+        ([TIMELESS], "[0].timeout_seconds"),
+        ([SHELL, "curl localhost"], "[1]"),
+        ([{**SHELL, "shell": "{{ x }}"}], "[0].shell"),
+        ([SHELL, SHELL], ""),
+        (LONG, ""),
+    ],
+    ids=["field", "no step", "script", "names", "time"],
+)
+def test_a_problem_of_a_test_has_the_path_that_stands_in_the_recipe(
+    steps: list[Any], below: str
+) -> None:
+    assert one_problem(test=steps)[0] == f"test{below}"
+    assert one_problem(test={"steps": steps})[0] == f"test.steps{below}"
+
+
+def test_tests_have_a_time_budget_of_their_own() -> None:
+    recipe(test=LONG[:5])
+    recipe(test=[{"name": f"t{n}", "shell": "true", "timeout_seconds": 120} for n in range(50)])
+    assert one_problem(test=LONG) == (
+        "test",
+        "the time budgets of the steps, with 720 seconds for the delivery of each, come to 13.2 "
+        "hours; a bake has 12 for them: lower timeout_seconds",
+    )
+
+
+def test_a_test_and_a_step_may_have_the_same_name() -> None:
+    recipe(customize=[SHELL], test=[SHELL])
+
+
+def test_a_region_that_is_named_twice_is_refused_with_both_places() -> None:
+    places = [{"region": name} for name in ("eu-west-1", "us-east-1", "eu-west-1")]
+    assert one_problem(distribute=places) == (
+        "distribute",
+        "distribute[0] and distribute[2] are both eu-west-1; make them one",
+    )
+
+
+def in_regions(count: int, templates: int = 0) -> list[dict[str, Any]]:
+    named = [f"lt-{number:08x}" for number in range(templates)]
+    names = [f"eu-{side}-{n}" for side in ("west", "north", "south", "east") for n in range(10)]
+    return [{"region": name, "launch_templates": named} for name in names[:count]]
+
+
+def test_labels_in_many_regions_are_together_no_more_than_a_bake_moves() -> None:
+    labels = ["canary", "stable"]
+    recipe(distribute=in_regions(39), publish={"labels": labels})  # 3 in each of 40
+    assert one_problem(distribute=in_regions(40), publish={"labels": labels}) == (
+        "publish.labels",
+        "with the pointer itself they are 3 parameters in each of 41 Regions, and a bake moves at "
+        "most 120; name fewer labels or Regions",
+    )
+
+
+def test_launch_templates_of_all_regions_are_together_no_more_than_a_bake_updates() -> None:
+    few = {"launch_templates": ["lt-12345678"] * 20}
+    recipe(distribute=in_regions(4, templates=20), publish=few)
+    path, message = one_problem(distribute=in_regions(5, templates=20), publish=few)
+    assert path == "publish.launch_templates"
+    assert message.startswith("with those of all Regions they are 120, and a bake updates at most")
+
+
+def test_an_image_is_published_everywhere_or_nowhere_unless_the_recipe_says_otherwise() -> None:
+    assert recipe().publish.regions == "all"
+    assert recipe().publish.default_version is False
+
+
+def test_an_arn_that_is_no_organization_is_answered_with_what_is_one() -> None:
+    message = one_problem(**organization("o-a1b2c3d4e5"))[1]
+    assert message.startswith("must be the ARN of an organization or of a unit of one")
 
 
 def test_iops_beyond_what_gp3_gives_for_the_size_are_refused_with_the_size_needed() -> None:
@@ -669,7 +816,7 @@ def test_a_parameter_that_is_no_text_is_one_problem_at_the_parameter(value: obje
     "shared",
     [
         {"accounts": ["111122223333"]},
-        {"organizations": ["arn:aws:organizations::1:organization/o-1"]},
+        {"organizations": [ORGANIZATION]},
     ],
 )
 def test_sharing_an_image_encrypted_with_the_default_key_is_refused(

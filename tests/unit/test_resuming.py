@@ -7,7 +7,7 @@ import pytest
 from bakery.errors import CannotResumeError
 from bakery.resources import Instance
 from bakery.resuming import STATES, resume
-from bakery.stages import STAGES
+from bakery.stages import STAGES, failed_stage
 from tests.unit.samples import IMAGE
 
 OTHERS: dict[str, Any] = {"clean_up_failure": {}, "replace_failure": {}}
@@ -21,6 +21,9 @@ def failed_at(stage: str) -> dict[str, Any]:
     return {**state, "failure": {"Error": "X"}, "clean_up": {}, **OTHERS}
 
 
+PUBLISHED = ("publish", "templates", "keep_previous")
+
+
 def resumed(stage: str, current: str | None = "ami-old") -> dict[str, Any]:
     return resume(failed_at(stage), builder=BUILDER, image=IMAGE, current=current)
 
@@ -29,13 +32,51 @@ def resumed(stage: str, current: str | None = "ami-old") -> dict[str, Any]:
 def test_the_state_is_as_the_stage_found_it(stage: str) -> None:
     state = resumed(stage)
     assert not {"failure", "clean_up", *OTHERS, stage} & state.keys()
-    before = STAGES[: STAGES.index(stage)]
-    assert [key for key in before if key not in state] in ([], ["publish"])
+    before = [key for key in STAGES[: STAGES.index(stage)] if key not in PUBLISHED]
+    assert [key for key in before if key not in state] == []
 
 
-def test_after_keep_previous_the_pointer_is_published_again() -> None:
-    """Clean up has moved it back."""
-    assert resumed("keep_previous")["resume_at"] == "PublishPointer"
+@pytest.mark.parametrize(
+    ("stage", "state"),
+    [
+        ("stop", "StopBuilder"),
+        ("create_image", "CreateImage"),
+        ("harden_image", "HardenImage"),
+        ("test_and_copy", "TestAndCopy"),
+        ("release", "ReleaseImages"),
+        *((stage, "PublishPointers") for stage in PUBLISHED),
+    ],
+)
+def test_a_bake_goes_on_with_the_state_of_the_stage_that_failed(stage: str, state: str) -> None:
+    """Once pointers have moved, clean up has moved all of them back: they are published again."""
+    assert resumed(stage)["resume_at"] == state
+
+
+@pytest.mark.parametrize("stage", PUBLISHED)
+def test_what_was_published_counts_no_more_but_the_copies_stay(stage: str) -> None:
+    state = resumed(stage)
+    assert not set(PUBLISHED) & state.keys()
+    assert {"create_image", "test_and_copy", "release"} <= state.keys()
+    assert failed_stage(state) == "publish"
+
+
+def test_tests_and_copies_are_one_stage_that_is_done_again_as_a_whole() -> None:
+    state = resumed("test_and_copy")
+    assert "test_and_copy" not in state and "harden_image" in state
+
+
+@pytest.mark.parametrize("stage", [it for it in STATES if it not in ("stop", "create_image")])
+def test_what_comes_after_the_image_needs_the_image_and_no_builder(stage: str) -> None:
+    state = failed_at(stage)
+    assert resume(state, builder=None, image=IMAGE, current="ami-old")["resume_at"]
+    with pytest.raises(CannotResumeError, match=f"Stage {stage} needs the image, which is gone"):
+        resume(state, builder=BUILDER, image=None, current="ami-old")
+
+
+@pytest.mark.parametrize("stage", ["stop", "create_image"])
+def test_what_makes_the_image_needs_the_builder(stage: str) -> None:
+    with pytest.raises(CannotResumeError, match=f"Stage {stage} needs the builder"):
+        resume(failed_at(stage), builder=None, image=IMAGE, current="ami-old")
 
 
 @pytest.mark.parametrize("stage", [s for s in STAGES if s not in STATES and s != "plan"])

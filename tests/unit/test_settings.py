@@ -13,6 +13,7 @@ PLAN = PlanSettings(
     default_instance_types=("t3.medium", "t3a.medium"),
     subnet_ids=(),
     default_instance_profile="arn:profile",
+    test_instance_profile="arn:test-profile",
 )
 EVERY = [
     kind for _, kind in inspect.getmembers(settings, inspect.isclass) if issubclass(kind, Settings)

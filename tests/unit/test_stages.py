@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bakery import stages
+from bakery.bake import Copied
 from bakery.stages import AWAIT_TURN, LOST, STAGES
 
 START = datetime(2026, 1, 1, 3, 0, 0, tzinfo=UTC)
@@ -108,9 +109,57 @@ def test_a_builder_that_was_never_stopped_is_paid_to_the_end() -> None:
     assert stages.builder_hours(ran, START + timedelta(hours=2)) == pytest.approx(2.0)
 
 
+def copies(*found: tuple[str, str | None, str | None]) -> dict[str, Any]:
+    names = ("region", "image_id", "failed")
+    return {"copies": [dict(zip(names, it, strict=True)) for it in found]}
+
+
+def test_the_copies_are_those_of_each_region_that_of_the_stack_first() -> None:
+    ran = {
+        "test_and_copy": copies(
+            ("eu-west-1", "ami-1", None), ("us-east-1", "ami-2", None), ("eu-north-1", None, "full")
+        )
+    }
+    assert stages.copies(ran) == (
+        Copied(region="eu-west-1", image_id="ami-1"),
+        Copied(region="us-east-1", image_id="ami-2"),
+        Copied(region="eu-north-1", image_id=None, failed="full"),
+    )
+
+
+@pytest.mark.parametrize("ran", [{}, {"test_and_copy": {"entered": at(0)}}])
+def test_before_the_copies_are_made_nothing_is_known_of_them(ran: dict[str, Any]) -> None:
+    assert stages.copies(ran) == ()
+
+
+def test_test_instances_are_paid_until_they_have_passed_not_until_the_copies_are_made() -> None:
+    tested = {
+        "test_and_copy": {"entered": at(10), "tested": at(40)},
+        "release": {"entered": at(99)},
+    }
+    assert stages.test_hours(tested, START + timedelta(hours=9)) == pytest.approx(0.5)
+
+
+def test_test_instances_of_a_bake_that_failed_are_paid_to_the_end() -> None:
+    assert stages.test_hours(
+        {"test_and_copy": {"entered": at(0)}}, START + timedelta(hours=2)
+    ) == pytest.approx(2.0)
+
+
+def test_what_was_never_tested_costs_no_test_instance() -> None:
+    assert stages.test_hours(state("plan", "launch"), START + timedelta(hours=2)) == 0.0
+
+
+def test_tests_and_copies_are_one_stage_as_long_as_the_longer_of_them() -> None:
+    ran = {**state(*STAGES), "test_and_copy": {"entered": at(11), "tested": at(11.5)}}
+    rows = {row["stage"]: row["seconds"] for row in stages.timeline(ran, START)}
+    assert rows["test_and_copy"] == 60.0
+
+
 def test_without_a_launch_there_is_nothing_to_pay() -> None:
     assert stages.builder_hours(state("plan"), START + timedelta(hours=2)) == 0.0
 
 
 def test_clocks_that_disagree_never_make_a_negative_price() -> None:
     assert stages.builder_hours({"launch": {"entered": at(1)}}, START) == 0.0
+    assert stages.test_hours({"test_and_copy": {"entered": at(1)}}, START) == 0.0

@@ -27,6 +27,9 @@ COMMAND = Wait(
 NEW = {"expected": NOW, "verified": NOW - timedelta(minutes=1)}
 """What a wait of this release has."""
 OURS = COMMAND.model_copy(update={"sentinel": "ami-bakery: bake-1 done"})
+ON_TEST = COMMAND.model_copy(
+    update={"label": "Test 'answers'", "error": "TestFailedError", "on_test": True, **NEW}
+)
 STOP = COMMAND.model_copy(update={"kind": Kind.STOP, "target": "i-1"})
 CREATE = COMMAND.model_copy(update={"kind": Kind.IMAGE, "target": IMAGE.id})
 TURN = COMMAND.model_copy(
@@ -229,6 +232,29 @@ def test_who_ended_a_builder_is_told_by_its_reason(code: str, error: type[Except
     assert verdicts.loss(None) is LOST
 
 
+@pytest.mark.parametrize("state", ["shutting-down", "terminated", "stopping", "stopped"])
+@pytest.mark.parametrize("code", [*TAKEN, *BY_HAND])
+def test_a_test_whose_instance_ends_has_lost_it_whoever_ended_it(state: str, code: str) -> None:
+    """It is no builder: nothing is replaced for it."""
+    gone = builder(state, code, "by somebody")
+    for seen in (None, replace(SUCCESS, status="InProgress")):
+        verdict = failed(verdicts.command_verdict(ON_TEST, seen, gone))
+        assert verdict.error == "TestInstanceLostError"
+        assert f"Test instance i-1 is {state} during Test 'answers': by somebody." in verdict.cause
+
+
+@pytest.mark.parametrize("status", ["Failed", "ExecutionTimedOut", "Undeliverable"])
+def test_a_test_that_fails_names_itself(status: str) -> None:
+    seen = Invocation(status=status, exit_code=7, stdout="", stderr="refused")
+    verdict = failed(verdicts.command_verdict(ON_TEST, seen, RUNNING))
+    assert verdict.error == "TestFailedError"
+    assert verdict.cause.startswith(f"Test 'answers' ended as {status} with exit code 7 on i-1")
+
+
+def test_a_test_that_passes_is_done() -> None:
+    assert verdicts.command_verdict(ON_TEST, SUCCESS, RUNNING) == Done({"command_id": "command-1"})
+
+
 @pytest.mark.failure(23)
 @pytest.mark.parametrize("state", ["pending", "running"])
 def test_a_command_goes_on_while_its_builder_restarts(state: str) -> None:
@@ -316,7 +342,9 @@ def test_an_image_that_ec2_does_not_show_yet_is_waited_for() -> None:
 
 
 def test_an_available_image_is_done() -> None:
-    assert verdicts.image_verdict(CREATE, IMAGE, NOW) == Done({"image_id": IMAGE.id})
+    assert verdicts.image_verdict(CREATE, IMAGE, NOW) == Done(
+        {"region": "", "image_id": IMAGE.id, "failed": None}
+    )
 
 
 @pytest.mark.parametrize("state", ["failed", "error", "invalid", "deregistered", "disabled"])
@@ -336,6 +364,79 @@ def test_an_image_that_is_still_not_there_after_ten_minutes_will_never_be() -> N
     verdict = failed(verdicts.image_verdict(CREATE, None, CREATE.begun + timedelta(minutes=10)))
     assert verdict.error == "ImageFailedError"
     assert IMAGE.id in verdict.cause
+
+
+COPY = CREATE.model_copy(
+    update={"label": "Copying the image to eu-central-1", "region": "eu-central-1", **NEW}
+)
+
+
+def test_an_available_copy_is_done_with_its_region() -> None:
+    assert verdicts.image_verdict(COPY, IMAGE, NOW) == Done(
+        {"region": "eu-central-1", "image_id": IMAGE.id, "failed": None}
+    )
+
+
+@pytest.mark.parametrize("state", ["pending", "transient"])
+def test_a_copy_in_the_making_is_waited_for(state: str) -> None:
+    assert verdicts.image_verdict(COPY, replace(IMAGE, state=state), NOW) is None
+
+
+@pytest.mark.parametrize("state", ["failed", "error", "invalid", "deregistered", "disabled"])
+def test_a_copy_that_will_never_be_fails_with_its_region_and_ec2s_reason(state: str) -> None:
+    image = replace(IMAGE, state=state, state_reason="Client.X: no key")
+    verdict = failed(verdicts.image_verdict(COPY, image, NOW))
+    assert verdict.error == "CopyFailedError"
+    where = f"Image {IMAGE.id} ({IMAGE.name}) in eu-central-1 is {state}: Client.X: no key."
+    assert where in verdict.cause
+
+
+def test_a_copy_that_is_still_not_there_after_ten_minutes_will_never_be() -> None:
+    assert verdicts.image_verdict(COPY, None, COPY.begun + timedelta(minutes=9)) is None
+    verdict = failed(verdicts.image_verdict(COPY, None, COPY.begun + timedelta(minutes=10)))
+    assert verdict.error == "CopyFailedError"
+    assert f"{IMAGE.id} in eu-central-1 is not there" in verdict.cause
+
+
+FAILURES = [
+    verdicts.image_verdict(COPY, replace(IMAGE, state="failed", state_reason="why"), NOW),
+    verdicts.image_verdict(COPY, None, NOW + timedelta(hours=1)),
+    verdicts.overdue(COPY, NOW),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_copy_that_the_bake_can_do_without_ends_with_the_reason(failure: Failed) -> None:
+    optional = COPY.model_copy(update={"optional": True})
+    verdict = verdicts.tolerated(optional, failure)
+    assert isinstance(verdict, Done)
+    assert verdict.output["region"] == "eu-central-1"
+    assert verdict.output["image_id"] is None
+    assert failed(failure).cause.startswith(str(verdict.output["failed"]).removesuffix("..."))
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_copy_that_the_recipe_wants_everywhere_is_not_tolerated(failure: Failed) -> None:
+    assert verdicts.tolerated(COPY, failure) is failure
+
+
+@pytest.mark.parametrize("verdict", [None, Done({"image_id": "ami-1"})])
+def test_what_has_not_failed_needs_no_tolerance(verdict: verdicts.Verdict) -> None:
+    optional = COPY.model_copy(update={"optional": True})
+    assert verdicts.tolerated(optional, verdict) is verdict
+
+
+def test_the_reason_of_a_copy_that_is_left_out_is_short_enough_for_one_in_every_region() -> None:
+    optional = COPY.model_copy(update={"optional": True})
+    verdict = verdicts.tolerated(optional, Failed("CopyFailedError", "x" * 9_000))
+    assert isinstance(verdict, Done)
+    assert len(str(verdict.output["failed"])) == 200
+
+
+def test_a_copy_without_a_failure_says_none() -> None:
+    assert verdicts.copied("eu-west-1", "ami-1") == Done(
+        {"region": "eu-west-1", "image_id": "ami-1", "failed": None}
+    )
 
 
 # --- pointer ------------------------------------------------------------------------------------
@@ -363,13 +464,23 @@ def test_a_refused_pointer_fails_with_the_reason_and_the_value_that_is_left(
     assert verdict.cause.endswith(f"The pointer is still {still}.")
 
 
+def test_a_pointer_of_another_region_that_is_refused_names_that_region() -> None:
+    away = POINTER.model_copy(update={"region": "eu-central-1"})
+    verdict = failed(verdicts.pointer_verdict(away, "ami-old", "not a valid AMI"))
+    assert "refused ami-new for /ami-bakery/web/image in eu-central-1: not a" in verdict.cause
+
+
 def test_every_error_of_a_verdict_is_one_that_the_product_declares() -> None:
     declared = {n for n, k in vars(errors).items() if isinstance(k, type)}
     lost = verdicts.stop_verdict(STOP, None)
     late = verdicts.overdue(COMMAND, NOW)
     bad = verdicts.image_verdict(CREATE, replace(IMAGE, state="failed"), NOW)
+    copy = verdicts.image_verdict(COPY, replace(IMAGE, state="failed"), NOW)
+    ended = verdicts.command_verdict(ON_TEST, None, builder("terminated"))
     refused = verdicts.pointer_verdict(POINTER, None, "x")
-    assert {failed(verdict).error for verdict in (lost, late, bad, refused)} <= declared
+    assert {
+        failed(verdict).error for verdict in (lost, late, bad, copy, ended, refused)
+    } <= declared
 
 
 def test_a_builder_that_was_started_since_it_was_verified_is_not_believed_to_be_stopped() -> None:

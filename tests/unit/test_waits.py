@@ -124,6 +124,26 @@ def test_two_kinds_of_wait_for_one_thing_have_different_subjects() -> None:
     assert len({subject(kind, "x") for kind in Kind}) == len(Kind)
 
 
+def test_a_pointer_in_another_region_is_another_subject() -> None:
+    """Names of parameters are the same in every Region; the events of others do not come here."""
+    home = wait(Kind.POINTER, "/ami-bakery/web/image")
+    away = home.model_copy(update={"region": "eu-central-1"})
+    other = home.model_copy(update={"region": "us-east-1"})
+    assert len({home.subject, away.subject, other.subject}) == 3
+    assert subject_of_event(PARAMETER_CHANGED) == home.subject
+
+
+def test_the_label_of_a_recipe_is_another_subject_than_its_pointer() -> None:
+    label = wait(Kind.POINTER, "/ami-bakery/web/labels/canary")
+    assert label.subject != wait(Kind.POINTER, "/ami-bakery/web/image").subject
+
+
+def test_a_copy_is_found_by_the_event_of_its_image_wherever_that_is() -> None:
+    """Ids of images are unique among all Regions."""
+    away = wait(Kind.IMAGE, IMAGE).model_copy(update={"region": "eu-central-1"})
+    assert away.subject == subject_of_event(IMAGE_AVAILABLE)
+
+
 def test_a_retry_with_a_new_token_is_the_same_subject() -> None:
     assert wait(Kind.STOP, INSTANCE, "old").subject == wait(Kind.STOP, INSTANCE, "new").subject
 
@@ -155,4 +175,5 @@ def test_waits_that_the_first_release_stored_are_understood(kind: Kind) -> None:
     """The bakes of a release outlive it; the job that resumes them is replaced at once."""
     wait = Wait.model_validate_json(FIRST_RELEASE[kind])
     assert (wait.kind, wait.bake, wait.token) == (kind, "b", "t")
+    assert (wait.region, wait.optional, wait.on_test) == ("", False, False)
     assert wait.expected is None, "it knows no soft limit, so nobody is told that it is slow"

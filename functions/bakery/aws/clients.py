@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_kms import KMSClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -71,3 +73,13 @@ def dynamodb() -> "DynamoDBClient":
 @cache
 def events() -> "EventBridgeClient":
     return boto3.client("events", config=_CONFIG)
+
+
+@cache
+def logs() -> "CloudWatchLogsClient":
+    return boto3.client("logs", config=_CONFIG)
+
+
+@cache
+def s3() -> "S3Client":
+    return boto3.client("s3", config=_CONFIG)

@@ -1,4 +1,4 @@
-"""Step Functions: resuming a task that waits for its token."""
+"""Step Functions: starting executions, and resuming a task that waits for its token."""
 
 import json
 from collections.abc import Mapping
@@ -20,6 +20,24 @@ _UNKNOWN = {"ExecutionDoesNotExist", "InvalidArn"}
 # Source: Step Functions API reference, SendTaskFailure.
 _MAX_ERROR = 256
 _MAX_CAUSE = 32_768
+
+
+def start(machine_arn: str, name: str, content: Mapping[str, object]) -> bool:
+    """Start an execution; False if there was one of that name before, which may have ended.
+
+    While it runs, the same name and input give the same execution again. Source: Step Functions API
+    reference, StartExecution.
+    """
+    with translated("states:StartExecution", name):
+        try:
+            clients.stepfunctions().start_execution(
+                stateMachineArn=machine_arn, name=name, input=json.dumps(content)
+            )
+        except ClientError as error:
+            if code_of(error) == "ExecutionAlreadyExists":
+                return False
+            raise
+    return True
 
 
 def succeed(token: str, output: Mapping[str, object]) -> bool:

@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from bakery import clock, errors
 from bakery.aws import events, stepfunctions, table
 from bakery.errors import BakeryError
+from bakery.naming import BAKE_SUCCEEDED
 from bakery.observability import logger
 from bakery.settings import AnnounceSettings
 
@@ -72,7 +73,7 @@ def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:
     detail["clean"] = not output.get("left")
     detail["everywhere"] = not output.get("left_out")
     detail["skipped"] = output.get("skipped_slot") is not None
-    return ("Bake Succeeded" if output.get("outcome") == "baked" else "Bake Unchanged"), detail
+    return (BAKE_SUCCEEDED if output.get("outcome") == "baked" else "Bake Unchanged"), detail
 
 
 def _recipe(ended: dict[str, Any]) -> str | None:

@@ -11,7 +11,6 @@ from bakery.errors import IdentitySharedError, NotYetVisibleError, TestFailedErr
 from bakery.identity import Report, UnreadableReportError
 from bakery.naming import sentinel
 from bakery.task import lambda_handler
-from bakery.tasks.run_test import STAGE
 
 _TWINS = ("1", "2")
 
@@ -28,7 +27,7 @@ def run(request: Request) -> None:
     TestFailedError when one of them did not report."""
     if request.compare is None:
         return
-    comment = commands.comment_of(request.bake, STAGE, request.compare)
+    comment = commands.comment_of(request.bake, commands.TEST_STAGE, request.compare)
     twins = {it.test: it.id for it in ec2.test_instances_of_bake(request.bake)}
     if missing := [name for name in _TWINS if name not in twins]:
         raise NotYetVisibleError(f"EC2 does not show test instance {', '.join(missing)}")

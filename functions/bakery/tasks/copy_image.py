@@ -14,7 +14,6 @@ from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, CopyFailedError, CopyLimitError
 from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
-from bakery.tasks.create_image import BUDGET
 from bakery.waits import Kind, Wait
 
 _AGAIN = {*RETRYABLE, CopyLimitError.__name__}
@@ -69,7 +68,7 @@ def run(request: Request) -> None:
             bake=request.bake,
             begun=now,
             expected=now + budgets.IMAGE_EXPECTED,
-            deadline=now + BUDGET,
+            deadline=now + budgets.LONGEST_IMAGE,
             label=f"Copying the image to {request.region}",
             recipe=request.recipe,
             region=request.region,

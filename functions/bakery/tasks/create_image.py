@@ -5,7 +5,7 @@ client token, so its unique name is what stops a second one. An image of that na
 bake's tag is an error, never adopted: a name alone proves nothing.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bakery import budgets, clock, verdicts, waiting
 from bakery.aws import ec2
@@ -16,9 +16,6 @@ from bakery.resources import Instance
 from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
 from bakery.waits import Kind, Wait
-
-BUDGET = timedelta(hours=24)
-"""AWS documents up to 24 hours for large volumes. Source: EC2 user guide, "Create an AMI"."""
 
 
 class Request(State):
@@ -47,7 +44,7 @@ def run(request: Request) -> None:
             bake=request.bake,
             begun=now,
             expected=now + budgets.IMAGE_EXPECTED,
-            deadline=now + BUDGET,
+            deadline=now + budgets.LONGEST_IMAGE,
             label="Creating the image",
             recipe=request.recipe,
         ),

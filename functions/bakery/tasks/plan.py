@@ -3,7 +3,7 @@
 Loads the recipe, resolves its base image, checks all that can be checked without spending money,
 pins the documents, and finds out whether anything has changed since the current image.
 Idempotent because it only reads, but for the claims of a schedule's slot and of the recipe, and the
-commands that it keeps for the steps, all of which the same execution may repeat.
+commands and inputs that it keeps, all of which the same execution may repeat.
 A bake whose recipe is taken comes back here after its turn: see AwaitTurn.
 """
 
@@ -20,6 +20,7 @@ from bakery import (
     clock,
     commands,
     destinations,
+    inputs,
     leases,
     planning,
     slots,
@@ -94,6 +95,13 @@ def run(request: Request) -> Plan:
     if plan.bake_needed and plan.busy is None:
         commands.keep(settings.table, whole.bake, commands.Kind.STEPS, whole.customize)
         commands.keep(settings.table, whole.bake, commands.Kind.TESTS, whole.test.checks)
+        inputs.keep(
+            settings.table,
+            whole.recipe,
+            bake=whole.bake,
+            parts=planning.fingerprint_of(world).parts,
+            current=world.current_image.tags if world.current_image else {},
+        )
     return plan
 
 
@@ -200,6 +208,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         current=current,
         current_image=current_image,
         rolled_back=_rolled_back(name),
+        inputs=inputs.of_image(settings.table, name, current_image.tags) if current_image else {},
         problems=tuple(problems),
     )
     return _with_taken_name(world, closed)

@@ -6,7 +6,7 @@ Idempotent because it only computes.
 from datetime import datetime
 from typing import Any
 
-from bakery import clock, estimate, leftovers, replacing, stages
+from bakery import clock, estimate, failures, leftovers, replacing, stages
 from bakery.bake import Plan, State
 from bakery.task import lambda_handler
 
@@ -44,6 +44,8 @@ class Result(State):
     reason: str
     left: tuple[str, ...]
     """What clean up or retirement could not do, each with AWS's reason."""
+    changes: str | None
+    """What is in the image that was not in the one before, in a line; or why nobody knows."""
     skipped_slot: str | None
     """The schedule's slot that came too late to bake for it."""
     retired: tuple[str, ...]
@@ -66,9 +68,19 @@ def run(request: Request) -> Result:
         estimated_cost_usd=_cost(plan, state, ended),
         reason="; ".join(filter(None, [plan.reason, replacing.told(state)])),
         left=leftovers.of(state),
+        changes=_changes(state),
         skipped_slot=plan.skipped_slot,
         retired=leftovers.retired(state),
     )
+
+
+def _changes(state: dict[str, Any]) -> str | None:
+    found = state.get("test_and_copy", {}).get("inventory")
+    if not found:
+        return None
+    if "summary" in found:
+        return str(found["summary"])
+    return f"not recorded: {failures.readable(found)}"
 
 
 def _cost(plan: Plan, state: dict[str, Any], ended: datetime) -> float:

@@ -10,9 +10,6 @@ from bakery.errors import TestFailedError
 from bakery.settings import CommandSettings
 from bakery.task import lambda_handler
 
-STAGE = "test"
-"""In the comment of its commands."""
-
 
 class Request(State):
     token: str
@@ -32,7 +29,7 @@ def run(request: Request) -> None:
     command = commands.of(CommandSettings.load().table, request.bake, Kind.TESTS, request.index)
     commands.send(
         CommandRequest(**request.model_dump(), command=command),
-        stage=STAGE,
+        stage=commands.TEST_STAGE,
         error=TestFailedError,
         on_test=True,
     )

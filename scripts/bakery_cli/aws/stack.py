@@ -82,18 +82,21 @@ class Stack:
             session = boto3.Session(profile_name=profile, region_name=wanted)
             self.region = session.region_name or ""
             self._session, self._endpoint = session, endpoint
-            cloudformation: CloudFormationClient = self._client("cloudformation")
-            self._states: SFNClient = self._client("stepfunctions")
-            self._ssm: SSMClient = self._client("ssm")
-            self._lambda = cast("_Lambda", self._client("lambda", _LONG))
+            cloudformation: CloudFormationClient = self.client("cloudformation")
+            self._states: SFNClient = self.client("stepfunctions")
+            self._ssm: SSMClient = self.client("ssm")
+            self._lambda = cast("_Lambda", self.client("lambda", _LONG))
             outputs = _outputs(cloudformation, self.region)
         self.machine = outputs["BakeStateMachineArn"]
+        self._fleet = outputs.get("FleetStateMachineArn", "")
         self.command_log = outputs.get("CommandLogGroup", "")
+        self.inventory_bucket = outputs.get("InventoryBucket", "")
         self._plan_function = outputs["PlanFunctionName"]
         self._retire_function = outputs.get("RetireFunctionName", "")
         self._mover = outputs.get("MoveStateMachineArn", "")
 
-    def _client(self, service: Any, config: Config = _CONFIG) -> Any:
+    def client(self, service: Any, config: Config = _CONFIG) -> Any:
+        """An SDK client for the stack's account and Region."""
         return self._session.client(service, endpoint_url=self._endpoint, config=config)
 
     def start(self, recipe: str, *, name: str, options: Mapping[str, object]) -> str:
@@ -116,6 +119,20 @@ class Stack:
                     "Use at most 80 letters, digits, '-' and '_'.",
                 ) from error
             raise
+
+    def start_all(self, *, name: str, force: bool) -> str:
+        """Start a run over all recipes; its execution's ARN."""
+        if not self._fleet:
+            raise CommandError(
+                f"The stack {STACK} in {self.region} has no machine for all recipes yet.",
+                "Deploy it (`make deploy`).",
+            )
+        with explained(self.region):
+            return self._states.start_execution(
+                stateMachineArn=self._fleet,
+                name=name,
+                input=json.dumps({"force": True} if force else {}),
+            )["executionArn"]
 
     def redrive(self, arn: str) -> None:
         """Go on with an execution that ended badly."""
@@ -210,7 +227,7 @@ class Stack:
     def who(self) -> str:
         """ARN of whoever these credentials are."""
         with explained(self.region):
-            return str(self._client("sts").get_caller_identity()["Arn"])
+            return str(self.client("sts").get_caller_identity()["Arn"])
 
     def move_pointer(self, wanted: Mapping[str, object], *, name: str) -> str:
         """Start a rollback or a promotion; its execution's ARN."""

@@ -34,11 +34,12 @@ def test_a_bake_shows_each_stage_as_it_begins_and_ends(first: Said) -> None:
 
 
 def test_the_last_lines_of_a_bake_are_what_it_made(first: Said, world: World) -> None:
-    facts = dict(re.split(r" {2,}", line, maxsplit=1) for line in first.lines[-8:])
+    facts = dict(re.split(r" {2,}", line, maxsplit=1) for line in first.lines[-9:])
     assert facts["Image"] == world.pointer("small")
     assert re.fullmatch(r"small-\d{8}T\d{6}Z", facts["Name"])
     assert facts["Region"] == "eu-west-1"
     assert facts["Base image"].startswith("ami-0a120230000000064 (al2023-ami-")
+    assert facts["Changes"].startswith("2 packages of Amazon Linux 2023, invented")
     assert facts["Cost"].startswith("about $0.0")
     assert facts["Pointer"] == pointer("small")
     table = [line for line in first.lines if re.search(r" \d\d:\d\d:\d\d ", line)]
@@ -48,7 +49,7 @@ def test_the_last_lines_of_a_bake_are_what_it_made(first: Said, world: World) ->
 def test_follow_shows_an_ended_bake_again_by_name_and_by_arn(first: Said, bakery: Bakery) -> None:
     by_name = bakery("follow", "first")
     assert by_name.code == 0 and "Bake of small, execution first" in by_name.lines
-    assert by_name.lines[-8:] == first.lines[-8:]
+    assert by_name.lines[-9:] == first.lines[-9:]
     arn = next(line for line in bakery("bake", "small", "--detach").lines if "arn:" in line)
     again = bakery("follow", arn)
     assert again.code == 0

@@ -25,6 +25,7 @@ _OTHERWISE = {"CleanUp": "failing", "FailBake": "failing", "ReplaceBuilder": "ta
 _NOT_IN_A_GOOD_BAKE = {
     "AwaitTurn": "there is no other bake; see tests/functional/test_busy.py",
     "FailBake": "it does not fail",
+    "NextWave": "it makes no call, and is no task of a bake",
     "ReplaceBuilder": "nothing is replaced",
     "Report": "it makes no call",
 }

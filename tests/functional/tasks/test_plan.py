@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bakery import budgets
+from bakery import VERSION, budgets
+from bakery.fingerprint import Fingerprint
 from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, pointer
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making
@@ -234,6 +235,41 @@ def test_what_changed_since_the_current_image_is_the_reason(
 
     world.aws.client("ec2").deregister_image(ImageId=image)
     assert plan(world)["reason"] == f"the current image {image} is no longer available"
+
+
+def test_what_changed_is_named_though_other_bakes_have_failed_since(
+    forgotten: World, making: Making
+) -> None:
+    """What went into the current image stays known; if it is lost, the group is named."""
+    image, world = making.imaged(), making.world
+    point(making, image)
+    for _ in range(2):
+        plan(world, content={"force": True})
+        world.aws.client("dynamodb").delete_item(
+            TableName=world.aws.client("dynamodb").list_tables()["TableNames"][0],
+            Key={"id": {"S": "claim#lease#small"}},
+        )
+    inputs = world.items()["claim#inputs#small"]
+    known = json.loads(inputs["holder"]["S"])
+    assert len(known) == 2
+    shown = retold(making, image, known[making.bake], document="AmiBakery-prepare-linux")
+    assert shown == "document AmiBakery-prepare-linux changed"
+    assert retold(making, image, {}, document="AmiBakery-prepare-linux") == "documents changed"
+
+
+def retold(making: Making, image: str, known: dict[str, Any], *, document: str) -> str:
+    """The reason for a bake if the image had been made with another version of the document."""
+    world = making.world
+    other = {**known, "documents": {**known.get("documents", {}), document: "f" * 12}}
+    before = Fingerprint(VERSION, other) if known else Fingerprint(VERSION, {"documents": {}})
+    tag = dict(part.split("=") for part in making.plan["image_tags"][TAG_FINGERPRINT].split())
+    tag |= dict(part.split("=") for part in before.to_tag().split())
+    retag(making, image, TAG_FINGERPRINT, " ".join(f"{k}={v}" for k, v in tag.items()))
+    (table,) = world.aws.client("dynamodb").list_tables()["TableNames"]
+    item = world.items()["claim#inputs#small"]
+    item["holder"] = {"S": json.dumps({making.bake: other} if known else {})}
+    world.aws.client("dynamodb").put_item(TableName=table, Item=item)
+    return str(plan(world, preview=True)["reason"])
 
 
 def test_an_execution_name_that_an_image_carries_is_refused(making: Making) -> None:

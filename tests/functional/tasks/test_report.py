@@ -46,6 +46,7 @@ def test_a_bake_is_told_by_the_contract(making: Making) -> None:
         "estimated_cost_usd": result["estimated_cost_usd"],
         "reason": "first image of this recipe",
         "left": [],
+        "changes": None,
         "skipped_slot": None,
         "retired": [],
     }
@@ -146,6 +147,25 @@ def test_a_clean_up_that_failed_as_a_whole_is_told(making: Making) -> None:
     (left,) = report(making, state)["left"]
     assert "anything that carries this execution's name" in left
     assert "ThrottledError: too many calls" in left
+
+
+@pytest.mark.parametrize(
+    ("inventory", "told"),
+    [
+        ({**entered(9), "summary": "17 updated", "key": "inventories/small/x"}, "17 updated"),
+        (
+            {"Error": "AccessDeniedError", "Cause": '{"errorMessage": "s3:PutObject failed"}'},
+            "not recorded: AccessDeniedError: s3:PutObject failed",
+        ),
+        ({"Error": "States.Timeout"}, "not recorded: States.Timeout"),
+    ],
+)
+def test_what_has_changed_is_told_or_why_nobody_knows(
+    making: Making, inventory: dict[str, str], told: str
+) -> None:
+    state = state_of(making)
+    state["test_and_copy"] |= {"inventory": inventory}
+    assert report(making, state)["changes"] == told
 
 
 def test_keys_that_a_later_release_added_are_ignored(making: Making) -> None:

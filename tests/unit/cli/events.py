@@ -1,7 +1,7 @@
 """Events of an execution's history, in the shapes of the Step Functions API reference."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ START = datetime(2026, 1, 31, 3, 0, 0, tzinfo=UTC)
 ARN = "arn:aws:states:eu-west-1:123456789012:execution:AmiBakery-Bake:web-1"
 IMAGE = "ami-0123456789abcdef0"
 BUILDER = "i-0123456789abcdef0"
+TEST_INSTANCES = ("i-0000000000000test1", "i-0000000000000test2")
 
 Event = Mapping[str, Any]
 
@@ -58,6 +59,19 @@ PLAN: dict[str, Any] = {
     "remove_identity": command("AmiBakery-remove-opsworks-identity", Opsworks=["auto"]),
     "generalize": command("AmiBakery-generalize-linux"),
     "verify_identity": command("AmiBakery-verify-identity"),
+    "test": {
+        "machines": [{"instance_types": ["t3.medium", "m6i.large"]}] * 2,
+        "checks": [
+            command("AmiBakery-test-image", "Test 'it has come up'"),
+            command("AmiBakery-report-identity", "Test 'it tells its identity'"),
+            command("AmiBakery.web.test.answers", "Test 'answers'"),
+        ],
+        "instance_profile": "test",
+        "compare": 1,
+    },
+    "places": [{"region": "eu-west-1"}],
+    "pointers": [{"region": "eu-west-1", "name": "/ami-bakery/web/image"}],
+    "templates": [],
     "usd_per_hour": {"t3.medium": 0.05, "m6i.large": 0.1},
     "estimate": {"minutes": 9.2, "usd": 0.0062},
 }
@@ -72,17 +86,25 @@ STATE: dict[str, Any] = {
         "platform_version": "2023",
     },
     "create_image": {"image_id": IMAGE},
-    "publish": {"parameter": "/ami-bakery/web/image"},
+    "harden_image": {},
+    "test_and_copy": {
+        "copies": [{"region": "eu-west-1", "image_id": IMAGE, "failed": None}],
+    },
+    "release": {},
+    "publish": {},
+    "templates": {},
     "keep_previous": {"image": None},
     "retire": {"regions": [{"counts": {"keep": 5, "disable": 1}}]},
     "clean_up": {"result": {"removed": [f"instance {BUILDER}"], "left": []}},
 }
 
 OUTPUT: dict[str, Any] = {
+    "changes": "412 packages of Amazon Linux 2023",
     "recipe": "web",
     "outcome": "baked",
     "image": {"id": IMAGE, "name": "web-20260131T030000Z", "region": "eu-west-1"},
     "copies": {},
+    "left_out": {},
     "previous": None,
     "timeline": [
         {"stage": "plan", "started": "2026-01-31T03:00:00Z", "seconds": 2.0},
@@ -114,8 +136,8 @@ class Script:
         )
         return self
 
-    def enter(self, name: str, kind: str = "Task") -> "Script":
-        details = {"name": name, "input": "{}"}
+    def enter(self, name: str, kind: str = "Task", given: Any = None) -> "Script":
+        details = {"name": name, "input": json.dumps(given or {})}
         return self.add(f"{kind}StateEntered", stateEnteredEventDetails=details)
 
     def exit(self, name: str, state: Any, kind: str = "Task") -> "Script":
@@ -127,9 +149,9 @@ class Script:
         self.enter(name).add("LambdaFunctionScheduled").add("LambdaFunctionStarted")
         return self.add("LambdaFunctionSucceeded").exit(name, state)
 
-    def wait(self, name: str, state: Any) -> "Script":
+    def wait(self, name: str, state: Any, given: Any = None) -> "Script":
         """A task that waits for its token."""
-        self.enter(name).add("TaskScheduled").add("TaskStarted").add("TaskSubmitted")
+        self.enter(name, given=given).add("TaskScheduled").add("TaskStarted").add("TaskSubmitted")
         return self.add("TaskSucceeded").exit(name, state)
 
     def iteration(self, index: int) -> "Script":
@@ -147,6 +169,56 @@ class Script:
         self.function("RetireImages", {})
         self.add("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
         return self.add("MapStateSucceeded").exit("Retire", state, "Map")
+
+    def each(self, name: str, *tasks: str, state: Any = None) -> "Script":
+        """A Map with an iteration for each of the tasks, one after the other."""
+        self.enter(name, "Map").add("MapStateStarted")
+        for index, task in enumerate(tasks):
+            details = {"name": name, "index": index}
+            self.add("MapIterationStarted", mapIterationStartedEventDetails=details)
+            self.wait(task, {})
+            self.add("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
+        self.add("MapStateSucceeded")
+        return self.exit(name, STATE if state is None else state, "Map")
+
+    def test_and_copy(self, state: Any, *, places: Sequence[Mapping[str, Any]] = ()) -> "Script":
+        """Two test instances that are tested at the same time, while copies are made."""
+        home = {"region": "eu-west-1", "image_id": IMAGE, "failed": None}
+        self.enter("TestAndCopy", "Parallel").add("ParallelStateStarted")
+        self.enter("Test", "Map").add("MapStateStarted").enter("Copy", "Map")
+        for number in range(2):
+            details = {"name": "Test", "index": number}
+            self.add("MapIterationStarted", mapIterationStartedEventDetails=details)
+            self.function("LaunchTest", {}).function("AwaitTest", {})
+        for place in (home, *places):
+            details = {"name": "Copy", "index": 0}
+            self.add("MapIterationStarted", mapIterationStartedEventDetails=details)
+            # The input has the image of the stack's Region, the output what came of the copy.
+            given = {"region": place["region"], "image_id": IMAGE}
+            self.enter("CopyImage", given=given).add("TaskScheduled").add("TaskSubmitted")
+        for check in PLAN["test"]["checks"]:
+            told = [{"test": check["label"], "instance_id": id_} for id_ in TEST_INSTANCES]
+            for one in told:
+                details = {"name": "RunTests", "index": 0}
+                self.add("MapIterationStarted", mapIterationStartedEventDetails=details)
+                self.enter("RunTest", given=one).add("TaskScheduled").add("TaskSubmitted")
+            for one in reversed(told):
+                self.add("TaskSucceeded").exit("RunTest", one)
+        for place in (home, *places):
+            self.add("TaskSucceeded").exit("CopyImage", place)
+        self.add("MapStateSucceeded").exit("Copy", [], "Map")
+        self.add("MapStateSucceeded").exit("Test", {}, "Map")
+        self.function("CompareIdentity", {}).function("EndTests", {})
+        return self.add("ParallelStateSucceeded").exit("TestAndCopy", state, "Parallel")
+
+    def second_half(self, state: Any = None) -> "Script":
+        """From the image to its launch templates."""
+        state = STATE if state is None else state
+        self.function("HardenImage", state).test_and_copy(state)
+        self.each("ReleaseImages", "ReleaseImage", state=state)
+        self.each("PublishPointers", "PublishPointer", state=state)
+        self.each("UpdateTemplates", state=state)
+        return self.each("KeepPrevious", "KeepPreviousImage", state=state)
 
     def fail(self, error: str, cause: str) -> "Script":
         return self.add("TaskFailed", taskFailedEventDetails={"error": error, "cause": cause})
@@ -169,6 +241,8 @@ def good_bake() -> list[Event]:
     for name in ("RemoveIdentity", "Generalize", "VerifyIdentity", "StopBuilder", "CreateImage"):
         script.wait(name, STATE)
     script.wait("PublishPointer", STATE).wait("KeepPrevious", STATE).retire(STATE)
+
+    script.second_half()
     script.function("CleanUp", STATE).enter("HowDidItEnd", "Choice")
     script.exit("HowDidItEnd", STATE, "Choice").function("Report", OUTPUT)
     script.add("ExecutionSucceeded", executionSucceededEventDetails={"output": json.dumps(OUTPUT)})
@@ -217,6 +291,34 @@ def failed_step() -> list[Event]:
     return script.add("ExecutionFailed", executionFailedEventDetails=failure).events
 
 
+TEST_CAUSE = (
+    f"Test 'answers' ended as Failed with exit code 7 on {TEST_INSTANCES[0]} (command c-9). "
+    "Its last lines on stderr:\nconnection refused"
+)
+
+
+def failed_test() -> list[Event]:
+    """A test of the recipe fails on one test instance; the other parts are aborted."""
+    script = Script().function("Plan", STATE).function("CreateImage", STATE)
+    script.function("HardenImage", STATE)
+    script.enter("TestAndCopy", "Parallel").add("ParallelStateStarted")
+    checks = [check["label"] for check in PLAN["test"]["checks"]]
+    given = [{"test": label, "instance_id": TEST_INSTANCES[0]} for label in checks]
+    for one in given[:-1]:
+        script.wait("RunTest", one, given=one)
+    script.enter("RunTest", given=given[-1]).add("TaskScheduled").add("TaskSubmitted")
+    script.fail("TestFailedError", TEST_CAUSE)
+    details = {"name": "RunTests", "index": 2}
+    script.add("MapIterationFailed", mapIterationFailedEventDetails=details).add("MapStateFailed")
+    script.add("MapStateAborted").add("ParallelStateFailed")
+    failed = {**STATE, "failure": {"Error": "TestFailedError", "Cause": TEST_CAUSE}}
+    script.exit("TestAndCopy", {k: v for k, v in failed.items() if k != "clean_up"}, "Parallel")
+    script.function("CleanUp", failed)
+    failure = {"error": "TestFailedError", "cause": TEST_CAUSE}
+    script.enter("FailBake").fail("TestFailedError", TEST_CAUSE)
+    return script.add("ExecutionFailed", executionFailedEventDetails=failure).events
+
+
 WHY = f"Builder {BUILDER} is stopped during Step 'packages': Server.SpotInstanceShutdown."
 
 
@@ -240,6 +342,8 @@ def replaced() -> list[Event]:
     for name in ("RemoveIdentity", "Generalize", "VerifyIdentity", "StopBuilder", "CreateImage"):
         script.wait(name, second)
     script.wait("PublishPointer", second).wait("KeepPrevious", second).retire(second)
+
+    script.second_half(second)
     script.function("CleanUp", second).function("Report", OUTPUT)
     script.add("ExecutionSucceeded", executionSucceededEventDetails={"output": json.dumps(OUTPUT)})
     return script.events

@@ -14,6 +14,7 @@ from scripts.bakery_cli.follow import Followed, follow
 from scripts.bakery_cli.history import Event
 from scripts.bakery_cli.live import LiveView
 from scripts.bakery_cli.plain import PlainView
+from scripts.bakery_cli.stages import STAGES
 from tests.unit.cli import events
 from tests.unit.cli.events import ARN, OUTPUT, START
 
@@ -73,7 +74,7 @@ def test_each_look_asks_only_for_news_and_the_last_one_is_the_end() -> None:
     followed = watch(stack, view, naps)
     assert stack.looks == sorted(set(stack.looks)) and stack.looks[0] == 0
     assert len(naps) == len(stack.looks) - 1 and set(naps) == {2.0}
-    assert len(followed.stages) == 14
+    assert len(followed.stages) == len(STAGES)
 
 
 def test_plain_progress_has_a_line_for_each_start_and_end() -> None:
@@ -84,10 +85,39 @@ def test_plain_progress_has_a_line_for_each_start_and_end() -> None:
     assert "done   Launch builder" in lines[3] and f"{events.BUILDER}, t3.medium" in lines[3]
     assert any("start    1/2 packages" in line for line in lines)
     assert any("done     2/2 kernel" in line for line in lines)
-    assert len([line for line in lines if "start" in line]) == 14 + 2
+    assert len([line for line in lines if "start" in line]) == len(STAGES) + 2
     # That the agent is not there yet is no news.
     assert "NotManagedError" not in out.getvalue() and "retry" not in out.getvalue()
     assert out.getvalue().isascii()
+
+
+def test_plain_progress_tells_each_test_and_each_copy_when_it_has_ended() -> None:
+    copies = [
+        {"region": "eu-central-1", "image_id": "ami-0000000000000copy", "failed": None},
+        {"region": "us-east-1", "image_id": None, "failed": "us-east-1 is full"},
+    ]
+    script = events.Script().function("Plan", events.STATE).function("CreateImage", events.STATE)
+    script.test_and_copy(events.STATE, places=copies).add("ExecutionAborted")
+    view, out = plain()
+    watch(FakeStack(script.events), view, [])
+    lines = [line for line in out.getvalue().splitlines() if "test '" in line or "copy to" in line]
+    assert [re.sub(r" +", " ", line.strip())[5:] for line in lines[:2]] == [
+        f"done test 'it has come up' 4.0 s on {events.TEST_INSTANCES[1]}",
+        f"done test 'it has come up' 10 s on {events.TEST_INSTANCES[0]}",
+    ]
+    assert "done" in lines[-2] and lines[-2].endswith("ami-0000000000000copy")
+    assert "FAIL" in lines[-1] and lines[-1].endswith("us-east-1 is full")
+
+
+def test_the_live_table_shows_tests_and_copies_below_their_stage() -> None:
+    screen = Console(file=StringIO(), width=160, height=60, force_terminal=True)
+    view, followed = LiveView(screen), Followed()
+    for event in events.good_bake():
+        followed.feed(event, view)
+    screen.print(view._table())
+    text = screen.file.getvalue()  # type: ignore[attr-defined]
+    below, _, rest = text.partition("Test and copy")[2].partition("Release")
+    assert below.count("test 'answers'") == 2 and "test '" not in rest
 
 
 def test_plain_progress_shows_what_failed() -> None:
@@ -175,7 +205,7 @@ def test_what_a_lost_builder_did_is_shown_when_it_happens_and_not_at_the_end() -
         "again  Replace builder" in line and "SpotInstanceShutdown" in line for line in lines
     )
     assert len([line for line in lines if "start  Launch builder" in line]) == 2
-    assert len(followed.stages) == 14
+    assert len(followed.stages) == len(STAGES)
     assert all(stage.failure is None for stage in followed.stages)
 
 

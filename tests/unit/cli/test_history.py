@@ -10,6 +10,7 @@ from scripts.bakery_cli.history import (
     Change,
     Ended,
     Event,
+    PartEnded,
     StageEnded,
     StageStarted,
     StepEnded,
@@ -72,7 +73,11 @@ def test_a_stage_tells_what_it_did() -> None:
         "verify_identity": "AmiBakery-verify-identity version 1",
         "stop": f"{BUILDER} is stopped",
         "create_image": f"{IMAGE} (web-20260131T030000Z)",
+        "harden_image": "IMDSv2 only, encrypted",
+        "test_and_copy": "3 tests on 2 instances passed",
+        "release": "in 1 Region",
         "publish": f"/ami-bakery/web/image is now {IMAGE}",
+        "templates": "the recipe names none",
         "keep_previous": "there was none",
         "retire": "1 of 6 old images went a step",
         "clean_up": f"removed instance {BUILDER}",
@@ -183,6 +188,77 @@ def test_every_way_in_which_a_try_can_fail_is_a_failure(kind: str) -> None:
     _, changes = read(script.exit("Prepare", STATE).events)
     (ended,) = of(StageEnded, changes)
     assert ended.failure and ended.failure.error == "States.Timeout"
+
+
+TESTED = {**STATE, "test_and_copy": {"copies": []}}
+COPY = {"region": "eu-central-1", "image_id": "ami-0000000000000copy", "failed": None}
+LEFT_OUT = {"region": "us-east-1", "image_id": None, "failed": "us-east-1 is full"}
+
+
+def test_tests_on_two_instances_at_the_same_time_are_each_told_with_their_own_duration() -> None:
+    _, changes = read(Script().function("Plan", STATE).test_and_copy(TESTED).events)
+    parts = of(PartEnded, changes)
+    tests = ["it has come up", "it tells its identity", "answers"]
+    first, second = events.TEST_INSTANCES
+    # The second instance is quicker in all of them: it began later and ended before.
+    assert [(part.title, part.detail) for part in parts] == [
+        (f"test '{test}'", f"on {instance}") for test in tests for instance in (second, first)
+    ]
+    quick, slow = {part.seconds for part in parts[::2]}, {part.seconds for part in parts[1::2]}
+    assert len(quick) == len(slow) == 1 and 0 < quick.pop() < slow.pop()
+    assert not any(part.failed for part in parts)
+
+
+def test_a_copy_is_told_with_its_image_and_one_that_is_left_out_with_its_reason() -> None:
+    script = Script().function("Plan", STATE).function("CreateImage", STATE)
+    _, changes = read(script.test_and_copy(TESTED, places=[COPY, LEFT_OUT]).events)
+    copies = [part for part in of(PartEnded, changes) if part.title.startswith("copy")]
+    assert [(part.title, part.detail, part.failed) for part in copies] == [
+        ("copy to eu-central-1", "ami-0000000000000copy", False),
+        ("copy to us-east-1", "us-east-1 is full", True),
+    ]
+    assert all(part.seconds > 0 for part in copies)
+
+
+def test_the_region_of_the_stack_needs_no_copy_so_none_is_told() -> None:
+    _, changes = read(events.good_bake())
+    assert [part.title for part in of(PartEnded, changes) if "copy" in part.title] == []
+
+
+def test_parts_and_iterations_of_other_maps_are_no_steps_of_the_recipe() -> None:
+    _, changes = read(events.good_bake())
+    assert [step.name for step in of(StepStarted, changes)] == ["packages", "kernel"]
+
+
+def test_a_failed_test_is_the_failure_of_its_stage_and_names_itself() -> None:
+    tracker, changes = read(events.failed_test())
+    assert tracker.failed and tracker.failed.stage.key == "test_and_copy"
+    assert tracker.failed.failure and tracker.failed.failure.error == "TestFailedError"
+    assert tracker.failed.failure.cause == events.TEST_CAUSE
+    told = [part.title for part in of(PartEnded, changes)]
+    assert "test 'it has come up'" in told and "test 'answers'" not in told
+    assert tracker.step is None
+
+
+@pytest.mark.parametrize("later", ["TaskSucceeded", "TaskScheduled", "LambdaFunctionFailed"])
+def test_what_other_parts_do_after_a_test_has_failed_does_not_hide_its_failure(later: str) -> None:
+    history = events.failed_test()
+    number = next(n for n, event in enumerate(history) if event["type"] == "TaskFailed")
+    other = {**history[number], "type": later}
+    tracker, changes = read([*history[: number + 1], other, *history[number + 1 :]])
+    assert tracker.failed and tracker.failed.stage.key == "test_and_copy"
+    assert tracker.failed.failure and tracker.failed.failure.cause == events.TEST_CAUSE
+    (stage,) = [change for change in of(StageEnded, changes) if change.failure]
+    assert stage.detail == ""
+
+
+def test_a_part_whose_content_the_history_cut_off_is_told_without_it() -> None:
+    cut = {"name": "CopyImage", "output": '{"region": "eu-'}
+    script = Script().function("Plan", STATE).enter("TestAndCopy", "Parallel")
+    script.enter("CopyImage", given={"region": "eu-central-1"})
+    script.add("TaskStateExited", stateExitedEventDetails=cut)
+    _, changes = read(script.events)
+    assert [part.failed for part in of(PartEnded, changes)] == [False]
 
 
 def test_a_state_that_the_history_cut_off_costs_only_the_detail() -> None:

@@ -67,7 +67,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bake"], "Missing argument 'NAME'"),
+        (["bake"], "Which recipe?"),
         (["bakke", "web"], "Did you mean 'bake'?"),
         (["--nonsense", "check"], "No such option"),
         (["check", "--sandbox"], "--sandbox runs scripts on the local AWS only"),

@@ -34,10 +34,18 @@ def test_a_plan_is_shown_in_the_order_in_which_it_would_be_done() -> None:
         "2. kernel: AmiBakery-reboot-linux",
         "5. Remove identity  AmiBakery-remove-opsworks-identity version 1, Opsworks auto",
         "9. Create image     web-20260131T030000Z",
-        "10. Publish pointer  /ami-bakery/web/image",
-        "11. Keep previous    /ami-bakery/web/previous-image gets nothing: this is the first",
-        "12. Retire images    none: the recipe says nothing of retention",
-        "13. Clean up",
+        "10. Harden image     IMDSv2 only",
+        "11. Test and copy    3 tests on 2 instances",
+        "on t3.medium, else m6i.large",
+        "the identities of the first two must differ",
+        "1. it has come up: AmiBakery-test-image version 1, within 1 h 00 min",
+        "2. it tells its identity: AmiBakery-report-identity version 1",
+        "3. answers: AmiBakery.web.test.answers version 1",
+        "12. Release          eu-west-1",
+        "13. Publish          /ami-bakery/web/image",
+        "14. Launch templates the recipe names none",
+        "15. Keep previous    /ami-bakery/web/previous-image gets nothing: this is the first",
+        "16. Clean up",
         "Base image            ami-0base0000000000f0 (al2023-base), x86_64, 8 GiB",
         "Current image         none",
         "What changed          first image of this recipe",
@@ -47,6 +55,45 @@ def test_a_plan_is_shown_in_the_order_in_which_it_would_be_done() -> None:
     positions = [text.find(part) for part in parts]
     assert -1 not in positions, parts[positions.index(-1)]
     assert positions == sorted(positions)
+
+
+def test_regions_labels_and_launch_templates_are_shown_in_the_order_of_the_plan() -> None:
+    regions = ["eu-west-1", "us-east-1", "eu-central-1"]
+    names = ["/ami-bakery/web/image", "/ami-bakery/web/labels/canary"]
+    text = shown(
+        places=[{"region": region} for region in regions],
+        pointers=[{"region": region, "name": name} for region in regions for name in names],
+        templates=[
+            {"region": "eu-west-1", "id": "lt-00000001"},
+            {"region": "us-east-1", "id": "lt-00000002"},
+        ],
+    )
+    parts = [
+        "Test and copy    3 tests",
+        "copy to us-east-1",
+        "copy to eu-central-1",
+        "Release          eu-west-1, us-east-1, eu-central-1",
+        "Publish          /ami-bakery/web/image in 3 Regions",
+        "/ami-bakery/web/labels/canary",
+        "Launch templates lt-00000001 in eu-west-1",
+        "lt-00000002 in us-east-1",
+    ]
+    positions = [text.find(part) for part in parts]
+    assert -1 not in positions, parts[positions.index(-1)]
+    assert positions == sorted(positions)
+    assert "copy to eu-west-1" not in text  # the Region of the stack has it anyway
+    assert text.count("/ami-bakery/web/labels/canary") == 1
+
+
+def test_a_plan_of_one_region_names_no_copies() -> None:
+    assert "copy to" not in shown() and "Regions" not in shown()
+
+
+def test_test_instances_of_several_types_and_no_comparison_are_shown() -> None:
+    machines = [{"instance_types": [name]} for name in ("t3.medium", "m6i.large")]
+    text = shown(test={**PLAN["test"], "machines": machines, "compare": None})
+    assert "on t3.medium\n" in text and "on m6i.large\n" in text
+    assert "identities" not in text
 
 
 def test_a_plan_with_spot_says_that_it_is_tried_first_and_what_the_cost_is_at() -> None:

@@ -35,16 +35,60 @@ def test_the_last_lines_of_a_bake_are_its_result() -> None:
     assert well
     lines = [line.rstrip() for line in text.splitlines()]
     assert "Baked web in 5.0 s" in lines
-    assert lines[-8:] == [
+    assert lines[-9:] == [
         f"Image       {IMAGE}",
         "Name        web-20260131T030000Z",
         "Region      eu-west-1",
         "Base image  ami-0base0000000000f0 (al2023-base)",
         "Previous    none, this is the first",
+        "Changes     412 packages of Amazon Linux 2023",
         "Cost        about $0.0057 for this bake, at most $0.60 a month for its 12 GiB snapshot",
         "Pointer     /ami-bakery/web/image",
         "Launch it   --image-id resolve:ssm:/ami-bakery/web/image",
     ]
+
+
+def test_the_copies_of_an_image_are_named_with_their_regions() -> None:
+    copies = {"eu-central-1": "ami-0000000000000copy", "us-east-1": "ami-000000000000copy2"}
+    found = replace(execution(), output={**OUTPUT, "copies": copies})
+    well, text = shown(found, events.good_bake())
+    assert well
+    row = next(line for line in text.splitlines() if line.startswith("Copies"))
+    assert row.split(maxsplit=1)[1].strip() == (
+        "ami-0000000000000copy in eu-central-1, ami-000000000000copy2 in us-east-1"
+    )
+    assert "Left out" not in text
+
+
+def test_a_region_that_was_left_out_is_named_with_the_reason() -> None:
+    left_out = {"us-east-1": "us-east-1 could not be given its copy: no key"}
+    found = replace(execution(), output={**OUTPUT, "left_out": left_out})
+    _, text = shown(found, events.good_bake())
+    row = next(line for line in text.splitlines() if line.startswith("Left out"))
+    assert row.split(maxsplit=2)[2].strip() == (
+        "us-east-1: us-east-1 could not be given its copy: no key"
+    )
+    assert "Copies" not in text
+
+
+def test_an_output_of_the_release_before_has_no_copies_to_name() -> None:
+    older = {key: value for key, value in OUTPUT.items() if key not in {"copies", "left_out"}}
+    well, text = shown(replace(execution(), output=older), events.good_bake())
+    assert well and "Copies" not in text and "Left out" not in text
+
+
+def test_a_failed_test_shows_where_why_and_that_nothing_was_published() -> None:
+    failed = execution("FAILED", "TestFailedError", events.TEST_CAUSE)
+    well, text = shown(failed, events.failed_test())
+    assert not well
+    for part in (
+        "The bake of web failed in Test and copy",
+        "Test 'answers' ended as Failed with exit code 7",
+        "  connection refused",
+        "/ami-bakery/web/image is as it was: it has no image",
+        "of every script: CloudWatch log group commands",
+    ):
+        assert part in text
 
 
 def test_the_timeline_is_the_one_of_the_execution_s_output() -> None:
@@ -92,11 +136,23 @@ def test_a_refusal_says_that_nothing_was_created() -> None:
 def test_an_aborted_bake_claims_nothing_that_is_not_certain() -> None:
     state = {k: v for k, v in events.STATE.items() if k != "clean_up"}
     script = events.Script().function("Plan", {"plan": events.PLAN})
-    script.wait("PublishPointer", state).enter("KeepPrevious").add("ExecutionAborted")
+    script.each("PublishPointers", "PublishPointer", state=state).enter("KeepPrevious", "Map").add(
+        "ExecutionAborted"
+    )
     _, text = shown(execution("ABORTED"), script.events)
     assert "The bake of web was stopped in Keep previous" in text
     assert "as it was" not in text
     assert "unknown, Clean up has not run: look for the tag ami-bakery:bake = web-1" in text
+
+
+def test_a_bake_that_is_aborted_while_pointers_move_claims_nothing_of_them() -> None:
+    """Some of them may have moved already."""
+    before = {k: v for k, v in events.STATE.items() if k not in {"clean_up", "publish"}}
+    script = events.Script().function("Plan", {"plan": events.PLAN})
+    script.function("CreateImage", before).enter("PublishPointers", "Map").add("ExecutionAborted")
+    _, text = shown(execution("ABORTED"), script.events)
+    assert "was stopped in Publish" in text
+    assert "as it was" not in text
 
 
 def test_what_clean_up_could_not_remove_is_named() -> None:
