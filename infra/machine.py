@@ -579,7 +579,7 @@ class BakeMachine(Construct):
 
     def _retire(self) -> sfn.Map:
         """The image is published: what fails here is told, and undoes nothing."""
-        retire_images = self._task(
+        retire_images = self._states.task(
             "RetireImages",
             "retire_images",
             {

@@ -228,10 +228,11 @@ def rollback(
         typer.Option(metavar="AMI", help="To this image of the stack's Region; default: previous."),
     ] = None,
 ) -> None:
-    """Move the pointer of recipe NAME back, in every Region or in none.
+    """Move a recipe's pointer back to the previous image.
 
-    What was current becomes the previous image, so that a second rollback goes forward again. Until
-    something changes, or somebody says --force, no bake makes the same image once more.
+    In every Region of recipe NAME, or in none. What was current becomes the previous image, so that
+    a second rollback goes forward again. Until something changes, or somebody says --force, no bake
+    makes the same image once more.
     """
     _move(context, {"recipe": name, **({"to": to} if to else {})}, "rollback")
 
@@ -244,7 +245,10 @@ def promote(
     to_label: Annotated[str, typer.Argument(metavar="TO", help="Label that gets it.")],
     new: Annotated[bool, typer.Option("--new", help="Make label TO if it is not there.")] = False,
 ) -> None:
-    """Give label TO of recipe NAME the image that has label FROM, in every Region or in none."""
+    """Give one label of a recipe the image of another.
+
+    Label TO of recipe NAME gets what label FROM has, in every Region or in none.
+    """
     wanted: dict[str, object] = {"recipe": name, "from_label": from_label, "to_label": to_label}
     _move(context, {**wanted, **({"new_label": True} if new else {})}, "promote")
 
@@ -269,10 +273,11 @@ def retire(
         bool, typer.Option("--dry-run", help="Only tell what would be done, and why.")
     ] = False,
 ) -> None:
-    """Let old images of recipe NAME go, as its `retention` says.
+    """Let old images of a recipe go.
 
-    One line for each image, in every Region of the recipe: what becomes of it, and why. Every bake
-    does this at its end; nothing that is in use goes, nor anything of which AWS does not tell.
+    As `retention` of recipe NAME says. One line for each image, in every Region: what becomes of
+    it, and why. Every bake does this at its end; nothing that is in use goes, nor anything of which
+    AWS does not tell.
     """
     chosen: Options = context.obj
     if chosen.local:

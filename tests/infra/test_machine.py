@@ -368,7 +368,7 @@ def test_a_bake_goes_on_after_the_image_in_this_order(stack: Synthesized) -> Non
     while name != "CleanUp":
         name = stack.machine["States"][name]["Next"]
         way.append(name)
-    assert way == [*NEW_STATES, "CleanUp"]
+    assert way == [*NEW_STATES, "Retire", "CleanUp"]
 
 
 def test_tests_and_copies_are_made_at_the_same_time_and_released_by_neither(

@@ -218,7 +218,9 @@ class Script:
         self.each("ReleaseImages", "ReleaseImage", state=state)
         self.each("PublishPointers", "PublishPointer", state=state)
         self.each("UpdateTemplates", state=state)
-        return self.each("KeepPrevious", "KeepPreviousImage", state=state)
+        return self.each("KeepPrevious", "KeepPreviousImage", state=state).retire(
+            STATE if state is None else state
+        )
 
     def fail(self, error: str, cause: str) -> "Script":
         return self.add("TaskFailed", taskFailedEventDetails={"error": error, "cause": cause})
@@ -240,8 +242,6 @@ def good_bake() -> list[Event]:
     script.add("MapStateSucceeded").exit("Customize", STATE, "Map")
     for name in ("RemoveIdentity", "Generalize", "VerifyIdentity", "StopBuilder", "CreateImage"):
         script.wait(name, STATE)
-    script.wait("PublishPointer", STATE).wait("KeepPrevious", STATE).retire(STATE)
-
     script.second_half()
     script.function("CleanUp", STATE).enter("HowDidItEnd", "Choice")
     script.exit("HowDidItEnd", STATE, "Choice").function("Report", OUTPUT)
@@ -341,8 +341,6 @@ def replaced() -> list[Event]:
     script.iteration(0).iteration(1).add("MapStateSucceeded").exit("Customize", second, "Map")
     for name in ("RemoveIdentity", "Generalize", "VerifyIdentity", "StopBuilder", "CreateImage"):
         script.wait(name, second)
-    script.wait("PublishPointer", second).wait("KeepPrevious", second).retire(second)
-
     script.second_half(second)
     script.function("CleanUp", second).function("Report", OUTPUT)
     script.add("ExecutionSucceeded", executionSucceededEventDetails={"output": json.dumps(OUTPUT)})
