@@ -21,6 +21,7 @@ from bakery.naming import BAKE_SUCCEEDED, DOCUMENT_PREFIX, EVENT_SOURCE, STAGE_S
 from infra.documents import Documents
 from infra.functions import FunctionFactory
 from infra.machine import BakeMachine
+from infra.mover import MoveMachine
 from infra.permissions import Permissions
 from infra.settings import Settings
 from infra.store import Store
@@ -40,6 +41,7 @@ class Jobs(Construct):
         factory: FunctionFactory,
         store: Store,
         machine: BakeMachine,
+        mover: MoveMachine,
         documents: Documents,
         may: Permissions,
         settings: Settings,
@@ -69,7 +71,8 @@ class Jobs(Construct):
         )
         for name, pattern in _wait_events(documents).items():
             self._on(name, resume, pattern)
-        self._on("TurnCame", resume, _ends_of(machine, *_ENDED))
+        # A rollback or a promotion has the recipe's lease as a bake does.
+        self._on("TurnCame", resume, _ends_of(machine, *_ENDED, beside=(mover,)))
         # Its own event tells the sweeper that it was sent.
         self._on("SlowTold", resume, {"source": [EVENT_SOURCE], "detail_type": [STAGE_SLOW]})
         announce = factory.make(
@@ -100,7 +103,7 @@ class Jobs(Construct):
                 ),
                 *may.remove(),
                 may.executions("DescribeExecution"),
-                may.list_pointers(),
+                may.list_pointers("GetParametersByPath", "GetParameterHistory"),
                 may.table("Scan", "DeleteItem"),
                 may.announce(),
             ],
@@ -182,12 +185,17 @@ def _target(function: lambda_.Function, dead_letters: sqs.IQueue) -> targets.Lam
     )
 
 
-def _ends_of(machine: BakeMachine, *statuses: str) -> dict[str, Any]:
+def _ends_of(
+    machine: BakeMachine, *statuses: str, beside: tuple[MoveMachine, ...] = ()
+) -> dict[str, Any]:
     """The events of bakes that have ended so."""
     return {
         "source": ["aws.states"],
         "detail_type": ["Step Functions Execution Status Change"],
-        "detail": {"stateMachineArn": [machine.arn], "status": list(statuses)},
+        "detail": {
+            "stateMachineArn": [machine.arn, *(it.arn for it in beside)],
+            "status": list(statuses),
+        },
     }
 
 

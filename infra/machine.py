@@ -149,6 +149,7 @@ class BakeMachine(Construct):
             .next(publish)
             .next(self._update_templates())
             .next(self._keep_previous())
+            .next(self._retire())
             .next(self._clean_up)
         )
 
@@ -574,6 +575,40 @@ class BakeMachine(Construct):
             key="keep_previous",
             # The Region of the stack comes first.
             result={"image.$": "$[0].image"},
+        )
+
+    def _retire(self) -> sfn.Map:
+        """The image is published: what fails here is told, and undoes nothing."""
+        retire_images = self._states.task(
+            "RetireImages",
+            "retire_images",
+            {
+                **BAKE,
+                "recipe": sfn.JsonPath.string_at("$.recipe"),
+                "region": sfn.JsonPath.string_at("$.region"),
+                "retention": sfn.JsonPath.object_at("$.retention"),
+            },
+            key=None,
+            result=None,
+            comment="Which old images go, and why the others stay: bakery/retention.py",
+        )
+        regions = sfn.Map(
+            self,
+            "Retire",
+            comment="In each Region of the recipe, if it says which images to keep",
+            items_path="$.plan.retire_in",
+            item_selector={
+                "region.$": "$$.Map.Item.Value",
+                "recipe.$": "$.plan.recipe",
+                "retention.$": "$.plan.retention",
+            },
+            max_concurrency=5,
+            result_selector={**ENTERED, "regions.$": "$"},
+            result_path="$.retire",
+        )
+        regions.item_processor(retire_images)
+        return regions.add_catch(
+            self._clean_up, errors=["States.ALL"], result_path="$.retire_failure"
         )
 
     def _how_did_it_end(self, report: sfn.IChainable) -> sfn.Choice:

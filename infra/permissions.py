@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from bakery.inventory import PREFIX
-from bakery.naming import POINTERS, TAG_BAKE
+from bakery.naming import MOVER, POINTERS, TAG_BAKE, TAG_DISABLED_AT, TAG_RETIRED
 from bakery.recipe import ParameterBase, Recipe
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
@@ -75,6 +75,10 @@ class Permissions:
         )
 
     @property
+    def mover_arn(self) -> str:
+        return self._arn("states", "stateMachine", MOVER, ":")
+
+    @property
     def machine_arn(self) -> str:
         return self._arn("states", "stateMachine", MACHINE_NAME, ":")
 
@@ -84,7 +88,9 @@ class Permissions:
     def executions(self, *actions: str) -> iam.PolicyStatement:
         return iam.PolicyStatement(
             actions=[f"states:{action}" for action in actions],
-            resources=[self._arn("states", "execution", f"{MACHINE_NAME}:*", ":")],
+            resources=[
+                self._arn("states", "execution", f"{name}:*", ":") for name in (MACHINE_NAME, MOVER)
+            ],
         )
 
     def pointers(self, *actions: str) -> iam.PolicyStatement:
@@ -95,10 +101,10 @@ class Permissions:
             ],
         )
 
-    def list_pointers(self) -> iam.PolicyStatement:
+    def list_pointers(self, *actions: str) -> iam.PolicyStatement:
         """The path itself is a resource of GetParametersByPath."""
         return iam.PolicyStatement(
-            actions=["ssm:GetParametersByPath", "ssm:GetParameterHistory"],
+            actions=[f"ssm:{action}" for action in actions],
             resources=[
                 self._arn("ssm", "parameter", name, region=region)
                 for region in self.regions
@@ -297,6 +303,78 @@ class Permissions:
             resources=self._images(),
             conditions=_OURS,
         )
+
+    def retire_images(self) -> list[iam.PolicyStatement]:
+        """Find out who uses images, in any Region, and take a bake's images out of use.
+
+        DescribeImageReferences looks with its caller's rights. Source: EC2 user guide, "Identify
+        your resources referencing specified AMIs".
+        """
+        images, snapshots = (
+            [self._arn("ec2", kind, "*", account="", region=it) for it in self.regions]
+            for kind in ("image", "snapshot")
+        )
+        return [
+            self.read(
+                "autoscaling:DescribeLaunchConfigurations",
+                "ec2:DescribeFleets",
+                "ec2:DescribeImageAttribute",
+                "ec2:DescribeImageReferences",
+                "ec2:DescribeImageUsageReportEntries",
+                "ec2:DescribeImageUsageReports",
+                "ec2:DescribeImages",
+                "ec2:DescribeSnapshots",
+                "ec2:DescribeSpotFleetRequests",
+            ),
+            iam.PolicyStatement(
+                actions=[
+                    "ec2:DescribeInstances",
+                    "ec2:DescribeLaunchTemplateVersions",
+                    "ec2:DescribeLaunchTemplates",
+                    "imagebuilder:GetContainerRecipe",
+                    "imagebuilder:ListContainerRecipes",
+                    "imagebuilder:ListImageRecipes",
+                    "ssm:DescribeParameters",
+                    "ssm:GetParameters",
+                ],
+                resources=["*"],
+                conditions={
+                    "ForAnyValue:StringEquals": {"aws:CalledVia": ["ec2-images.amazonaws.com"]}
+                },
+            ),
+            self.list_pointers("GetParametersByPath"),
+            iam.PolicyStatement(
+                actions=[
+                    "ec2:CreateImageUsageReport",
+                    "ec2:DeregisterImage",
+                    "ec2:DisableImage",
+                    "ec2:DisableImageDeregistrationProtection",
+                    "ec2:EnableImageDeprecation",
+                ],
+                resources=images,
+                conditions=_OURS,
+            ),
+            # A report that is to be made has no tags.
+            iam.PolicyStatement(
+                actions=["ec2:CreateImageUsageReport"],
+                resources=[
+                    self._arn("ec2", "image-usage-report", "*", region=it) for it in self.regions
+                ],
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:DeleteSnapshot"], resources=snapshots, conditions=_OURS
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:CreateTags"],
+                resources=[*images, *snapshots],
+                conditions={
+                    **_OURS,
+                    "ForAllValues:StringEquals": {
+                        "aws:TagKeys": [TAG_DISABLED_AT, TAG_RETIRED],
+                    },
+                },
+            ),
+        ]
 
     def read_command_log(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(

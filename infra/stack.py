@@ -14,6 +14,7 @@ from infra.fleet import FleetMachine
 from infra.functions import FunctionFactory, staged_code
 from infra.jobs import Jobs
 from infra.machine import BakeMachine
+from infra.mover import MoveMachine
 from infra.notifications import Notifications
 from infra.permissions import Permissions
 from infra.schedules import Schedules
@@ -61,6 +62,7 @@ class AmiBakery(Stack):
             settings=settings,
         )
         machine = BakeMachine(self, "Machine", functions=functions, settings=settings)
+        mover = MoveMachine(self, "Mover", factory=factory, store=store, may=may, settings=settings)
         fleet = FleetMachine(self, "Fleet", factory=factory, machine=machine, settings=settings)
         jobs = Jobs(
             self,
@@ -68,6 +70,7 @@ class AmiBakery(Stack):
             factory=factory,
             store=store,
             machine=machine,
+            mover=mover,
             documents=documents,
             may=may,
             settings=settings,
@@ -77,7 +80,9 @@ class AmiBakery(Stack):
 
         Tags.of(self).add("ami-bakery:stack", self.stack_name)
         CfnOutput(self, "BakeStateMachineArn", value=machine.arn, description="Start bakes here")
+        CfnOutput(self, "MoveStateMachineArn", value=mover.arn, description="Rolls back, promotes")
         CfnOutput(self, "FleetStateMachineArn", value=fleet.arn, description="Bakes all recipes")
         CfnOutput(self, "PlanFunctionName", value=functions["plan"].function_name)
+        CfnOutput(self, "RetireFunctionName", value=functions["retire_images"].function_name)
         CfnOutput(self, "CommandLogGroup", value=store.command_log.log_group_name)
         CfnOutput(self, "InventoryBucket", value=store.inventories.bucket_name)

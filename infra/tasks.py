@@ -193,6 +193,11 @@ class TaskFunctions(Construct):
             timeout=Duration.minutes(3),
         )
         self._add(
+            "retire_images",
+            may.retire_images(),
+            timeout=Duration.minutes(4),
+        )
+        self._add(
             "record_inventory",
             [
                 may.read(*_DESCRIBE_OWN, "ssm:ListCommandInvocations"),

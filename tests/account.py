@@ -41,7 +41,8 @@ class Account:
                 found = ec2.describe_spot_instance_requests(Filters=filters)
                 return list(found["SpotInstanceRequests"])
             case "image":
-                return list(ec2.describe_images(Owners=["self"], Filters=filters)["Images"])
+                found = ec2.describe_images(Owners=["self"], Filters=filters, IncludeDisabled=True)
+                return list(found["Images"])
             case _:
                 found = ec2.describe_snapshots(OwnerIds=["self"], Filters=filters)
                 return list(found["Snapshots"])

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bakery import clock
-from bakery.recipe import OnFailure, RecipeName, WhenBusy
+from bakery.recipe import OnFailure, RecipeName, Retention, WhenBusy
 from bakery.resources import DataVolume, Subnet
 
 MAX_STATE_BYTES = 64 * 1024
@@ -212,6 +212,10 @@ class Plan(State):
     templates: tuple[Template, ...] = ()
     keep_hours: int = 0
     """How long the builder stays if the bake fails; 0: it goes at once."""
+    retention: Retention | None = None
+    """Which old images of the recipe go."""
+    retire_in: tuple[str, ...] = ()
+    """The Regions where they go; none without a retention."""
     usd_per_hour: dict[str, float]
     """For each instance type."""
     estimate: Estimate

@@ -51,6 +51,13 @@ class CannotResumeError(BakeryError):
     """The redriven execution cannot go on, the message says why. Start a new bake."""
 
 
+class CannotMovePointerError(BakeryError):
+    """No image can be rolled back to or promoted so; the message lists why. Nothing has moved."""
+
+    def __init__(self, recipe: str, problems: Iterable[Problem]) -> None:
+        super().__init__(f"Nothing of recipe '{recipe}' has moved:\n{listing(problems)}")
+
+
 # --- AWS refused: change the account, the quota or the permission -----------------------------
 
 

@@ -1,4 +1,4 @@
-"""What clean up has left, as the execution's state tells it."""
+"""What clean up and the retirement of old images have left, as the execution's state tells it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,34 @@ def of(state: Mapping[str, Any]) -> tuple[str, ...]:
 
     A clean up that failed as a whole has told nothing, so all of the bake may still be there.
     """
+    return (*_of_clean_up(state), *_of_retirement(state))
+
+
+def retired(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """One line for each old image that went a step further, in every Region."""
+    return tuple(
+        f"{region['region']}: {line}" for region in _retirements(state) for line in region["done"]
+    )
+
+
+def _of_retirement(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """A failure of all of it spoils nothing of the bake: the next one goes on."""
+    failed = state.get("retire_failure")
+    if failed is not None:
+        return (f"retirement of old images: {failures.readable(failed)}",)
+    return tuple(
+        f"retirement in {region['region']}: {line}"
+        for region in _retirements(state)
+        for line in region["left"]
+    )
+
+
+def _retirements(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = state.get("retire", {}).get("regions", [])
+    return found
+
+
+def _of_clean_up(state: Mapping[str, Any]) -> tuple[str, ...]:
     failed = state.get("clean_up_failure")
     if failed is not None:
         reason = failures.readable(failed)

@@ -11,8 +11,14 @@ TAG_TEST = "ami-bakery:test"
 """Of a test instance, which one of its bake it is: 1, 2, ..."""
 TAG_BASE_IMAGE = "ami-bakery:base-image"
 TAG_FINGERPRINT = "ami-bakery:fingerprint"
+TAG_DISABLED_AT = "ami-bakery:disabled-at"
+"""Of an image: when it was disabled, ISO 8601; EC2 itself tells no date of that."""
+TAG_RETIRED = "ami-bakery:retired-image"
+"""Of a snapshot: the image that it goes with."""
 
 EVENT_SOURCE = "ami-bakery"
+MOVER = "AmiBakery-MovePointer"
+"""Name of the state machine that rolls back and promotes."""
 BAKE_SUCCEEDED = "Bake Succeeded"
 """Detail type of the event about a bake that has published an image."""
 STAGE_SLOW = "Stage Slow"
@@ -38,6 +44,12 @@ def pointer(recipe: str) -> str:
 def previous_pointer(recipe: str) -> str:
     """SSM parameter that holds the image that was current before."""
     return f"{POINTERS}/{recipe}/previous-image"
+
+
+def rolled_back_pointer(recipe: str) -> str:
+    """SSM parameter that holds the image that was last rolled back: nothing bakes the same again
+    by itself."""
+    return f"{POINTERS}/{recipe}/rolled-back-image"
 
 
 def label_pointer(recipe: str, label: str) -> str:

@@ -80,6 +80,8 @@ class World:
     documents: Mapping[str, Document]
     current: Current
     current_image: Image | None
+    rolled_back: Image | None = None
+    """The image that was rolled back last, if it is there."""
     inputs: Parts = field(default_factory=dict)
     """What went into the current image, as far as it is known."""
     problems: tuple[Problem, ...] = field(default=())
@@ -134,17 +136,22 @@ def image_name_of(world: World) -> str:
     )
 
 
-def decide(world: World, *, force: bool) -> WholePlan:
-    """The plan; raises InvalidRecipeError with every problem that ``world`` shows."""
+def decide(world: World, *, force: bool, scheduled: bool = False) -> WholePlan:
+    """The plan; raises InvalidRecipeError with every problem that ``world`` shows.
+
+    ``scheduled``: it is a schedule that asks, perhaps by force, and no person.
+    """
     problems = [*world.problems, *_problems(world)]
     if problems or world.base is None:
         raise InvalidRecipeError(world.name, problems)
-    return _plan(world, world.base, force=force)
+    return _plan(world, world.base, force=force, scheduled=scheduled)
 
 
-def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
+def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePlan:
     made_of = fingerprint_of(world)
     needed, reason = _change(world, base, made_of, force=force)
+    if needed and (scheduled or not force) and (held := _held(world, base, made_of)):
+        needed, reason = False, held
     test = _test(world)
     hourly = {
         name: round(estimate.usd_per_hour(world.known_types[name], _size(world)), 4)
@@ -166,6 +173,8 @@ def _plan(world: World, base: Image, *, force: bool) -> WholePlan:
         },
         base_image=_base(base),
         current=world.current,
+        retention=world.recipe.retention,
+        retire_in=tuple(regions_of(world.region, world.recipe)) if world.recipe.retention else (),
         launch=_launch(world),
         customize=tuple(_step_command(world, step) for step in world.recipe.customize),
         usd_per_hour=hourly,
@@ -326,6 +335,21 @@ def fingerprint_of(world: World) -> Fingerprint:
     """What would go into the image that the bake would make."""
     hashes = {name: document.hash for name, document in world.documents.items()}
     return fingerprint(world.name, world.recipe, documents=hashes, version=VERSION)
+
+
+def _held(world: World, base: Image, made_of: Fingerprint) -> str | None:
+    """Why nothing is baked after a rollback: it would be the same image that was not wanted."""
+    image = world.rolled_back
+    if image is None or image.id == world.current.image:
+        return None
+    if image.tags.get(naming.TAG_FINGERPRINT) != made_of.to_tag():
+        return None
+    if image.tags.get(naming.TAG_BASE_IMAGE) != base.id:
+        return None
+    return (
+        f"nothing has changed since image {image.id}, which was rolled back; change the recipe, or "
+        "bake with force"
+    )
 
 
 def _change(world: World, base: Image, made_of: Fingerprint, *, force: bool) -> tuple[bool, str]:

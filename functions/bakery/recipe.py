@@ -590,15 +590,57 @@ class Publish(Model):
 
 
 class Retention(Model):
-    """Which old images are kept. Not supported yet."""
+    """Which old images go, in every Region of the recipe, and how.
+
+    An image goes in steps: EC2 calls it deprecated, then nobody can launch it any more (it is
+    disabled, which can be undone), then it is deregistered with its snapshots. One that is in use,
+    or of which nobody can tell, stays.
+    """
 
     keep: Number = Field(default=5, ge=2, le=1000, description="Newest images that always stay.")
     days: Number | None = Field(
-        default=None, ge=1, le=3650, description="Older ones go after this age."
+        default=None,
+        ge=1,
+        le=3650,
+        description="Age at which older ones are disabled; without it as soon as `keep` newer ones "
+        "are there.",
     )
     deprecate_after_days: Number | None = Field(
-        default=None, ge=1, le=3650, description="Age at which EC2 calls an image deprecated."
+        default=None,
+        ge=1,
+        le=3650,
+        description="Age at which EC2 calls an image deprecated: it can be launched, but is not "
+        "listed for others.",
     )
+    grace_days: Number = Field(
+        default=14,
+        ge=1,
+        le=365,
+        description="How long a disabled image stays before it is deregistered for good.",
+    )
+    unused_days: Number = Field(
+        default=30,
+        ge=0,
+        le=3650,
+        description="An image that was launched within so many days stays.",
+    )
+    protect: Flag = Field(
+        default=False,
+        description="EC2 protects images against deregistration until their time has come. One "
+        "that somebody else protects always stays.",
+    )
+    at_most: Number = Field(
+        default=10, ge=1, le=100, description="How many images one run may act on, in each Region."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Retention":
+        if self.days and self.deprecate_after_days and self.deprecate_after_days > self.days:
+            raise ValueError(
+                "an image cannot be deprecated after it is disabled; make deprecate_after_days at "
+                "most days"
+            )
+        return self
 
 
 class Schedule(Model):
@@ -697,7 +739,8 @@ class Recipe(Model):
     )
     publish: Publish = Field(default_factory=Publish, description="What moves besides the pointer.")
     retention: Retention | None = Field(
-        default=None, description="Which old images are kept. Not supported yet."
+        default=None,
+        description="Which old images go; without it all stay for ever.",
     )
     schedule: Schedule | None = Field(default=None, description="When it bakes by itself.")
     when_busy: WhenBusy = Field(

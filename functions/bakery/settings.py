@@ -114,6 +114,12 @@ class JanitorSettings(Settings):
     """Those that recipes give their images to."""
 
 
+class MoveSettings(Settings):
+    """The job that rolls back and promotes: where leases and its own notes are."""
+
+    table: str
+
+
 class InventorySettings(Settings):
     """RecordInventory: where the list of packages comes from, and where inventories are kept."""
 

@@ -28,6 +28,7 @@ STAGES: tuple[str, ...] = (
     "publish",
     "templates",
     "keep_previous",
+    "retire",
     "clean_up",
 )
 """Keys of the execution's state, in the order in which the machine runs them."""

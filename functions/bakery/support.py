@@ -12,7 +12,6 @@ def unsupported(recipe: Recipe) -> list[Problem]:
     """A problem for each field in use whose behaviour is not built yet."""
     in_use = {
         "base.instance": isinstance(recipe.base, InstanceBase),
-        "retention": recipe.retention is not None,
     }
     return [
         Problem(path, "is not supported yet; remove it until a later release")

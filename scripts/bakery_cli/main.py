@@ -15,7 +15,9 @@ from scripts.bakery_cli import bake as bakes
 from scripts.bakery_cli import check as checks
 from scripts.bakery_cli import diff as diffs
 from scripts.bakery_cli import fleet, listing
+from scripts.bakery_cli import move as moves
 from scripts.bakery_cli import plan as plans
+from scripts.bakery_cli import retire as retirement
 from scripts.bakery_cli.arguments import hoisted
 from scripts.bakery_cli.aws.inventories import Inventories
 from scripts.bakery_cli.aws.stack import PlanRefusedError, Stack
@@ -215,6 +217,77 @@ def plan(context: typer.Context, name: Name, force: Force = False) -> None:
             plans.show(screen, target.stack.plan(name, force=force))
         except PlanRefusedError as error:
             raise typer.Exit(plans.show_refusal(screen, name, error)) from error
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    name: Name,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="AMI", help="To this image of the stack's Region; default: previous."),
+    ] = None,
+) -> None:
+    """Move a recipe's pointer back to the previous image.
+
+    In every Region of recipe NAME, or in none. What was current becomes the previous image, so that
+    a second rollback goes forward again. Until something changes, or somebody says --force, no bake
+    makes the same image once more.
+    """
+    _move(context, {"recipe": name, **({"to": to} if to else {})}, "rollback")
+
+
+@app.command()
+def promote(
+    context: typer.Context,
+    name: Name,
+    from_label: Annotated[str, typer.Argument(metavar="FROM", help="Label of the image.")],
+    to_label: Annotated[str, typer.Argument(metavar="TO", help="Label that gets it.")],
+    new: Annotated[bool, typer.Option("--new", help="Make label TO if it is not there.")] = False,
+) -> None:
+    """Give one label of a recipe the image of another.
+
+    Label TO of recipe NAME gets what label FROM has, in every Region or in none.
+    """
+    wanted: dict[str, object] = {"recipe": name, "from_label": from_label, "to_label": to_label}
+    _move(context, {**wanted, **({"new_label": True} if new else {})}, "promote")
+
+
+def _move(context: typer.Context, wanted: dict[str, object], what: str) -> None:
+    chosen: Options = context.obj
+    if chosen.local:
+        raise CommandError(
+            "The local AWS begins without images: there is nothing to move.", "Leave out --local."
+        )
+    screen = console()
+    with connect(chosen, lambda text: line(screen, text)) as target:
+        code = moves.move(screen, target, wanted, what=what)
+    raise typer.Exit(code)
+
+
+@app.command()
+def retire(
+    context: typer.Context,
+    name: Name,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done, and why.")
+    ] = False,
+) -> None:
+    """Let old images of a recipe go.
+
+    As `retention` of recipe NAME says. One line for each image, in every Region: what becomes of
+    it, and why. Every bake does this at its end; nothing that is in use goes, nor anything of which
+    AWS does not tell.
+    """
+    chosen: Options = context.obj
+    if chosen.local:
+        raise CommandError(
+            "The local AWS begins without images: there is nothing to let go.", "Leave out --local."
+        )
+    screen = console()
+    with connect(chosen, lambda text: line(screen, text)) as target:
+        code = retirement.retire(screen, target.stack, name, dry_run=dry_run)
+    raise typer.Exit(code)
 
 
 @app.command()

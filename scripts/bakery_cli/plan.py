@@ -83,7 +83,19 @@ def _stages(plan: WholePlan) -> Iterator[tuple[str, ...]]:
     yield ("Launch templates", *(_templates(plan) or ["the recipe names none"]))
     kept = plan.current.image or "nothing: this is the first image"
     yield "Keep previous", f"{previous_pointer(plan.recipe)} gets {kept}"
+    yield "Retire images", *_retirement(plan)
     yield "Clean up", "terminate the builder"
+
+
+def _retirement(plan: WholePlan) -> tuple[str, ...]:
+    kept = plan.retention
+    if kept is None:
+        return ("none: the recipe says nothing of retention",)
+    age = f", those of the last {count(kept.days, 'day')}" if kept.days else ""
+    return (
+        f"all but the newest {kept.keep}{age}, and those in use",
+        f"in {', '.join(plan.retire_in)}; see bakery retire {plan.recipe} --dry-run",
+    )
 
 
 def _test_and_copy(plan: WholePlan) -> list[str]:

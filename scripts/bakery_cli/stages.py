@@ -35,6 +35,7 @@ STAGES = (
     Stage("publish", "PublishPointers", "Publish"),
     Stage("templates", "UpdateTemplates", "Launch templates"),
     Stage("keep_previous", "KeepPrevious", "Keep previous"),
+    Stage("retire", "Retire", "Retire images"),
     Stage("clean_up", "CleanUp", "Clean up"),
 )
 AWAIT_TURN = Stage("await_turn", "AwaitTurn", "Wait for turn")
@@ -174,6 +175,14 @@ def _keep_previous(state: State) -> str:
     return f"{state['keep_previous']['image'] or 'there was none'}"
 
 
+def _retire(state: State) -> str:
+    regions = state["retire"]["regions"]
+    if not regions:
+        return "the recipe keeps all images"
+    done = sum(count for it in regions for verb, count in it["counts"].items() if verb != "keep")
+    return f"{done} of {sum(sum(it['counts'].values()) for it in regions)} old images went a step"
+
+
 def _clean_up(state: State) -> str:
     result = state["clean_up"]["result"]
     parts = [
@@ -199,5 +208,6 @@ _DETAILS: Mapping[str, Callable[[State], str]] = {
     "publish": _publish,
     "templates": _templates,
     "keep_previous": _keep_previous,
+    "retire": _retire,
     "clean_up": _clean_up,
 }

@@ -16,6 +16,7 @@ from scripts.local.ec2_instances import Instances
 from scripts.local.ec2_launch import default_key
 from scripts.local.ec2_state import NEVER, Capacity, Durations, Emit, Region, State
 from scripts.local.ec2_templates import Templates
+from scripts.local.ec2_usage import Usage
 from scripts.local.ec2_volumes import Volumes
 from scripts.local.errors import AwsError
 from scripts.local.records import Record, check_tags, filtered, set_tags, tags_of
@@ -38,6 +39,7 @@ class Ec2:
         self.images = Images(self.state, self.volumes, allowed)
         self.templates = Templates(self.state)
         self.instances = Instances(self.state, self.images, self.volumes)
+        self.usage = Usage(self.state, self.images)
         self._home = region
         self._encryption_by_default: set[str] = set()
 
@@ -145,6 +147,7 @@ class Ec2:
         return {
             **self.instances.handlers(),
             **self.images.handlers(),
+            **self.usage.handlers(),
             **self.volumes.handlers(),
             **self.templates.handlers(),
             "CreateTags": self._create_tags,

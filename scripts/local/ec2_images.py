@@ -60,6 +60,10 @@ _INHERITED = [
     "ImdsSupport",
     "ImageType",
 ]
+_COOLDOWN = timedelta(hours=24)
+"""How long protection outlives its end, if it was asked for so."""
+_UNTOLD = timedelta(hours=24)
+"""How long a launch takes to be told. Source: EC2 API reference, Image, lastLaunchedTime."""
 Allowed = Callable[[Call, str, str], bool]
 
 
@@ -67,7 +71,7 @@ class Images:
     def __init__(self, state: State, volumes: Volumes, allowed: Allowed) -> None:
         self._state = state
         self._volumes = volumes
-        self._allowed = allowed
+        self.allowed = allowed
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -75,8 +79,10 @@ class Images:
             "CopyImage": self.copy_image,
             "DescribeImages": self.describe_images,
             "DeregisterImage": self.deregister_image,
-            "EnableImage": lambda call: self._switch(call, "available"),
-            "DisableImage": lambda call: self._switch(call, "disabled"),
+            "EnableImage": self.enable_image,
+            "DisableImage": self.disable_image,
+            "EnableImageDeregistrationProtection": self.enable_protection,
+            "DisableImageDeregistrationProtection": self.disable_protection,
             "EnableImageDeprecation": self.enable_deprecation,
             "DisableImageDeprecation": self.disable_deprecation,
             "ModifyImageAttribute": self.modify_attribute,
@@ -334,8 +340,22 @@ class Images:
             found = filtered(records, p.get("Filters"), IMAGE_FILTERS)
             found = sorted(found, key=lambda i: i["ImageId"])
             chosen, token = page(found, p)
-            shown = [{k: v for k, v in i.items() if k != "LaunchPermissions"} for i in chosen]
+            shown = [self._shown(region, i) for i in chosen]
             return {"Images": shown, "NextToken": token}
+
+    def _shown(self, region: Region, image: Record) -> Record:
+        shown = {k: v for k, v in image.items() if k != "LaunchPermissions"}
+        if image["OwnerId"] == ACCOUNT:
+            shown.setdefault("DeregistrationProtection", "disabled")
+            if launched := self._last_launched(region, image):
+                shown["LastLaunchedTime"] = launched
+        return shown
+
+    def _last_launched(self, region: Region, image: Record) -> str | None:
+        """Only its owner sees it, and a day late."""
+        before = self._state.clock.now() - _UNTOLD
+        launches = region.hidden(image["ImageId"]).get("launches", [])
+        return max((iso_millis(it) for it in launches if it <= before), default=None)
 
     def _listed(self, image: Record, p: dict[str, Any]) -> bool:
         """Disabled images only on request; deprecated ones on request or for their owner."""
@@ -360,9 +380,12 @@ class Images:
             raise AwsError("AuthFailure", f"Not authorized for image:{id_}", 403)
         return region, image
 
+    own = _own
+
     def deregister_image(self, call: Call) -> dict[str, Any]:
         with self._state.lock:
             region, image = self._own(call)
+            self._refuse_protected(region, image)
             check_dry_run(call.parameters)
             del region.images[image["ImageId"]]
             region.gone_images.add(image["ImageId"])
@@ -378,7 +401,7 @@ class Images:
             code = "client-error"
         elif any(snapshot_id in snapshot_ids(other) for other in region.images.values()):
             code = "skipped"
-        elif not self._allowed(
+        elif not self.allowed(
             call, "ec2:DeleteSnapshot", arn(region.name, "snapshot", snapshot_id)
         ):
             code = "missing-permissions"
@@ -386,13 +409,66 @@ class Images:
             del region.snapshots[snapshot_id]
         return {"SnapshotId": snapshot_id, "ReturnCode": code}
 
+    def disable_image(self, call: Call) -> dict[str, bool]:
+        """Nobody can launch it, and whom it was shared with lose it for good."""
+        with self._state.lock:
+            _region, image = self._own(call)
+            check_dry_run(call.parameters)
+            if image["State"] not in ("available", "disabled"):
+                message = f"The image '{image['ImageId']}' is {image['State']}, not available."
+                raise AwsError("IncorrectState", message)
+            image["LaunchPermissions"] = []
+            image["Public"] = False
+            return self._switch(call, "disabled")
+
+    def enable_image(self, call: Call) -> dict[str, bool]:
+        """Its launch permissions do not come back."""
+        with self._state.lock:
+            _region, image = self._own(call)
+            check_dry_run(call.parameters)
+            if image["State"] not in ("available", "disabled"):
+                message = f"The image '{image['ImageId']}' is {image['State']}, not disabled."
+                raise AwsError("IncorrectState", message)
+            return self._switch(call, "available")
+
     def _switch(self, call: Call, state: str) -> dict[str, bool]:
+        region, image = self._own(call)
+        if image["State"] != state:
+            image["State"] = state
+            self._announce(region, image)
+        return {"Return": True}
+
+    def enable_protection(self, call: Call) -> dict[str, str]:
         with self._state.lock:
             region, image = self._own(call)
             check_dry_run(call.parameters)
-            image["State"] = state
-            self._announce(region, image)
-            return {"Return": True}
+            cooldown = bool(call.get("WithCooldown"))
+            image["DeregistrationProtection"] = (
+                "enabled-with-cooldown" if cooldown else "enabled-without-cooldown"
+            )
+            region.hidden(image["ImageId"])["protected until"] = None
+            return {"Return": "true"}
+
+    def disable_protection(self, call: Call) -> dict[str, str]:
+        """One with a cooldown goes on for a day."""
+        with self._state.lock:
+            region, image = self._own(call)
+            check_dry_run(call.parameters)
+            if image.get("DeregistrationProtection") == "enabled-with-cooldown":
+                until = self._state.clock.now() + _COOLDOWN
+                region.hidden(image["ImageId"])["protected until"] = until
+            image["DeregistrationProtection"] = "disabled"
+            return {"Return": "true"}
+
+    def _refuse_protected(self, region: Region, image: Record) -> None:
+        until = region.hidden(image["ImageId"]).get("protected until")
+        enabled = image.get("DeregistrationProtection", "disabled") != "disabled"
+        if enabled or (until and self._state.clock.now() < until):
+            message = (
+                f"The image '{image['ImageId']}' cannot be deregistered because it is protected "
+                "against deregistration."
+            )
+            raise AwsError("OperationNotPermitted", message)
 
     def enable_deprecation(self, call: Call) -> dict[str, bool]:
         with self._state.lock:
@@ -428,6 +504,9 @@ class Images:
             if p.get("Attribute") == "imdsSupport" or p.get("ImdsSupport"):
                 image["ImdsSupport"] = (p.get("ImdsSupport") or {}).get("Value") or p.get("Value")
             add, remove = self._permissions(p)
+            if add and image["State"] == "disabled":
+                message = f"The image '{image['ImageId']}' is disabled, and cannot be shared."
+                raise AwsError("IncorrectState", message)
             kept = [x for x in image.get("LaunchPermissions", []) if x not in remove]
             image["LaunchPermissions"] = kept + [x for x in add if x not in kept]
             image["Public"] = {"Group": "all"} in image["LaunchPermissions"]
@@ -451,10 +530,13 @@ class Images:
 
     def describe_attribute(self, call: Call) -> dict[str, Any]:
         with self._state.lock:
-            _region, image = self._own(call)
+            region, image = self._own(call)
             answer: dict[str, Any] = {"ImageId": image["ImageId"]}
             attribute = call.parameters["Attribute"]
-            if attribute == "launchPermission":
+            if attribute == "lastLaunchedTime":
+                launched = self._last_launched(region, image)
+                answer["LastLaunchedTime"] = {"Value": launched} if launched else {}
+            elif attribute == "launchPermission":
                 answer["LaunchPermissions"] = image.get("LaunchPermissions", [])
             else:
                 key = attribute[0].upper() + attribute[1:]

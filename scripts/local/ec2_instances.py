@@ -145,6 +145,7 @@ class Instances:
         self, region: Region, instance: Record, image: Record, p: dict[str, Any]
     ) -> None:
         id_ = instance["InstanceId"]
+        region.hidden(image["ImageId"]).setdefault("launches", []).append(self._state.clock.now())
         region.instances[id_] = instance
         region.reservations[id_] = new_id("r")
         region.hidden(id_).update(

@@ -68,6 +68,7 @@ class Region:
     spot_requests: dict[str, Record] = field(default_factory=dict)
     templates: dict[str, Record] = field(default_factory=dict)
     gone_images: set[str] = field(default_factory=set)
+    reports: dict[str, Record] = field(default_factory=dict)
     tokens: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)
     internal: dict[str, dict[str, Any]] = field(default_factory=dict)
     addresses: int = 10

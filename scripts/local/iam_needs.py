@@ -253,6 +253,9 @@ _RESOURCES: dict[str, Callable[[Parameters, Arns], list[str]]] = {
 _EC2_UNSCOPED = [
     "DescribeInstances",
     "DescribeImages",
+    "DescribeImageReferences",
+    "DescribeImageUsageReports",
+    "DescribeImageUsageReportEntries",
     "DescribeSnapshots",
     "DescribeVolumes",
     "DescribeSubnets",

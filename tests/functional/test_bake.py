@@ -41,6 +41,7 @@ def test_the_output_is_the_contract(first: Ended) -> None:
         "left",
         "changes",
         "skipped_slot",
+        "retired",
     }
     assert output["recipe"] == "web"
     assert output["outcome"] == "baked"
@@ -51,6 +52,7 @@ def test_the_output_is_the_contract(first: Ended) -> None:
     assert output["previous"] is None
     assert output["left"] == []
     assert output["skipped_slot"] is None
+    assert output["retired"] == []
     assert 0 < output["estimated_cost_usd"] < 0.1
 
 
@@ -211,3 +213,35 @@ def test_a_recipe_starts_from_the_image_of_another(world: World) -> None:
     (image,) = world.tagged("image", child.name)
     tags = {tag["Key"]: tag["Value"] for tag in image["Tags"]}
     assert tags[TAG_BASE_IMAGE] == small.output["image"]["id"]
+
+
+def test_a_bake_lets_old_images_of_its_recipe_go(deployed: World) -> None:
+    """Of those that it has published before: the newest two, and what is current, stay."""
+    ec2 = deployed.aws.client("ec2")
+    baked = [deployed.bake("tidy", force=True) for _ in range(4)]
+    assert [it.status for it in baked] == ["SUCCEEDED"] * 4, [it.cause for it in baked]
+    first, *others = [it.output["image"]["id"] for it in baked]
+    told = [it.output["retired"] for it in baked]
+    # The third bake finds the first image neither current nor previous, nor among the newest two.
+    assert told[:2] == [[], []]
+    assert [it[0].partition(": is")[0] for it in told[2:]] == [
+        f"eu-west-1: {first}: disable",
+        f"eu-west-1: {others[0]}: disable",
+    ]
+    found = ec2.describe_images(ImageIds=[first, *others])["Images"]
+    states = {it["ImageId"]: it["State"] for it in found}
+    assert [states[it] for it in (first, *others)] == ["disabled"] * 2 + ["available"] * 2
+    assert baked[-1].output["timeline"][-2]["stage"] == "retire"
+
+
+def test_a_retirement_that_fails_spoils_no_bake(deployed: World) -> None:
+    deployed.aws.faults.error(
+        "ec2", "DescribeImageReferences", code="Throttling", times=999, role="RetireImages"
+    )
+    before = [deployed.bake("tidy", force=True) for _ in range(3)][-1]
+    deployed.aws.faults.clear()
+    assert before.status == "SUCCEEDED", before.cause
+    assert deployed.pointer("tidy") == before.output["image"]["id"]
+    (left,) = before.output["left"]
+    assert left.startswith("retirement of old images: ThrottledError: ec2:DescribeImageReferences")
+    assert deployed.leases() == {}

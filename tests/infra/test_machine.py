@@ -167,6 +167,7 @@ ITEMS = {
     "PublishPointers": MAX_POINTERS,
     "UpdateTemplates": MAX_TEMPLATES,
     "KeepPrevious": MOST_COPIES + 1,
+    "Retire": MOST_COPIES + 1,
 }
 """How many of its items a Map may have, where each may take as long as it may take."""
 SCRIPTS = {
@@ -368,7 +369,7 @@ def test_a_bake_goes_on_after_the_image_in_this_order(stack: Synthesized) -> Non
     while name != "CleanUp":
         name = stack.machine["States"][name]["Next"]
         way.append(name)
-    assert way == [*NEW_STATES, "CleanUp"]
+    assert way == [*NEW_STATES, "Retire", "CleanUp"]
 
 
 def test_tests_and_copies_are_made_at_the_same_time_and_released_by_neither(
@@ -469,7 +470,9 @@ def test_a_caught_failure_keeps_the_state_that_clean_up_and_timeline_need(
         for catch in state.get("Catch", []):
             if name not in {"Plan", *AFTER_THE_BAKE}:
                 # What keeps a builder from being replaced comes beside why it should be.
-                own = "$.replace_failure" if name == "ReplaceBuilder" else "$.failure"
+                # What is left of old images fails no bake that has published.
+                beside = {"ReplaceBuilder": "$.replace_failure", "Retire": "$.retire_failure"}
+                own = beside.get(name, "$.failure")
                 assert catch["ResultPath"] == own, name
     assert [c["ResultPath"] for c in stack.machine["States"]["CleanUp"]["Catch"]] == [
         "$.clean_up_failure"

@@ -255,7 +255,7 @@ def test_only_images_of_bakes_are_hardened_or_shared(stack: Synthesized, action:
     granting = [(id_, s) for id_, s in statements(stack) if action in listed(s["Action"])]
     assert granting
     for id_, statement in granting:
-        assert id_.startswith(("TasksHardenImage", "TasksReleaseImage"))
+        assert id_.startswith(("TasksHardenImage", "TasksReleaseImage", "TasksRetireImages"))
         assert statement["Condition"] == {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}}
 
 

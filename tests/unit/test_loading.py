@@ -294,7 +294,13 @@ def test_all_problems_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
             "distribute[0]",
             "name a customer managed key in kms_key",
         ),
-        (f"{GOOD}retention: {{keep: 3}}\n", 3, "retention", "is not supported yet"),
+        ("description: x\nbase: {instance: i-12345678}\n", 2, "base.instance", "is not supported"),
+        (
+            f"{GOOD}retention: {{days: 30, deprecate_after_days: 31}}\n",
+            3,
+            "retention",
+            "make deprecate_after_days at most days",
+        ),
         (
             f"{GOOD}customize:\n  - {{name: a, shell: x}}\n  - name: b\n    shell: '{{{{ b }}}}'\n",
             6,

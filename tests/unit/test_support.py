@@ -12,7 +12,6 @@ from tests.unit.samples import SHELL, content, recipe
     ("path", "fields"),
     [
         ("base.instance", {"base": {"instance": "i-12345678"}}),
-        ("retention", {"retention": {}}),
     ],
 )
 def test_a_field_without_behaviour_is_refused_at_its_path(
@@ -23,16 +22,11 @@ def test_a_field_without_behaviour_is_refused_at_its_path(
     assert "not supported yet" in found[0].message
 
 
-def test_everything_unsupported_is_listed_at_once() -> None:
-    found = unsupported(recipe(base={"instance": "i-12345678"}, retention={"keep": 3}))
-    assert {problem.path for problem in found} == {"base.instance", "retention"}
-
-
 @pytest.mark.parametrize(
     "fields",
     [
         {},
-        {"builder": {"spot": True}, "test": [], "distribute": [], "retention": None},
+        {"builder": {"spot": True}, "test": [], "distribute": [], "retention": {"keep": 3}},
         {"test": [SHELL], "distribute": [{"region": "eu-west-1"}]},
         {"publish": {"launch_templates": ["lt-12345678"], "labels": ["canary"], "regions": "any"}},
         {"opsworks": "chef-11", "lock_release": "2018.03", "customize": [SHELL]},

@@ -3,5 +3,15 @@
 Errors leave here as ``bakery.errors``, never as botocore's.
 """
 
-SERVICES = ("dynamodb", "ec2", "events", "kms", "logs", "s3", "ssm", "stepfunctions")
+SERVICES = (
+    "autoscaling",
+    "dynamodb",
+    "ec2",
+    "events",
+    "kms",
+    "logs",
+    "s3",
+    "ssm",
+    "stepfunctions",
+)
 """The services, as botocore names them, that the Lambda asset must carry."""

@@ -4,7 +4,7 @@ Without a Region: that of the function.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -48,6 +48,11 @@ def ssm(region: str | None = None) -> "SSMClient":
 def ssm_one_try() -> "SSMClient":
     """For SendCommand, which has no client token: an SDK retry could run a script twice."""
     return boto3.client("ssm", config=_ONE_TRY)
+
+
+@cache
+def autoscaling(region: str | None = None) -> Any:
+    return boto3.client("autoscaling", region_name=region, config=_CONFIG)
 
 
 @cache

@@ -236,6 +236,18 @@ def earlier_value(name: str, current: str, *, region: str | None = None) -> str 
     return next((it["Value"] for it in newest_first if it["Value"] != current), None)
 
 
+def parameters_of(recipe: str, *, region: str | None = None) -> dict[str, str]:
+    """The recipe's parameters, of whatever kind, with their values."""
+    path = f"{POINTERS}/{recipe}"
+    with translated("ssm:GetParametersByPath", _in(region, path)):
+        pages = (
+            clients.ssm(region)
+            .get_paginator("get_parameters_by_path")
+            .paginate(Path=path, Recursive=True)
+        )
+        return {it["Name"]: it["Value"] for page in pages for it in page["Parameters"]}
+
+
 def published_images(region: str | None = None) -> set[str]:
     """Every image that a pointer, a previous image or a label of any recipe holds, or has held."""
     with translated("ssm:GetParametersByPath", _in(region, POINTERS)):

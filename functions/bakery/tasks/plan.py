@@ -29,7 +29,7 @@ from bakery import (
 from bakery.aws import ec2, ssm, stepfunctions, table
 from bakery.bake import Busy, Current, ExecutionInput, Plan, State
 from bakery.errors import InvalidInputError, InvalidRecipeError, RecipeBusyError
-from bakery.naming import instance_profile_parameter, pointer
+from bakery.naming import MOVER, instance_profile_parameter, pointer, rolled_back_pointer
 from bakery.problems import Problem, brief_listing
 from bakery.recipe import (
     AmiBase,
@@ -78,7 +78,9 @@ def run(request: Request) -> Plan:
     earlier, settings = _earlier(request), PlanSettings.load()
     joins = _joins(earlier, wanted, recipe)
     world = _look(request.bake, wanted.recipe, recipe, settings)
-    whole = planning.decide(world, force=wanted.force and not joins).model_copy(
+    whole = planning.decide(
+        world, force=wanted.force and not joins, scheduled=wanted.slot is not None
+    ).model_copy(
         update={
             "entered": earlier.entered if earlier else request.entered,
             "keep_hours": _keep_hours(wanted, recipe),
@@ -118,6 +120,8 @@ def _joins(earlier: Plan | None, wanted: ExecutionInput, recipe: Recipe) -> bool
     """Whether the bake takes what the one it waited for has made, if that is what it would make."""
     if earlier is None or earlier.busy is None or _when_busy(wanted, recipe) != "join":
         return False
+    if f":{MOVER}:" in earlier.busy.holder:
+        return False  # a rollback or a promotion has made nothing
     other = stepfunctions.find_execution(earlier.busy.holder)
     # Not "has succeeded": right after its end Step Functions may still show it as running.
     return other is not None and (other.ended is None or other.succeeded)
@@ -203,6 +207,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         documents=_documents(name, recipe),
         current=current,
         current_image=current_image,
+        rolled_back=_rolled_back(name),
         inputs=inputs.of_image(settings.table, name, current_image.tags) if current_image else {},
         problems=tuple(problems),
     )
@@ -309,6 +314,15 @@ def _current(name: str, problems: list[Problem]) -> tuple[Current, Image | None]
     found = ec2.find_images([held.value])
     image = found[0] if found else None
     return Current(image=held.value, name=image.name if image else ""), image
+
+
+def _rolled_back(name: str) -> Image | None:
+    """The image that was rolled back last; somebody may have spoilt or removed the parameter."""
+    held = ssm.find_parameter(rolled_back_pointer(name))
+    if held is None or planning.no_image_id(held):
+        return None
+    found = ec2.find_images([held.value])
+    return found[0] if found else None
 
 
 def _by_id(image_id: str, path: str, problems: list[Problem]) -> Image | None:

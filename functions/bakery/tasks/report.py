@@ -43,11 +43,13 @@ class Result(State):
     estimated_cost_usd: float
     reason: str
     left: tuple[str, ...]
-    """What clean up could not remove, each with AWS's reason."""
+    """What clean up or retirement could not do, each with AWS's reason."""
     changes: str | None
     """What is in the image that was not in the one before, in a line; or why nobody knows."""
     skipped_slot: str | None
     """The schedule's slot that came too late to bake for it."""
+    retired: tuple[str, ...]
+    """Old images that were deprecated, disabled or deregistered, each with the reason."""
 
 
 def run(request: Request) -> Result:
@@ -68,6 +70,7 @@ def run(request: Request) -> Result:
         left=leftovers.of(state),
         changes=_changes(state),
         skipped_slot=plan.skipped_slot,
+        retired=leftovers.retired(state),
     )
 
 

@@ -29,6 +29,10 @@ PREVIEW = "plan-preview"
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60
 )
+# A function that is asked may take minutes; asked again, it would do its work twice at a time.
+_LONG = Config(
+    retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=5, read_timeout=300
+)
 _PAGE = 100
 _PARAMETERS_PER_CALL = 10
 
@@ -53,13 +57,17 @@ class Execution:
     cause: str
 
 
-class PlanRefusedError(CommandError):
-    """Plan says that there is nothing that could be baked."""
+class RefusedError(CommandError):
+    """A function of the stack has ended with an error of the product's."""
 
     def __init__(self, error: str, cause: str) -> None:
         self.error = error
         self.cause = cause
         super().__init__(f"{error}: {cause}", code=FAILED)
+
+
+class PlanRefusedError(RefusedError):
+    """Plan says that there is nothing that could be baked."""
 
 
 class Stack:
@@ -77,17 +85,19 @@ class Stack:
             cloudformation: CloudFormationClient = self.client("cloudformation")
             self._states: SFNClient = self.client("stepfunctions")
             self._ssm: SSMClient = self.client("ssm")
-            self._lambda = cast("_Lambda", self.client("lambda"))
+            self._lambda = cast("_Lambda", self.client("lambda", _LONG))
             outputs = _outputs(cloudformation, self.region)
         self.machine = outputs["BakeStateMachineArn"]
         self._fleet = outputs.get("FleetStateMachineArn", "")
         self.command_log = outputs.get("CommandLogGroup", "")
         self.inventory_bucket = outputs.get("InventoryBucket", "")
         self._plan_function = outputs["PlanFunctionName"]
+        self._retire_function = outputs.get("RetireFunctionName", "")
+        self._mover = outputs.get("MoveStateMachineArn", "")
 
-    def client(self, service: Any) -> Any:
+    def client(self, service: Any, config: Config = _CONFIG) -> Any:
         """An SDK client for the stack's account and Region."""
-        return self._session.client(service, endpoint_url=self._endpoint, config=_CONFIG)
+        return self._session.client(service, endpoint_url=self._endpoint, config=config)
 
     def start(self, recipe: str, *, name: str, options: Mapping[str, object]) -> str:
         """Start a bake, ``options`` beside the recipe in its input; its execution's ARN."""
@@ -196,14 +206,50 @@ class Stack:
         """What a bake would do; raises PlanRefusedError with the reasons when it would fail."""
         wanted = {"recipe": recipe, **({"force": True} if force else {})}
         request = {"bake": PREVIEW, "input": wanted, "preview": True}
+        try:
+            return WholePlan.model_validate(self._invoke(self._plan_function, request))
+        except RefusedError as error:
+            raise PlanRefusedError(error.error, error.cause) from error
+
+    def retire(self, recipe: str, *, dry_run: bool, region: str = "") -> dict[str, Any]:
+        """Let old images of a recipe go, in one Region, by default the stack's; what was decided.
+
+        Raises RefusedError with the reason when nothing could be decided.
+        """
+        if not self._retire_function:
+            raise CommandError(
+                f"The stack {STACK} is of a release without `bakery retire`.",
+                "Deploy this one (`make deploy`).",
+            )
+        request = {"recipe": recipe, "region": region, "dry_run": dry_run, "brief": False}
+        return self._invoke(self._retire_function, request)
+
+    def who(self) -> str:
+        """ARN of whoever these credentials are."""
+        with explained(self.region):
+            return str(self.client("sts").get_caller_identity()["Arn"])
+
+    def move_pointer(self, wanted: Mapping[str, object], *, name: str) -> str:
+        """Start a rollback or a promotion; its execution's ARN."""
+        if not self._mover:
+            raise CommandError(
+                f"The stack {STACK} is of a release that neither rolls back nor promotes.",
+                "Deploy this one (`make deploy`).",
+            )
+        with explained(self.region):
+            return self._states.start_execution(
+                stateMachineArn=self._mover, name=name, input=json.dumps(dict(wanted))
+            )["executionArn"]
+
+    def _invoke(self, function: str, request: Mapping[str, object]) -> dict[str, Any]:
         with explained(self.region):
             answer = self._lambda.invoke(
-                FunctionName=self._plan_function, Payload=json.dumps(request).encode()
+                FunctionName=function, Payload=json.dumps(request).encode()
             )
-            payload = json.loads(answer["Payload"].read())
+            payload: dict[str, Any] = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
-            raise PlanRefusedError(payload.get("errorType", ""), payload.get("errorMessage", ""))
-        return WholePlan.model_validate(payload)
+            raise RefusedError(payload.get("errorType", ""), payload.get("errorMessage", ""))
+        return payload
 
     def current_images(self, recipes: Sequence[str]) -> dict[str, str]:
         """The current image of each recipe that has one."""

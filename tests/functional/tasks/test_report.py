@@ -48,6 +48,7 @@ def test_a_bake_is_told_by_the_contract(making: Making) -> None:
         "left": [],
         "changes": None,
         "skipped_slot": None,
+        "retired": [],
     }
     assert [stage["stage"] for stage in timeline] == list(STAGES)
     assert [stage["seconds"] for stage in timeline[:-1]] == [60.0] * (len(STAGES) - 1)
@@ -58,6 +59,27 @@ def test_its_cost_is_that_of_the_type_that_ran_until_the_image_was_begun(making:
     hours = (STAGES.index("create_image") - STAGES.index("launch")) / 60
     cost = report(making, state_of(making))["estimated_cost_usd"]
     assert cost == pytest.approx(hours * making.plan["usd_per_hour"]["t3.small"], abs=0.002)
+
+
+def test_what_the_retirement_of_old_images_did_and_could_not_do_is_told(making: Making) -> None:
+    state = state_of(making)
+    region = {"region": "eu-west-1", "counts": {"keep": 5, "disable": 1}}
+    state["retire"]["regions"] = [
+        {**region, "done": ["ami-1: disable: old"], "left": ["ami-2: no"]}
+    ]
+    result = report(making, state)
+    assert result["retired"] == ["eu-west-1: ami-1: disable: old"]
+    assert result["left"] == ["retirement in eu-west-1: ami-2: no"]
+
+
+def test_a_retirement_that_failed_is_told_and_the_bake_is_none_the_worse(making: Making) -> None:
+    state = state_of(making)
+    del state["retire"]
+    state["retire_failure"] = {"Error": "ThrottledError", "Cause": '{"errorMessage": "too fast"}'}
+    result = report(making, state)
+    assert (result["outcome"], result["retired"]) == ("baked", [])
+    (left,) = result["left"]
+    assert left.startswith("retirement of old images: ") and "too fast" in left
 
 
 def test_called_twice_it_says_the_same_but_for_the_time_of_the_last_stage(making: Making) -> None:

@@ -96,6 +96,7 @@ STATE: dict[str, Any] = {
     "publish": {},
     "templates": {},
     "keep_previous": {"image": None},
+    "retire": {"regions": [{"counts": {"keep": 5, "disable": 1}}]},
     "clean_up": {"result": {"removed": [f"instance {BUILDER}"], "left": []}},
 }
 
@@ -162,6 +163,15 @@ class Script:
         self.wait("RunStep", {})
         return self.add("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
 
+    def retire(self, state: Any) -> "Script":
+        """The retirement in one Region: a Map of its own, whose iterations are no steps."""
+        details = {"name": "Retire", "index": 0}
+        self.enter("Retire", "Map").add("MapStateStarted")
+        self.add("MapIterationStarted", mapIterationStartedEventDetails=details)
+        self.function("RetireImages", {})
+        self.add("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
+        return self.add("MapStateSucceeded").exit("Retire", state, "Map")
+
     def each(self, name: str, *tasks: str, state: Any = None) -> "Script":
         """A Map with an iteration for each of the tasks, one after the other."""
         self.enter(name, "Map").add("MapStateStarted")
@@ -210,7 +220,9 @@ class Script:
         self.each("ReleaseImages", "ReleaseImage", state=state)
         self.each("PublishPointers", "PublishPointer", state=state)
         self.each("UpdateTemplates", state=state)
-        return self.each("KeepPrevious", "KeepPreviousImage", state=state)
+        return self.each("KeepPrevious", "KeepPreviousImage", state=state).retire(
+            STATE if state is None else state
+        )
 
     def fail(self, error: str, cause: str) -> "Script":
         return self.add("TaskFailed", taskFailedEventDetails={"error": error, "cause": cause})

@@ -79,6 +79,7 @@ def test_a_stage_tells_what_it_did() -> None:
         "publish": f"/ami-bakery/web/image is now {IMAGE}",
         "templates": "the recipe names none",
         "keep_previous": "there was none",
+        "retire": "1 of 6 old images went a step",
         "clean_up": f"removed instance {BUILDER}",
     }
 

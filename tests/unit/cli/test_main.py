@@ -223,7 +223,7 @@ STEP = "customize:\n  - {name: app, %s}\n"
         ),
         (f"{GOOD}image_name: 'web {{time}}'\n", "web.yaml:3: image_name", "' '", "allow letters"),
         (f"{GOOD}image_name: '{{nope}}-x'\n", "web.yaml:3: image_name", "{nope}", "{recipe}"),
-        (f"{GOOD}retention: {{keep: 3}}\n", "web.yaml:3: retention", "not supported yet", "remove"),
+        (f"{GOOD}retention: {{keep: 1}}\n", "web.yaml:3: retention.keep", "at least 2", "is: 1"),
         (
             GOOD + STEP % "document: AmiBakery-nothing",
             "web.yaml:4: customize[0].document",

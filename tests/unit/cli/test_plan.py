@@ -46,7 +46,8 @@ def test_a_plan_is_shown_in_the_order_in_which_it_would_be_done() -> None:
         "13. Publish          /ami-bakery/web/image",
         "14. Launch templates the recipe names none",
         "15. Keep previous    /ami-bakery/web/previous-image gets nothing: this is the first",
-        "16. Clean up",
+        "16. Retire images    none: the recipe says nothing of retention",
+        "17. Clean up",
         "Base image            ami-0base0000000000f0 (al2023-base), x86_64, 8 GiB",
         "Current image         none",
         "What changed          first image of this recipe",
@@ -147,3 +148,9 @@ def test_a_refusal_shows_every_problem_and_fails(error: str) -> None:
     text = out.getvalue()
     assert "would fail in Plan; nothing would be created" in text
     assert error in text and "  - base: is bad\n  - x: worse" in text
+
+
+def test_which_images_would_go_is_told_by_the_recipes_rule() -> None:
+    text = shown(retention={"keep": 5, "days": 90}, retire_in=["eu-west-1", "us-east-1"])
+    assert "all but the newest 5, those of the last 90 days, and those in use" in text
+    assert "in eu-west-1, us-east-1; see bakery retire web --dry-run" in text

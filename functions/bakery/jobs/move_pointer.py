@@ -1,0 +1,281 @@
+"""Roll a recipe's pointer back, or give one label the image of another: everywhere or nowhere.
+
+The two states of the machine ``AmiBakery-MovePointer``. Move checks every Region, then puts
+the parameters and ends when all values are in force, which Parameter Store validates after it has
+answered: until then it raises, and the machine tries it again. Restore puts back what was
+put when that fails. Both hold the recipe's lease, so no bake moves a pointer meanwhile.
+Idempotent because what was decided, and how far it got, is noted under the execution's name before
+each step.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from bakery import catalogue, clock, failures, leases, moving, planning
+from bakery.aws import ec2, events, ssm, table
+from bakery.bake import State
+from bakery.errors import (
+    RETRYABLE,
+    BakeryError,
+    CannotMovePointerError,
+    InvalidInputError,
+    NotYetVisibleError,
+    PointerRejectedError,
+)
+from bakery.moving import Asked, Change, Place
+from bakery.naming import TAG_BAKE
+from bakery.observability import logger
+from bakery.problems import Problem, brief_listing
+from bakery.recipe import validation_problems
+from bakery.settings import MoveSettings
+from bakery.task import lambda_handler
+
+IN_FORCE = timedelta(minutes=5)
+"""How long Parameter Store may take to have the values in force; usually seconds."""
+SETTLED = timedelta(minutes=1)
+"""When a value that was put is in force, or refused: before that it cannot be put back."""
+_NOTE_DAYS = 30
+"""Longer than an execution can be tried again."""
+
+
+class Request(State):
+    action: Literal["move", "restore"]
+    execution: str
+    """ARN; holds the recipe's lease."""
+    input: Any
+    """The execution's input as it was given."""
+    failure: dict[str, Any] | None = None
+    """What the Catch of Move stored, for ``restore``."""
+
+
+class Note(State):
+    """What was decided, and how far it got."""
+
+    moved_from: str | None
+    """In the bakery's own Region."""
+    moved_to: str
+    changes: tuple[Change, ...]
+    at: str = ""
+    """When the first of them was put, perhaps; empty: none was."""
+    put: int = 0
+    """How many of the two parts were put whole."""
+    restoring: str = ""
+    """When they began to be put back."""
+
+
+class Result(State):
+    """What has moved; also the detail of the event ``Pointer Moved``."""
+
+    recipe: str
+    why: str
+    parameter: str
+    moved_from: str | None
+    moved_to: str
+    regions: dict[str, dict[str, str | None]]
+    """For each Region that moved: ``from`` and ``to``."""
+    by: str
+    execution: str
+
+
+class Failed(State):
+    """How the execution ends."""
+
+    error: str
+    cause: str
+
+
+def run(request: Request) -> Result | Failed:
+    """Move, or put back; see the module."""
+    table_name = MoveSettings.load().table
+    if request.action == "restore":
+        return _restore(request, table_name)
+    asked = _asked(request.input)
+    catalogue.load(asked.recipe)
+    leases.take(table_name, asked.recipe, request.execution)
+    note = _recalled(request, table_name) or _decided(asked, request, table_name)
+    _moved(note, asked, request, table_name)
+    result = _result(asked, note, request)
+    if note.changes:
+        detail = result.model_dump(mode="json", exclude={"moved_from", "moved_to"})
+        events.announce(
+            "Pointer Moved", {**detail, "from": result.moved_from, "to": result.moved_to}
+        )
+    leases.give_back(table_name, asked.recipe, request.execution)
+    return result
+
+
+def _asked(content: Any) -> Asked:
+    try:
+        return Asked.model_validate(content)
+    except ValidationError as error:
+        problems = brief_listing(validation_problems(error))
+        raise InvalidInputError(f"The execution input is not valid:\n{problems}") from None
+
+
+def _decided(asked: Asked, request: Request, table_name: str) -> Note:
+    home = os.environ["AWS_REGION"]
+    recipe = catalogue.load(asked.recipe)
+    regions = planning.regions_of(home, recipe)
+    held = {region: ssm.parameters_of(asked.recipe, region=region) for region in regions}
+    target = asked.to or held[home].get(asked.source)
+    if target is None:
+        text = moving.unknown_source(asked, held[home])
+        raise CannotMovePointerError(asked.recipe, [Problem("", text)])
+    found = ec2.find_images([target])
+    bake = found[0].tags.get(TAG_BAKE, "") if found else ""
+    places = [
+        _place(region, held[region], asked, target if region == home else None, bake)
+        for region in regions
+    ]
+    if recipe.publish.regions == "any":
+        # What was published without a Region moves without it.
+        places = [it for it in places if it.home or it.images]
+    note = Note(
+        moved_from=held[home].get(asked.moved),
+        moved_to=target,
+        changes=moving.changes(asked, target, places),
+    )
+    _remember(note, request, table_name)
+    return note
+
+
+def _place(
+    region: str, held: Mapping[str, str], asked: Asked, target: str | None, bake: str
+) -> Place:
+    images = ec2.images_of_bake(bake, region=region) if bake else []
+    current = held.get(asked.moved)
+    shown = ec2.find_images([current], region=region) if current else []
+    return Place(
+        region=region,
+        held=held,
+        images=tuple(it for it in images if target in (None, it.id)),
+        current=shown[0] if shown else None,
+        home=region == os.environ["AWS_REGION"],
+    )
+
+
+def _moved(note: Note, asked: Asked, request: Request, table_name: str) -> None:
+    """Put everything and see it in force: what people launch from first, and only when that has
+    moved everywhere what remembers how it was.
+
+    That a part begins to be put is noted before, that it is put after.
+    """
+    first = [it for it in note.changes if it.parameter == asked.moved]
+    second = [it for it in note.changes if it.parameter != asked.moved]
+    for number, part in enumerate((first, second), start=1):
+        if part and note.put < number:
+            note = note.model_copy(update={"at": clock.now().isoformat()})
+            _remember(note, request, table_name)
+            for change in part:
+                if _value(change) != change.after:
+                    _put(change, change.after)
+            note = note.model_copy(update={"put": number})
+            _remember(note, request, table_name)
+        _wait_for(part, note)
+
+
+def _wait_for(part: list[Change], note: Note) -> None:
+    waiting = [it for it in part if _value(it) != it.after]
+    if not waiting:
+        return
+    if clock.now() - clock.parse(note.at) > IN_FORCE:
+        raise PointerRejectedError(
+            f"Parameter Store has not accepted the image for {_names(waiting)}"
+        )
+    raise NotYetVisibleError(f"the new value is not in force yet: {_names(waiting)}")
+
+
+def _names(changes: list[Change]) -> str:
+    return ", ".join(f"{it.parameter} in {it.region}" for it in changes)
+
+
+def _restore(request: Request, table_name: str) -> Failed:
+    """Put back what was put, everything that can be; the machine ends with what is returned."""
+    failure = request.failure or {}
+    error, text = str(failure.get("Error", "")), failures.readable(failure)
+    note = _recalled(request, table_name)
+    left: list[str] = []
+    if note and note.at:
+        if clock.now() - clock.parse(note.at) < SETTLED:
+            raise NotYetVisibleError("what was put is perhaps not in force yet")
+        if not note.restoring:
+            note = note.model_copy(update={"restoring": clock.now().isoformat()})
+            _remember(note, request, table_name)
+        pending = [it for it in reversed(note.changes) if _put_back(it, left)]
+        if pending and clock.now() - clock.parse(note.restoring) < IN_FORCE:
+            raise NotYetVisibleError(f"not at the value of before yet: {_names(pending)}")
+        left += [f"{_was(it)} (Parameter Store does not accept it)" for it in pending]
+    recipe = request.input.get("recipe") if isinstance(request.input, dict) else None
+    if isinstance(recipe, str):
+        leases.give_back(table_name, recipe, request.execution)
+    after = "All parameters are as before."
+    if left:
+        after = "NOT as before, put it back by hand: " + "; ".join(left)
+    return Failed(error=error, cause=f"{text.removeprefix(f'{error}: ')}\n{after}")
+
+
+def _put_back(change: Change, left: list[str]) -> bool:
+    """Put the value of before; whether it is still to come into force."""
+    try:
+        if _value(change) == change.before:
+            return False
+        if change.before is None:
+            ssm.delete_parameter(change.parameter, region=change.region)
+        else:
+            _put(change, change.before)
+        return _value(change) != change.before
+    except BakeryError as error:
+        if type(error).__name__ in RETRYABLE:
+            raise
+        logger.exception("could not put back", parameter=change.parameter, region=change.region)
+        left.append(f"{_was(change)} ({error})")
+        return False
+
+
+def _was(change: Change) -> str:
+    return f"{change.parameter} in {change.region} was {change.before or 'not there'}"
+
+
+def _value(change: Change) -> str | None:
+    return ssm.get_parameter(change.parameter, region=change.region)
+
+
+def _put(change: Change, image: str) -> None:
+    ssm.put_image_parameter(change.parameter, image, change.description, region=change.region)
+
+
+def _result(asked: Asked, note: Note, request: Request) -> Result:
+    return Result(
+        recipe=asked.recipe,
+        why=asked.why,
+        parameter=asked.moved,
+        moved_from=note.moved_from,
+        moved_to=note.moved_to,
+        regions={
+            it.region: {"from": it.before, "to": it.after}
+            for it in note.changes
+            if it.parameter == asked.moved
+        },
+        by=asked.by,
+        execution=request.execution,
+    )
+
+
+def _key(request: Request) -> str:
+    return f"move#{request.execution}"
+
+
+def _remember(note: Note, request: Request, table_name: str) -> None:
+    table.remember(table_name, _key(request), note.model_dump_json(), clock.now(), days=_NOTE_DAYS)
+
+
+def _recalled(request: Request, table_name: str) -> Note | None:
+    text = table.recall(table_name, _key(request))
+    return Note.model_validate_json(text) if text else None
+
+
+handler = lambda_handler(Request, run)

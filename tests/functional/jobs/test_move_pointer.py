@@ -1,0 +1,423 @@
+"""Rollback and promotion: everywhere or nowhere, twice in a row, after failures, and told."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+
+from bakery.naming import (
+    TAG_BAKE,
+    TAG_RECIPE,
+    label_pointer,
+    pointer,
+    previous_pointer,
+    rolled_back_pointer,
+)
+from tests.functional.conftest import Ended, World
+
+RECIPE = "tidy"
+BASE = "ami-0a120230000000064"
+HOME, OTHER = "eu-west-1", "eu-central-1"
+REGIONS = (HOME, OTHER)
+ROLE = "MoverMovePointerRole"
+CANARY, STABLE = label_pointer(RECIPE, "canary"), label_pointer(RECIPE, "stable")
+WHO = "arn:aws:iam::123456789012:user/ada"
+
+
+@dataclass
+class Moving:
+    """A recipe with images in two Regions, and what moves its pointers."""
+
+    world: World
+
+    def image(self, recipe: str = RECIPE, regions: tuple[str, ...] = REGIONS) -> dict[str, str]:
+        """An image of a bake, and its copies."""
+        bake = f"made-{uuid.uuid4().hex[:8]}"
+        tags = [{"Key": TAG_RECIPE, "Value": recipe}, {"Key": TAG_BAKE, "Value": bake}]
+        made = {region: self._copy(region, f"{bake}-{region}", tags) for region in regions}
+        for region, image in made.items():
+            self.world.aws.until(partial(self._is, region, image, "available"))
+        return made
+
+    def _copy(self, region: str, name: str, tags: list[dict[str, str]]) -> str:
+        answer = self.world.aws.client("ec2", region).copy_image(
+            SourceImageId=BASE,
+            SourceRegion=region,
+            Name=name,
+            TagSpecifications=[
+                {"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")
+            ],
+        )
+        return str(answer["ImageId"])
+
+    def state(self, region: str, image: str) -> str:
+        found = self.world.aws.client("ec2", region).describe_images(ImageIds=[image])["Images"]
+        return str(found[0]["State"])
+
+    def _is(self, region: str, image: str, state: str) -> bool:
+        return self.state(region, image) == state
+
+    def _holds(self, name: str, region: str, image: str) -> bool:
+        return self.world.parameter(name, region) == image
+
+    def point(self, name: str, image: dict[str, str]) -> None:
+        for region, id_ in image.items():
+            self.world.aws.client("ssm", region).put_parameter(
+                Name=name, Value=id_, Type="String", DataType="aws:ec2:image", Overwrite=True
+            )
+            self.world.aws.until(partial(self._holds, name, region, id_), what=name)
+
+    def clear(self) -> None:
+        for region in REGIONS:
+            ssm = self.world.aws.client("ssm", region)
+            found = ssm.get_parameters_by_path(Path=f"/ami-bakery/{RECIPE}", Recursive=True)
+            for it in found["Parameters"]:
+                ssm.delete_parameter(Name=it["Name"])
+
+    def parameters(self) -> dict[str, dict[str, str]]:
+        """All parameters of the recipe, byte for byte, in every Region."""
+        found: dict[str, dict[str, str]] = {}
+        for region in REGIONS:
+            ssm = self.world.aws.client("ssm", region)
+            page = ssm.get_parameters_by_path(Path=f"/ami-bakery/{RECIPE}", Recursive=True)
+            found[region] = {it["Name"]: it["Value"] for it in page["Parameters"]}
+        return found
+
+    def start(self, **given: object) -> str:
+        answer = self.world.aws.client("stepfunctions").start_execution(
+            stateMachineArn=self.world.outputs["MoveStateMachineArn"],
+            name=f"move-{uuid.uuid4().hex[:8]}",
+            input=json.dumps({"recipe": RECIPE, "by": WHO, **given}),
+        )
+        return str(answer["executionArn"])
+
+    def move(self, **given: object) -> Ended:
+        return self.world.ended(self.start(**given))
+
+    def moved(self, **given: object) -> dict[str, Any]:
+        ended = self.move(**given)
+        assert ended.status == "SUCCEEDED", (ended.error, ended.cause)
+        assert self.world.leases() == {}
+        return ended.output
+
+    def refused(self, **given: object) -> Ended:
+        """It fails, and every parameter everywhere is what it was."""
+        before = self.parameters()
+        ended = self.move(**given)
+        assert ended.status == "FAILED", ended.output
+        assert self.parameters() == before
+        assert self.world.leases() == {}
+        assert self.told() == []
+        return ended
+
+    def told(self) -> list[dict[str, Any]]:
+        return [it["detail"] for it in self.world.aws.events.of("Pointer Moved")]
+
+
+@pytest.fixture
+def moving(world: World) -> Moving:
+    world.aws.ec2.durations.copy = 5
+    found = Moving(world)
+    found.clear()
+    return found
+
+
+@pytest.fixture
+def images(moving: Moving) -> list[dict[str, str]]:
+    """Two images; the second is current, the first was before."""
+    older, newer = moving.image(), moving.image()
+    moving.point(pointer(RECIPE), newer)
+    moving.point(previous_pointer(RECIPE), older)
+    return [older, newer]
+
+
+Images = list[dict[str, str]]
+
+
+# --- rollback ---------------------------------------------------------------------------------
+
+
+def test_a_rollback_moves_back_everywhere_and_a_second_one_forward_again(
+    moving: Moving, images: Images
+) -> None:
+    older, newer = images
+    for came, went in ((older, newer), (newer, older), (older, newer)):
+        moving.world.aws.events.recorded.clear()
+        output = moving.moved()
+        for region in REGIONS:
+            assert moving.world.pointer(RECIPE, region) == came[region]
+            assert moving.world.previous(RECIPE, region) == went[region]
+        assert moving.world.parameter(rolled_back_pointer(RECIPE)) == went[HOME]
+        assert moving.world.parameter(rolled_back_pointer(RECIPE), OTHER) is None
+        (event,) = moving.told()
+        assert event == {
+            "recipe": RECIPE,
+            "why": "rollback",
+            "parameter": pointer(RECIPE),
+            "from": went[HOME],
+            "to": came[HOME],
+            "regions": {r: {"from": went[r], "to": came[r]} for r in REGIONS},
+            "by": WHO,
+            "execution": output["execution"],
+        }
+
+
+def test_a_rollback_goes_to_the_image_that_is_named(moving: Moving, images: Images) -> None:
+    oldest = moving.image()
+    output = moving.moved(to=oldest[HOME])
+    assert (output["moved_from"], output["moved_to"]) == (images[1][HOME], oldest[HOME])
+    for region in REGIONS:
+        assert moving.world.pointer(RECIPE, region) == oldest[region]
+        assert moving.world.previous(RECIPE, region) == images[1][region]
+    moving.moved()
+    assert moving.world.pointer(RECIPE) == images[1][HOME]
+
+
+def test_an_image_that_was_deregistered_is_left_behind_and_is_no_way_back(
+    moving: Moving, images: Images
+) -> None:
+    older, newer = images
+    for region in REGIONS:
+        moving.world.aws.client("ec2", region).deregister_image(
+            ImageId=newer[region], DeleteAssociatedSnapshots=True
+        )
+    moving.moved()
+    for region in REGIONS:
+        assert moving.world.pointer(RECIPE, region) == older[region]
+        assert moving.world.previous(RECIPE, region) == older[region]
+    assert moving.world.parameter(rolled_back_pointer(RECIPE)) is None
+
+
+def test_a_region_that_was_moved_by_hand_already_does_not_hold_up_the_other(
+    moving: Moving, images: Images
+) -> None:
+    older, newer = images
+    moving.point(pointer(RECIPE), {OTHER: older[OTHER]})
+    assert set(moving.moved()["regions"]) == {HOME}
+    assert [moving.world.pointer(RECIPE, r) for r in REGIONS] == [older[r] for r in REGIONS]
+
+
+# --- promotion --------------------------------------------------------------------------------
+
+
+def test_a_promotion_gives_one_label_the_image_of_another_everywhere(
+    moving: Moving, images: Images
+) -> None:
+    older, newer = images
+    moving.point(CANARY, newer)
+    moving.point(STABLE, older)
+    output = moving.moved(from_label="canary", to_label="stable")
+    assert (output["moved_from"], output["moved_to"]) == (older[HOME], newer[HOME])
+    for region in REGIONS:
+        assert moving.world.parameter(STABLE, region) == newer[region]
+        assert moving.world.parameter(CANARY, region) == newer[region]
+        assert moving.world.pointer(RECIPE, region) == newer[region]
+        assert moving.world.previous(RECIPE, region) == older[region]
+    (event,) = moving.told()
+    assert (event["why"], event["parameter"], event["by"]) == ("promote", STABLE, WHO)
+    # Once more there is nothing to do, and nothing to tell.
+    assert moving.moved(from_label="canary", to_label="stable")["regions"] == {}
+    assert len(moving.told()) == 1
+
+
+def test_a_new_label_is_made_only_if_one_says_so(moving: Moving, images: Images) -> None:
+    moving.point(CANARY, images[1])
+    ended = moving.refused(from_label="canary", to_label="stabel")
+    assert ended.error == "CannotMovePointerError"
+    assert "there is no label 'stabel'; labels: canary; say --new to make it" in ended.cause
+    moving.moved(from_label="canary", to_label="stable", new_label=True)
+    assert moving.world.parameter(STABLE, OTHER) == images[1][OTHER]
+
+
+# --- what is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        ({"recipe": "nothing"}, "UnknownRecipeError", "There is no recipe 'nothing'"),
+        ({"to": "latest"}, "InvalidInputError", "to: must be an image id"),
+        ({"to_label": "stable"}, "InvalidInputError", "name both labels"),
+        ({"from_label": "a1", "to_label": "a1"}, "InvalidInputError", "are the same"),
+        ({"from_label": "A", "to_label": "b1"}, "InvalidInputError", "from_label: must be a label"),
+        ({"wat": 1}, "InvalidInputError", "wat: is not a known key"),
+        ({"from_label": "edge", "to_label": "b1"}, "CannotMovePointerError", "has no labels yet"),
+        ({}, "CannotMovePointerError", "has no previous image"),
+        ({"to": "ami-0123456789abcdef0"}, "CannotMovePointerError", "there is no image ami-0123"),
+        ({"to": BASE}, "CannotMovePointerError", "there is no image"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(
+    moving: Moving, given: dict[str, object], error: str, text: str
+) -> None:
+    moving.point(pointer(RECIPE), moving.image())
+    ended = moving.refused(**given)
+    assert ended.error == error
+    assert text in ended.cause
+
+
+def test_an_input_that_is_no_mapping_is_refused(moving: Moving) -> None:
+    arn = moving.world.aws.client("stepfunctions").start_execution(
+        stateMachineArn=moving.world.outputs["MoveStateMachineArn"], input='"tidy"'
+    )["executionArn"]
+    ended = moving.world.ended(arn)
+    assert (ended.status, ended.error) == ("FAILED", "InvalidInputError")
+
+
+def test_every_region_is_checked_before_anything_moves(moving: Moving, images: Images) -> None:
+    lone = moving.image(regions=(HOME,))
+    ended = moving.refused(to=lone[HOME])
+    assert f"- {OTHER}: there is no copy of {lone[HOME]} here" in ended.cause
+    disabled = moving.image()
+    moving.world.aws.client("ec2", OTHER).disable_image(ImageId=disabled[OTHER])
+    ended = moving.refused(to=disabled[HOME])
+    assert f"- {OTHER}: image {disabled[OTHER]} is disabled; enable it first" in ended.cause
+    theirs = moving.image(recipe="web")
+    ended = moving.refused(to=theirs[HOME])
+    assert f"- {HOME}: image {theirs[HOME]} is of recipe 'web'" in ended.cause
+    ended = moving.refused(to=images[1][HOME])
+    assert f"{images[1][HOME]} is its current image already" in ended.cause
+    assert not moving.world.aws.calls.of("ssm", "PutParameter", ROLE)
+
+
+def test_while_a_bake_has_the_recipe_nothing_moves(moving: Moving, images: Images) -> None:
+    moving.world.aws.ec2.no_capacity()
+    bake = moving.world.start({"recipe": RECIPE, "force": True})
+    moving.world.aws.until(lambda: moving.world.leases().get(RECIPE) == bake, what="the lease")
+    before = moving.parameters()
+    ended = moving.move()
+    assert ended.error == "RecipeBusyError"
+    assert bake.rpartition(":")[2] in ended.cause
+    assert moving.parameters() == before
+    assert moving.world.leases() == {RECIPE: bake}
+    moving.world.aws.client("stepfunctions").stop_execution(executionArn=bake)
+    moving.world.ended(bake)
+    moving.world.aws.until(lambda: moving.world.aws.lambdas.idle)
+    # The lease of a bake that has ended is taken over.
+    moving.moved()
+
+
+# --- what goes wrong --------------------------------------------------------------------------
+
+
+def in_region(region: str, name: str) -> Any:
+    """Whether a call is for the parameter, by its value: parameters do not tell their Region."""
+
+    def when(parameters: dict[str, Any]) -> bool:
+        return bool(parameters.get("Name") == name and parameters.get("Value") == region)
+
+    return when
+
+
+@pytest.mark.parametrize("which", [pointer, previous_pointer, rolled_back_pointer])
+@pytest.mark.parametrize(
+    ("code", "times", "error"),
+    [
+        ("AccessDeniedException", 1, "AccessDeniedError"),
+        ("ThrottlingException", 999, "ThrottledError"),
+        ("ParameterLimitExceeded", 1, "AwsCallFailedError"),
+    ],
+)
+def test_a_refusal_half_way_puts_everything_back(
+    moving: Moving, images: Images, code: str, times: int, error: str, which: Any
+) -> None:
+    """In the second Region of the pointer and of the previous image: what moved before returns."""
+    older, newer = images
+    went = {pointer: older, previous_pointer: newer, rolled_back_pointer: newer}[which]
+    region = HOME if which is rolled_back_pointer else OTHER
+    moving.world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        code=code,
+        message="why",
+        times=times,
+        when=in_region(went[region], which(RECIPE)),
+        role=ROLE,
+    )
+    ended = moving.refused()
+    assert ended.error == error
+    assert "why" in ended.cause
+    assert ended.cause.endswith("All parameters are as before.")
+    moving.world.aws.faults.clear()
+    moving.moved()
+
+
+def test_a_value_that_parameter_store_refuses_afterwards_puts_everything_back(
+    moving: Moving, images: Images
+) -> None:
+    """It answers, and drops the value a moment later: the image is gone by then. What was current
+    is not the previous image before the pointer has moved, because a disabled one cannot return."""
+    older, newer = images
+    ec2 = moving.world.aws.client("ec2", OTHER)
+    moving.world.aws.faults.after(
+        "ssm",
+        "PutParameter",
+        lambda: ec2.disable_image(ImageId=older[OTHER]),
+        when=in_region(older[OTHER], pointer(RECIPE)),
+    )
+    ended = moving.refused()
+    assert ended.error in {"PointerRejectedError", "NotYetVisibleError"}
+    assert f"{pointer(RECIPE)} in {OTHER}" in ended.cause
+    ec2.enable_image(ImageId=older[OTHER])
+    moving.moved()
+
+
+def test_a_new_label_that_failed_half_way_is_gone_again(moving: Moving, images: Images) -> None:
+    moving.point(CANARY, images[1])
+    moving.world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        code="AccessDeniedException",
+        when=in_region(images[1][OTHER], STABLE),
+        role=ROLE,
+    )
+    moving.refused(from_label="canary", to_label="stable", new_label=True)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("skip", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("service", "operation"), [("ssm", "PutParameter"), ("dynamodb", "PutItem")]
+)
+def test_it_may_be_killed_anywhere(
+    moving: Moving, images: Images, service: str, operation: str, skip: int, after: bool
+) -> None:
+    older, newer = images
+    moving.world.aws.faults.crash(ROLE, operation, service=service, after=after, skip=skip)
+    moving.moved()
+    assert [moving.world.pointer(RECIPE, r) for r in REGIONS] == [older[r] for r in REGIONS]
+    assert [moving.world.previous(RECIPE, r) for r in REGIONS] == [newer[r] for r in REGIONS]
+
+
+def test_told_twice_it_has_still_moved_once(moving: Moving, images: Images) -> None:
+    """Killed after the event, before the lease is back: it does not roll back once more."""
+    older, _ = images
+    moving.world.aws.faults.crash(ROLE, "PutEvents", after=True)
+    moving.moved()
+    assert moving.world.pointer(RECIPE) == older[HOME]
+    assert len({json.dumps(it, sort_keys=True) for it in moving.told()}) == 1
+
+
+def test_what_cannot_be_put_back_is_named(moving: Moving, images: Images) -> None:
+    older, newer = images
+    moving.world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        code="AccessDeniedException",
+        when=in_region(older[OTHER], pointer(RECIPE)),
+    )
+    moving.world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        code="AccessDeniedException",
+        when=in_region(newer[HOME], pointer(RECIPE)),
+        times=99,
+    )
+    ended = moving.move()
+    assert ended.error == "AccessDeniedError"
+    assert f"NOT as before, put it back by hand: {pointer(RECIPE)} in {HOME} was" in ended.cause
+    assert newer[HOME] in ended.cause
+    assert moving.world.leases() == {}

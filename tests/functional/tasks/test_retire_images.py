@@ -1,0 +1,492 @@
+"""RetireImages: old images go in steps, none in use goes, and a cut or a refusal costs nothing."""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from bakery.naming import (
+    TAG_BAKE,
+    TAG_BASE_IMAGE,
+    TAG_DISABLED_AT,
+    TAG_RECIPE,
+    TAG_RETIRED,
+    label_pointer,
+    pointer,
+)
+from tests.functional.conftest import FunctionFailedError, World
+
+BASE = "ami-0a120230000000064"
+OTHER_REGION = "eu-central-1"
+POLICY = {"keep": 2, "grace_days": 7, "unused_days": 0}
+ROLE = "TasksRetireImagesRole"
+
+
+@dataclass
+class Retiring:
+    """A recipe of its own for each test, with images that no bake of the test has made."""
+
+    world: World
+    recipe: str
+    region: str = "eu-west-1"
+    ids: list[str] = field(default_factory=list)
+
+    @property
+    def ec2(self) -> Any:
+        return self.world.aws.client("ec2", self.region)
+
+    @property
+    def ssm(self) -> Any:
+        return self.world.aws.client("ssm", self.region)
+
+    def images(self, number: int, **tags: str) -> list[str]:
+        """Images of the recipe, oldest first, an hour between them; the clock goes on with them."""
+        made = []
+        for _ in range(number):
+            given = {TAG_RECIPE: self.recipe, TAG_BAKE: f"made-{uuid.uuid4().hex[:8]}", **tags}
+            pairs = [{"Key": key, "Value": value} for key, value in given.items()]
+            answer = self.ec2.copy_image(
+                SourceImageId=BASE,
+                SourceRegion=self.region,
+                Name=f"made-{uuid.uuid4().hex}",
+                TagSpecifications=[
+                    {"ResourceType": kind, "Tags": pairs} for kind in ("image", "snapshot")
+                ],
+            )
+            made.append(str(answer["ImageId"]))
+            self.later(hours=1)
+            self.world.aws.until(lambda: self.record(made[-1])["State"] == "available")
+        self.ids += made
+        return made
+
+    def later(self, **time: int) -> None:
+        self.world.aws.clock.advance(**time)
+
+    def record(self, image: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.ec2.describe_images(ImageIds=[image])["Images"][0]
+        return found
+
+    def tags(self, image: str) -> dict[str, str]:
+        return {it["Key"]: it["Value"] for it in self.record(image)["Tags"]}
+
+    def states(self) -> dict[str, str]:
+        """The recipe's images that are there, with their states."""
+        found = self.ec2.describe_images(
+            Owners=["self"],
+            IncludeDisabled=True,
+            Filters=[{"Name": f"tag:{TAG_RECIPE}", "Values": [self.recipe]}],
+        )
+        return {it["ImageId"]: it["State"] for it in found["Images"]}
+
+    def snapshots(self) -> list[str]:
+        filters = [{"Name": f"tag:{TAG_RECIPE}", "Values": [self.recipe]}]
+        found = self.ec2.describe_snapshots(OwnerIds=["self"], Filters=filters)["Snapshots"]
+        return [it["SnapshotId"] for it in found]
+
+    def point(self, name: str, image: str) -> None:
+        self.ssm.put_parameter(
+            Name=name, Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
+        )
+
+        def held() -> bool:
+            found = self.ssm.get_parameters(Names=[name])["Parameters"]
+            return bool(found) and bool(found[0]["Value"] == image)
+
+        self.world.aws.until(held)
+
+    def run(self, *, dry_run: bool = False, **policy: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self.world.invoke(
+            "retire_images",
+            {
+                "recipe": self.recipe,
+                "region": self.region,
+                "retention": {**POLICY, **policy},
+                "dry_run": dry_run,
+                "brief": False,
+            },
+        )
+        return answer
+
+    def why(self, image: str, **policy: Any) -> str:
+        """What is told of one image, by a dry run."""
+        answer = self.run(dry_run=True, **policy)
+        (told,) = [it for it in (*answer["kept"], *answer["done"]) if it.startswith(image)]
+        return str(told).removeprefix(f"{image}: ")
+
+
+@pytest.fixture
+def retiring(quiet: World) -> Retiring:
+    quiet.aws.ec2.durations.copy = 5
+    return Retiring(quiet, f"made-{uuid.uuid4().hex[:8]}")
+
+
+def test_an_image_is_disabled_then_deregistered_with_its_snapshots(retiring: Retiring) -> None:
+    old, *newer = retiring.images(3)
+    answer = retiring.run()
+    assert answer["counts"] == {"keep": 2, "disable": 1}
+    assert answer["left"] == []
+    assert answer["done"] == [
+        f"{old}: disable: is 0 days old, 2 newer ones are there, and it is not in use"
+    ]
+    assert retiring.states() == {old: "disabled", **dict.fromkeys(newer, "available")}
+    assert retiring.tags(old)[TAG_DISABLED_AT].endswith("Z")
+
+    retiring.later(days=6)
+    assert retiring.run()["done"] == []
+    retiring.later(days=1)
+    assert [it.partition(": was")[0] for it in retiring.run()["done"]] == [f"{old}: deregister"]
+    assert retiring.states() == dict.fromkeys(newer, "available")
+    assert len(retiring.snapshots()) == 2
+    assert retiring.run()["done"] == []
+
+
+def test_it_is_deprecated_first_if_the_recipe_says_so(retiring: Retiring) -> None:
+    policy: dict[str, Any] = {"deprecate_after_days": 10, "days": 20}
+    old, *_ = retiring.images(3)
+    assert retiring.run(**policy)["done"] == []
+    retiring.later(days=10)
+    # All that are not in use, the newest as well: they can be launched as before.
+    assert retiring.run(**policy)["counts"] == {"deprecate": 3}
+    assert retiring.record(old)["DeprecationTime"]
+    assert set(retiring.states().values()) == {"available"}
+    assert retiring.run(**policy)["counts"] == {"keep": 3}
+
+
+def test_a_dry_run_tells_the_same_and_touches_nothing(retiring: Retiring) -> None:
+    retiring.images(4)
+    before = retiring.states()
+    told = retiring.run(dry_run=True)
+    assert retiring.states() == before
+    changing = {"CreateTags", "DisableImage", "DeregisterImage", "CreateImageUsageReport"}
+    assert not changing & {call.operation for call in retiring.world.aws.calls.of(role=ROLE)}
+    assert retiring.run()["done"] == told["done"]
+
+
+def test_one_run_acts_on_so_many_and_the_next_goes_on(retiring: Retiring) -> None:
+    first, second, *_ = retiring.images(4)
+    assert retiring.run(at_most=1)["counts"] == {"keep": 3, "disable": 1}
+    assert retiring.states()[first] == "disabled"
+    assert retiring.run(at_most=1)["counts"] == {"keep": 3, "disable": 1}
+    assert retiring.states()[second] == "disabled"
+
+
+@pytest.mark.failure(69)
+def test_the_newest_stay_however_old_they_are(retiring: Retiring) -> None:
+    """Nobody has baked for years; one that cannot be launched does not count among them."""
+    oldest, *newer, spoilt = retiring.images(4)
+    retiring.ec2.disable_image(ImageId=spoilt)
+    retiring.later(days=1000)
+    assert retiring.run(days=30)["left"] == []
+    states = retiring.states()
+    assert [states[image] for image in newer] == ["available", "available"]
+    assert states[oldest] == "disabled"
+
+
+def test_images_of_other_recipes_and_without_our_tags_are_not_looked_at(
+    retiring: Retiring,
+) -> None:
+    other = Retiring(retiring.world, f"{retiring.recipe}-b")
+    other.images(3)
+    retiring.images(3)
+    retiring.run()
+    assert set(other.states().values()) == {"available"}
+
+
+# --- what is in use ---------------------------------------------------------------------------
+
+
+def test_what_a_parameter_of_ours_holds_stays(retiring: Retiring) -> None:
+    current, previous, labelled, theirs, *_ = retiring.images(6)
+    for name, image in (
+        (pointer(retiring.recipe), current),
+        (f"/ami-bakery/{retiring.recipe}/previous-image", previous),
+        (label_pointer(retiring.recipe, "stable"), labelled),
+        (pointer(f"{retiring.recipe}-b"), theirs),
+    ):
+        retiring.point(name, image)
+        assert retiring.why(image) == f"keep: parameter {name} holds it"
+    assert retiring.run()["done"] == []
+
+
+def test_the_base_of_another_recipes_current_image_stays(retiring: Retiring) -> None:
+    base, *_ = retiring.images(3)
+    child = Retiring(retiring.world, f"{retiring.recipe}-child")
+    (image,) = child.images(1, **{TAG_BASE_IMAGE: base})
+    child.point(pointer(child.recipe), image)
+    assert retiring.why(base) == f"keep: is the base of image {image}, which is current"
+
+
+@pytest.mark.failure(68)
+def test_an_image_that_something_refers_to_stays(retiring: Retiring) -> None:
+    images = retiring.images(8)
+    launched, templated, configured, parameter, built, fleet, *_ = images
+    ec2, aws = retiring.ec2, retiring.world.aws
+    builder = ec2.run_instances(ImageId=launched, InstanceType="t3.small", MinCount=1, MaxCount=1)[
+        "Instances"
+    ][0]["InstanceId"]
+    template = ec2.create_launch_template(
+        LaunchTemplateName=retiring.recipe, LaunchTemplateData={"ImageId": templated}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    # Twelve newer versions name a parameter: EC2 itself would look at ten.
+    for _ in range(12):
+        ec2.create_launch_template_version(
+            LaunchTemplateId=template,
+            LaunchTemplateData={"ImageId": f"resolve:ssm:{pointer(retiring.recipe)}"},
+        )
+    aws.client("autoscaling", retiring.region).create_launch_configuration(
+        LaunchConfigurationName=retiring.recipe, ImageId=configured, InstanceType="t3.small"
+    )
+    retiring.ssm.put_parameter(Name=f"/apps/{retiring.recipe}", Value=parameter, Type="String")
+    recipe = f"arn:aws:imagebuilder:eu-west-1:123456789012:image-recipe/{retiring.recipe}/1.0.0"
+    aws.ec2.usage.image_builder.append((built, "imagebuilder:ImageRecipe", recipe))
+    ec2.request_spot_fleet(
+        SpotFleetRequestConfig={
+            "TargetCapacity": 0,
+            "AllocationStrategy": "lowestPrice",
+            "IamFleetRole": "arn:aws:iam::123456789012:role/fleet",
+            "LaunchSpecifications": [{"ImageId": fleet, "InstanceType": "t3.small"}],
+        }
+    )
+    assert retiring.why(launched) == f"keep: Instance {builder} was launched from it"
+    assert retiring.why(templated) == f"keep: LaunchTemplate {template} names it"
+    assert retiring.why(configured) == f"keep: launch configuration {retiring.recipe} names it"
+    assert retiring.why(parameter) == f"keep: Parameter /apps/{retiring.recipe} names it"
+    assert retiring.why(built) == "keep: ImageRecipe 1.0.0 names it"
+    assert retiring.why(fleet).startswith("keep: Spot Fleet sfr-")
+    assert retiring.run()["done"] == []
+
+    ec2.terminate_instances(InstanceIds=[builder])
+    aws.until(lambda: retiring.why(launched).startswith("disable: "))
+
+
+def test_a_disabled_image_that_is_found_in_use_is_not_deregistered(retiring: Retiring) -> None:
+    old, *_ = retiring.images(3)
+    retiring.run()
+    retiring.ec2.create_launch_template(
+        LaunchTemplateName=retiring.recipe, LaunchTemplateData={"ImageId": old}
+    )
+    retiring.later(days=8)
+    assert retiring.run()["done"] == []
+    assert retiring.states()[old] == "disabled"
+
+
+def test_an_image_that_was_launched_lately_stays(retiring: Retiring) -> None:
+    old, *_ = retiring.images(3)
+    builder = retiring.ec2.run_instances(
+        ImageId=old, InstanceType="t3.small", MinCount=1, MaxCount=1
+    )["Instances"][0]["InstanceId"]
+    retiring.ec2.terminate_instances(InstanceIds=[builder])
+    retiring.later(days=2)
+    assert retiring.why(old, unused_days=30).startswith("keep: was launched on ")
+    retiring.later(days=30)
+    assert retiring.why(old, unused_days=30).startswith("disable: ")
+
+
+def test_a_shared_image_stays_until_ec2_has_told_that_nobody_uses_it(retiring: Retiring) -> None:
+    used, unused, *_ = retiring.images(4)
+    for image in (used, unused):
+        retiring.ec2.modify_image_attribute(
+            ImageId=image, LaunchPermission={"Add": [{"UserId": "111122223333"}]}
+        )
+    usage = retiring.world.aws.ec2.usage
+    usage.elsewhere[used] = [("111122223333", "ec2:LaunchTemplate", 1)]
+    unknown = "keep: whether it is in use is not known: it is shared, and "
+    # A dry run asks for nothing.
+    assert retiring.why(used) == f"{unknown}there is no report of EC2's on its use"
+    assert retiring.run()["done"] == []
+    assert retiring.why(used) == f"{unknown}EC2's report on its use is being made"
+    retiring.later(hours=1)
+    retiring.world.aws.until(
+        lambda: retiring.why(used) == "keep: account 111122223333 uses it", what="the report"
+    )
+    assert retiring.why(unused).startswith("disable: ")
+    # A week later the reports tell nothing any more.
+    retiring.later(days=7)
+    assert retiring.why(unused) == f"{unknown}there is no report of EC2's on its use"
+
+
+def test_a_protected_image_stays_unless_the_recipe_protects_its_images(retiring: Retiring) -> None:
+    old, *_ = retiring.images(3)
+    retiring.ec2.enable_image_deregistration_protection(ImageId=old)
+    assert retiring.why(old).startswith("keep: is protected against deregistration, and not by")
+    assert retiring.run(protect=True)["counts"]["disable"] == 1
+    retiring.later(days=7)
+    assert retiring.run(protect=True)["left"] == []
+    assert old not in retiring.states()
+
+
+@pytest.mark.failure(71)
+def test_protection_with_a_cooldown_costs_a_day(retiring: Retiring) -> None:
+    old, *_ = retiring.images(3)
+    retiring.ec2.enable_image_deregistration_protection(ImageId=old, WithCooldown=True)
+    retiring.run(protect=True)
+    retiring.later(days=7)
+    answer = retiring.run(protect=True)
+    assert answer["done"] == []
+    (left,) = answer["left"]
+    assert left.startswith(f"{old}: could not deregister: ec2:DeregisterImage {old} in eu-west-1")
+    assert "OperationNotPermitted" in left
+    retiring.later(days=1)
+    retiring.run(protect=True)
+    assert old not in retiring.states()
+
+
+def test_an_image_that_somebody_has_enabled_again_stays(retiring: Retiring) -> None:
+    old, *_ = retiring.images(3)
+    retiring.run()
+    retiring.ec2.enable_image(ImageId=old)
+    assert "somebody has enabled it again" in retiring.why(old)
+    retiring.ec2.delete_tags(Resources=[old], Tags=[{"Key": TAG_DISABLED_AT}])
+    assert retiring.why(old).startswith("disable: ")
+
+
+# --- what goes wrong --------------------------------------------------------------------------
+
+NEEDED = (
+    ("ec2", "DescribeImages"),
+    ("ssm", "GetParametersByPath"),
+    ("autoscaling", "DescribeLaunchConfigurations"),
+    ("ec2", "DescribeSpotFleetRequests"),
+    ("ec2", "DescribeFleets"),
+    ("ec2", "DescribeImageReferences"),
+    ("ec2", "DescribeImageAttribute"),
+)
+
+
+@pytest.mark.failure(70)
+@pytest.mark.parametrize(("service", "operation"), NEEDED)
+def test_what_cannot_be_read_keeps_all(retiring: Retiring, service: str, operation: str) -> None:
+    retiring.images(4)
+    before = retiring.states()
+    denied = retiring.world.aws.faults.error(
+        service, operation, code="AccessDenied", times=99, role=ROLE
+    )
+    answer = retiring.run()
+    assert denied.matched
+    assert answer["done"] == []
+    assert retiring.states() == before
+    assert any("AccessDenied" in it for it in answer["left"])
+
+
+@pytest.mark.parametrize(("service", "operation"), NEEDED)
+def test_what_aws_has_no_time_for_is_tried_again(
+    retiring: Retiring, service: str, operation: str
+) -> None:
+    retiring.images(3)
+    before = retiring.states()
+    retiring.world.aws.faults.error(service, operation, code="Throttling", times=5, role=ROLE)
+    with pytest.raises(FunctionFailedError) as failed:
+        retiring.run()
+    assert failed.value.name == "ThrottledError"
+    assert retiring.states() == before
+    assert len(retiring.run()["done"]) == 1
+
+
+@pytest.mark.failure(72)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("operation", ["DisableImage", "CreateTags", "DeregisterImage"])
+def test_it_may_be_killed_anywhere(retiring: Retiring, operation: str, after: bool) -> None:
+    """Cut at each call, at each step of an image's end; the next runs end it, grace and all."""
+    old, *newer = retiring.images(3)
+    if operation == "DeregisterImage":
+        retiring.run()
+        retiring.later(days=7)
+    retiring.world.aws.faults.crash(ROLE, operation, after=after)
+    with pytest.raises(FunctionFailedError):
+        retiring.run()
+    if operation != "DeregisterImage":
+        assert retiring.run()["left"] == []
+        assert retiring.states()[old] == "disabled"
+        assert TAG_DISABLED_AT in retiring.tags(old)
+        retiring.later(days=7)
+    assert retiring.run()["left"] == []
+    assert retiring.states() == dict.fromkeys(newer, "available")
+    assert len(retiring.snapshots()) == 2
+
+
+@pytest.mark.failure(72)
+def test_snapshots_that_stayed_go_with_the_next_run(retiring: Retiring) -> None:
+    old, *_ = retiring.images(3)
+    snapshot = retiring.record(old)["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    retiring.run()
+    retiring.later(days=7)
+    # Somebody else deregisters it in the moment between, and leaves its snapshots.
+    retiring.world.aws.faults.after(
+        "ec2", "CreateTags", lambda: retiring.ec2.deregister_image(ImageId=old)
+    )
+    retiring.run()
+    assert snapshot in retiring.snapshots()
+    assert retiring.run()["left"] == []
+    assert snapshot not in retiring.snapshots()
+
+
+def test_a_snapshot_that_another_image_has_stays_and_is_no_failure(retiring: Retiring) -> None:
+    old, *_ = retiring.images(3)
+    snapshot = retiring.record(old)["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    retiring.ec2.create_tags(Resources=[snapshot], Tags=[{"Key": TAG_RETIRED, "Value": "ami-gone"}])
+    assert retiring.run()["left"] == []
+    assert snapshot in retiring.snapshots()
+
+
+@pytest.mark.parametrize(
+    ("days", "operation"),
+    [(0, "DisableImage"), (0, "CreateTags"), (7, "CreateTags"), (7, "DeregisterImage")],
+)
+def test_a_step_that_is_refused_is_told_and_does_not_stop_the_others(
+    retiring: Retiring, days: int, operation: str
+) -> None:
+    first, second, *_ = retiring.images(4)
+    if days:
+        retiring.run()
+        retiring.later(days=days)
+    retiring.world.aws.faults.error(
+        "ec2", operation, code="UnauthorizedOperation", message="why", role=ROLE
+    )
+    answer = retiring.run()
+    assert [it.partition(":")[0] for it in answer["done"]] == [second]
+    (left,) = answer["left"]
+    assert left.startswith(f"{first}: could not ") and f"ec2:{operation}" in left and "why" in left
+    assert retiring.run()["left"] == []
+
+
+def test_a_lost_answer_is_ridden_out(retiring: Retiring) -> None:
+    old, *newer = retiring.images(3)
+    for operation in ("DisableImage", "CreateTags", "DeregisterImage"):
+        retiring.world.aws.faults.lost_answer("ec2", operation, role=ROLE)
+    assert retiring.run()["left"] == []
+    retiring.later(days=7)
+    assert retiring.run()["left"] == []
+    assert retiring.states() == dict.fromkeys(newer, "available")
+
+
+# --- around it --------------------------------------------------------------------------------
+
+
+def test_it_acts_in_the_region_that_it_is_told(retiring: Retiring) -> None:
+    here, there = retiring, Retiring(retiring.world, retiring.recipe, OTHER_REGION)
+    here.images(3)
+    old, *_ = there.images(3)
+    answer = there.run()
+    assert answer["region"] == OTHER_REGION
+    assert there.states()[old] == "disabled"
+    assert set(here.states().values()) == {"available"}
+
+
+def test_the_output_stays_small_however_much_there_is_to_tell(retiring: Retiring) -> None:
+    retiring.images(6)
+    event = {"recipe": retiring.recipe, "region": "eu-west-1", "retention": POLICY}
+    answer = retiring.world.invoke("retire_images", event)
+    assert answer["kept"] == []
+    assert answer["done"][-1] == "and 2 more, see the log of RetireImages"
+    assert len(json.dumps(answer)) < 1_000
+
+
+def test_without_a_policy_it_goes_by_what_is_deployed(world: World) -> None:
+    answer = world.invoke("retire_images", {"recipe": "tidy", "dry_run": True})
+    assert answer["regions"] == ["eu-west-1", "eu-central-1"]
+    with pytest.raises(FunctionFailedError) as failed:
+        world.invoke("retire_images", {"recipe": "small", "dry_run": True})
+    assert failed.value.name == "InvalidInputError"
+    assert "says nothing of retention" in failed.value.message
