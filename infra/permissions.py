@@ -350,6 +350,7 @@ class Permissions:
                     "ec2:DisableImage",
                     "ec2:DisableImageDeregistrationProtection",
                     "ec2:EnableImageDeprecation",
+                    "ec2:EnableImageDeregistrationProtection",
                 ],
                 resources=images,
                 conditions=_OURS,

@@ -79,16 +79,21 @@ class States:
         selector: Mapping[str, str],
         key: str,
         result: Mapping[str, str] | None = None,
+        one_by_one: bool = False,
         comment: str | None = None,
     ) -> sfn.Map:
-        """A task for each Region, or for each thing in one of them."""
+        """A task for each Region, or for each thing in one of them.
+
+        ``one_by_one``: when one fails, no other is under way, whose effect would come after CleanUp
+        has looked.
+        """
         each = sfn.Map(
             self._scope,
             name,
             comment=comment,
             items_path=items,
             item_selector={"recipe.$": "$.plan.recipe", **selector},
-            max_concurrency=_AT_ONCE,
+            max_concurrency=1 if one_by_one else _AT_ONCE,
             result_selector={**ENTERED, **(result or {})},
             result_path=f"$.{key}",
         )

@@ -13,7 +13,7 @@ from bakery.errors import BakeryError, DocumentGoneError, NotYetVisibleError
 from bakery.settings import CommandSettings
 from bakery.waits import Wait
 
-_DAYS = 30
+_DAYS = 45
 """How long the commands of a bake's steps stay in the table: longer than any bake."""
 
 TEST_STAGE = "test"

@@ -40,7 +40,7 @@ def test_two_bakes_of_the_same_differ_in_no_package(world: World) -> None:
     found = kept(world, second["image"]["id"])
     assert found.image_name == second["image"]["name"]
     assert found.base_image.id == "ami-0a120230000000064"
-    assert found.size_gib == 8 and found.fingerprint.startswith("bakery=")
+    assert found.size_gib == 8 and "bakery=" in found.fingerprint
     assert found.packages == kept(world, first["image"]["id"]).packages
 
 

@@ -1,11 +1,13 @@
 """Publishing to three Regions: everything everywhere, or nothing anywhere."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bakery.naming import TAG_BAKE, label_pointer, pointer, previous_pointer
+from scripts.local.clock import parse_time
 from tests.functional.conftest import World
 
 HOME, OTHERS = "eu-west-1", ("eu-central-1", "us-east-1")
@@ -55,6 +57,9 @@ def test_a_bake_that_passes_moves_every_pointer_in_every_region(world: World) ->
         assert world.pointer("wide", region) == image
         assert world.parameter(label_pointer("wide", "canary"), region) == image
         assert made[region]["ImdsSupport"] == "v2.0"
+        assert made[region]["DeregistrationProtection"] == "enabled-without-cooldown"
+        age = parse_time(made[region]["DeprecationTime"]) - parse_time(made[region]["CreationDate"])
+        assert timedelta(days=29) < age < timedelta(days=31)
         tags = {tag["Key"]: tag["Value"] for tag in made[region]["Tags"]}
         assert tags[TAG_BAKE] == ended.name
         (snapshot,) = world.tagged("snapshot", ended.name, region)

@@ -394,9 +394,16 @@ def test_every_test_instance_runs_its_checks_one_after_the_other_and_beside_the_
     assert "MaxConcurrency" not in states["Test"]
 
 
+def test_what_moves_moves_one_after_the_other(stack: Synthesized) -> None:
+    """A move that is under way when another fails would come after CleanUp has looked."""
+    states = dict(walk(stack.machine))
+    for name in ("PublishPointers", "UpdateTemplates", "KeepPrevious"):
+        assert states[name]["MaxConcurrency"] == 1, name
+
+
 def test_regions_are_served_at_the_same_time_but_never_without_bound(stack: Synthesized) -> None:
     states = dict(walk(stack.machine))
-    for name in ("Copy", *PUBLISHING):
+    for name in ("Copy", "ReleaseImages"):
         # More than forty an inline Map does not run at once.
         assert 1 < states[name]["MaxConcurrency"] <= 40, name
     # Else a copy that takes a day would hold others up, and the bake's own time-out would come.

@@ -41,6 +41,14 @@ def mark(image: str, snapshots: Sequence[str], *, region: str) -> None:
         _tag(snapshots, {"Key": TAG_RETIRED, "Value": image}, region)
 
 
+def protect(image: str, *, region: str) -> None:
+    """Have EC2 refuse to deregister the image; without its cooldown, which would hold us too."""
+    with translated("ec2:EnableImageDeregistrationProtection", f"{image} in {region}"):
+        clients.ec2(region).enable_image_deregistration_protection(
+            ImageId=image, WithCooldown=False
+        )
+
+
 def unprotect(image: str, *, region: str) -> None:
     """End EC2's protection of the image; if it has a cooldown, it lasts another day."""
     with translated("ec2:DisableImageDeregistrationProtection", f"{image} in {region}"):

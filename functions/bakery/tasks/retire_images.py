@@ -75,6 +75,8 @@ def run(request: Request) -> Result:
         done = [str(it) for it in decisions if it.verb is not Verb.KEEP]
     else:
         _sweep(request.recipe, region, seen, left)
+        if policy.protect:
+            _protect(decisions, region, left)
         done = [str(it) for it in decisions if _done(it, region, now, left)]
     return _result(request, region, decisions, done, left, regions)
 
@@ -154,6 +156,17 @@ def _sweep(recipe: str, region: str, seen: Seen, left: list[str]) -> None:
             _try(
                 f"snapshot {snapshot} of {image}",
                 lambda id_=snapshot: _delete_snapshot(id_, region),  # type: ignore[misc]
+                left,
+            )
+
+
+def _protect(decisions: tuple[Decision, ...], region: str, left: list[str]) -> None:
+    """Those that stay, the bake's own among them: here, because no failure can take it any more."""
+    for it in decisions:
+        if it.verb is Verb.KEEP and it.image.state == "available" and not it.image.protected:
+            _try(
+                f"{it.image.id}: could not protect",
+                lambda id_=it.image.id: retiring.protect(id_, region=region),  # type: ignore[misc]
                 left,
             )
 

@@ -38,7 +38,7 @@ def test_a_bake_needs_no_account_and_ends_with_its_image() -> None:
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     for stage in STAGES:
         assert any(re.search(rf"start  {stage.title}$", line) for line in lines)
-    last = "\n".join(lines[-8:])
+    last = "\n".join(lines[-10:])
     assert re.search(r"^Image       ami-[0-9a-f]{17}$", last, re.M)
     for label in ("Name", "Region", "Base image", "Cost", "Pointer"):
         assert re.search(rf"^{label} ", last, re.M)

@@ -317,6 +317,19 @@ def test_a_protected_image_stays_unless_the_recipe_protects_its_images(retiring:
     assert old not in retiring.states()
 
 
+def test_where_the_recipe_protects_its_images_those_that_stay_are_protected(
+    retiring: Retiring,
+) -> None:
+    old, *kept = retiring.images(3)
+    for _ in range(2):
+        assert retiring.run(protect=True)["left"] == []
+    assert [retiring.record(it).get("DeregistrationProtection") for it in kept] == [
+        "enabled-without-cooldown"
+    ] * 2
+    with pytest.raises(retiring.ec2.exceptions.ClientError, match="OperationNotPermitted"):
+        retiring.ec2.deregister_image(ImageId=kept[0])
+
+
 @pytest.mark.failure(71)
 def test_protection_with_a_cooldown_costs_a_day(retiring: Retiring) -> None:
     old, *_ = retiring.images(3)
