@@ -12,8 +12,8 @@ RECIPE ?= web-al2023
 OS_JOBS ?= 3
 UV_VERSION := 0.13.9
 
-# Two at a time, a file never split: its tests share one local AWS.
-PARALLEL ?= -n 2 --dist loadfile
+# Three at a time, for they wait about as much as they work; a file never split: its tests share one local AWS.
+PARALLEL ?= -n 3 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -119,6 +119,10 @@ lock: $(INSTALLED) ## Renew all locks within the ranges of pyproject.toml and pa
 	  requirements.lock functions/requirements.lock package-lock.json
 
 ##@ Longer runs
+
+.PHONY: test-long
+test-long: setup ## Run the tests that bake by the dozen: chains, queues, spot, deployments, aborts
+	@$(BIN)/pytest -m long $(PARALLEL) tests/functional $(PYTEST_ARGS)
 
 .PHONY: test-os
 test-os: setup ## Run the documents in booted operating systems (Linux, root, systemd-nspawn)

@@ -61,12 +61,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what takes long or needs root unless it is asked for by its marker."""
     asked = config.getoption("markexpr")
     reasons = {
+        "long": "bakes by the dozen: run `make test-long`",
         "faults": "bakes some hundred times: run `make faults`",
         "os": "boots operating systems: run `make test-os`",
     }
     for item in items:
         for marker, reason in reasons.items():
-            if item.get_closest_marker(marker) and asked != marker:
+            if item.get_closest_marker(marker) and marker not in asked:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -11,6 +11,8 @@ from bakery.naming import pointer
 from bakery.stages import AWAIT_TURN, STAGES
 from tests.functional.conftest import Ended, World
 
+pytestmark = pytest.mark.long
+
 _ENDED = "Step Functions Execution Status Change"
 
 

@@ -15,6 +15,8 @@ from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
 from tests.functional.conftest import Ended, World
 
+pytestmark = pytest.mark.long
+
 RECIPES = Path(__file__).parent / "chain"
 AL2023, UBUNTU = "ami-0a120230000000064", "ami-0b220400000000064"
 BASE, SUCCEEDED = "/golden/base", "Bake Succeeded"

@@ -20,6 +20,8 @@ from scripts.bakery_cli.synthesis import PROJECT
 from scripts.local import LocalAws
 from tests.functional.conftest import RECIPES, World
 
+pytestmark = pytest.mark.long
+
 _HELD_SECONDS = 1500
 _SOURCES = ("functions", "infra", "documents")
 _FILES = ("app.py", "cdk.json")

@@ -17,6 +17,8 @@ from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
 from tests.functional.conftest import World
 
+pytestmark = pytest.mark.long
+
 AL2023, UBUNTU = "ami-0a120230000000064", "ami-0b220400000000064"
 BASE, HARDEN = "/golden/base", "Org-Harden"
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

@@ -12,6 +12,8 @@ import pytest
 from tests.functional.conftest import Ended, World
 from tests.functional.making import state
 
+pytestmark = pytest.mark.long
+
 STEP = "AmiBakery.thrifty.packages"
 
 

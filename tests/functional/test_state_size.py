@@ -12,6 +12,8 @@ from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
 from tests.functional.conftest import RECIPES, Ended, World
 
+pytestmark = pytest.mark.long
+
 STEPS = 200
 RECIPE = "r" * 48
 OUTPUT = "€" * (64 * 1024 // 3)

@@ -49,6 +49,10 @@ def judge(bug: Bug, project: Path) -> bool:
     return code == NOTICED
 
 
+_ALL = ("-m", "long or not long")
+"""Those that `make test` leaves out as well."""
+
+
 def run(bug: Bug, project: Path) -> int:
     """pytest's exit code in a copy of the project with the bug."""
     with TemporaryDirectory(prefix="mutant-") as folder:
@@ -57,7 +61,17 @@ def run(bug: Bug, project: Path) -> int:
         if not put(bug, copy):
             return -1
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *bug.tests],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-x",
+                *_ALL,
+                "-p",
+                "no:cacheprovider",
+                *bug.tests,
+            ],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": f"{copy / 'functions'}:{copy}"},
             capture_output=True,

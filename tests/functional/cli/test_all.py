@@ -7,6 +7,8 @@ import pytest
 from tests.functional.cli.conftest import Bakery
 from tests.functional.conftest import RECIPES, World
 
+pytestmark = pytest.mark.long
+
 ROOTS = sorted({path.stem for path in RECIPES.glob("*.yaml")} - {"child"})
 
 

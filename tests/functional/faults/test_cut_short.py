@@ -9,6 +9,8 @@ from bakery import budgets
 from scripts.bakery_cli.stages import STAGES
 from tests.functional.conftest import World
 
+pytestmark = pytest.mark.long
+
 STATES = [*(stage.state for stage in STAGES), "RunStep", "Report"]
 
 
