@@ -22,8 +22,8 @@ def test_a_lost_event_costs_about_a_minute(world: World) -> None:
     world.aws.events.drop(_INSTANCE, when=lambda e: e["detail"]["state"] == "stopped")
     ended = world.bake("small", force=True)
     stop = next(s for s in ended.output["timeline"] if s["stage"] == "stop")
-    # Twenty seconds for the stop, up to sixty until the next sweep; and three real seconds, which are
-    # 360 here, for a busy machine. Without the sweeper it would be fifteen minutes, and a failure.
+    # Twenty seconds for the stop, up to sixty until the next sweep; and three real seconds, which
+    # are 360 here, for a busy machine. Without the sweeper it would fail after fifteen minutes.
     assert ended.status == "SUCCEEDED"
     assert stop["seconds"] < 20 + 60 + 360
 
