@@ -19,9 +19,10 @@ OWN_ERRORS = {
     if isinstance(kind, type) and issubclass(kind, BakeryError)
 }
 
-SCENES = {"good": "SUCCEEDED", "failing": "FAILED", "taken": "SUCCEEDED"}
+SCENES = {"good": "SUCCEEDED", "failing": "FAILED", "taken": "SUCCEEDED", "whole": "SUCCEEDED"}
 """The bakes that faults are put into: one that goes well; one that fails as late as it can, when
-its image is published already; and one whose first builder AWS takes."""
+its image is published already; one whose first builder AWS takes; and one of all that a recipe can
+ask for after its image, in three Regions."""
 
 _STUCK_SECONDS = 20
 """Real seconds after which a bake is taken to wait for what will not come: its time-outs."""
@@ -29,7 +30,7 @@ _STUCK_SECONDS = 20
 
 @dataclass
 class Watched:
-    """Bakes recipe small again and again, and looks at the account after each bake."""
+    """Bakes again and again, and looks at the account after each bake."""
 
     world: World
     violations: list[str] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Watched:
         """Every call that the function makes in a bake without faults."""
         self.world.aws.calls.clear()
         self._spoil(scene)
-        ended = self.world.bake("small", force=True)
+        ended = self.world.bake(recipe_of(scene), force=True, seconds=180)
         assert ended.status == SCENES[scene], ended
         self.settled()
         return points_of(self.world.aws.calls.of(role=role), role)
@@ -59,11 +60,12 @@ class Watched:
         world.aws.calls.clear()
         world.aws.events.recorded.clear()
         spoilt = self._spoil(scene)
-        before = world.pointer("small"), world.previous("small")
-        ended = self._ended(world.start({"recipe": "small", "force": True}))
+        recipe = recipe_of(scene)
+        before = world.pointer(recipe), world.previous(recipe)
+        ended = self._ended(world.start({"recipe": recipe, "force": True}))
         self.settled(ended, *faults, *spoilt)
         builders = 2 if scene == "taken" else 1
-        broken = [*self._broken(ended, before, told), *self._twice(ended.name, builders)]
+        broken = [*self._broken(ended, recipe, before, told), *self._twice(ended.name, builders)]
         self.violations += [f"{label}: {text}" for text in broken]
         if ended.status == SCENES[scene] and ended.error in ("", "AccessDeniedError"):
             return None
@@ -119,27 +121,29 @@ class Watched:
         ]
 
     def _broken(
-        self, ended: Ended, before: tuple[str | None, str | None], told: int
+        self, ended: Ended, recipe: str, before: tuple[str | None, str | None], told: int
     ) -> Iterator[str]:
         if ended.status not in SCENES.values():
             yield f"ended as {ended.status}"
         if ended.status == "FAILED" and ended.error not in OWN_ERRORS - {"UnexpectedError"}:
             yield f"unclassified error {ended.error}: {ended.cause}"
-        yield from self._pointers(ended, before)
+        yield from self._pointers(ended, recipe, before)
         yield from self._left(ended)
         announced = self._announced(ended.name)
         expected = "Bake Succeeded" if ended.status == "SUCCEEDED" else "Bake Failed"
         if set(announced) != {expected} or len(announced) > told:
             yield f"announced as {announced}"
 
-    def _pointers(self, ended: Ended, before: tuple[str | None, str | None]) -> Iterator[str]:
+    def _pointers(
+        self, ended: Ended, recipe: str, before: tuple[str | None, str | None]
+    ) -> Iterator[str]:
         world = self.world
-        pointed = world.pointer("small"), world.previous("small")
+        pointed = world.pointer(recipe), world.previous(recipe)
         if ended.status == "SUCCEEDED":
             if pointed != (ended.output["image"]["id"], before[0]):
                 yield f"the pointer is {pointed} after {ended.output['image']['id']}"
         elif pointed != before and not re.search(
-            r"move of /ami-bakery/small/image|pointer of bake", told_as_left(ended)
+            rf"/ami-bakery/{recipe}/image in eu-west-1", told_as_left(ended)
         ):
             yield f"the pointer moved from {before} to {pointed} though the bake {ended.status}"
         (image,) = world.aws.client("ec2").describe_images(ImageIds=[str(pointed[0])])["Images"]
@@ -150,7 +154,7 @@ class Watched:
         """What clean up has left and told is a person's business, all else is not."""
         world, told = self.world, told_as_left(ended)
         left = [it for it in world.left_behind(ended.name) if it not in told]
-        if left and f"images of bake {ended.name}" not in told:
+        if left and f"images in eu-west-1 of bake {ended.name}" not in told:
             yield f"left behind: {left}"
         if leases := world.leases():
             yield f"leases: {leases}"
@@ -171,6 +175,10 @@ class Watched:
             yield f"{len(made)} images"
         sent = Counter((call["Comment"], *call["InstanceIds"]) for call in world.sent_to_builders())
         yield from (f"{what} ran {n} times" for what, n in sent.items() if n > 1)
+
+
+def recipe_of(scene: str) -> str:
+    return "wide" if scene == "whole" else "small"
 
 
 def told_as_left(ended: Ended) -> str:

@@ -19,10 +19,22 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 SURVIVED = {*kinds.CRASHES, "throttled", "server error", "lost answer"}
 
-_OTHERWISE = {"CleanUp": "failing", "FailBake": "failing", "ReplaceBuilder": "taken"}
+_OTHERWISE = {
+    "CleanUp": "failing",
+    "FailBake": "failing",
+    "ReplaceBuilder": "taken",
+    "CompareIdentity": "whole",
+    "CopyImage": "whole",
+    "ReleaseImage": "whole",
+    "RetireImages": "whole",
+    "UpdateTemplate": "whole",
+}
 """What works differently, or only, in another bake than a good one."""
 
 _NOT_IN_A_GOOD_BAKE = {
+    "CompareIdentity": "its recipe does not ask",
+    "RetireImages": "its recipe lets no image go",
+    "UpdateTemplate": "its recipe names none",
     "AwaitTurn": "there is no other bake; see tests/functional/test_busy.py",
     "FailBake": "it does not fail",
     "NextWave": "it makes no call, and is no task of a bake",
@@ -95,7 +107,7 @@ def test_a_job(watched: Watched, job: str, kind: str, record_property: Record) -
 def orphaned(watched: Watched) -> str:
     """A bake that was stopped when its builder and its image were there."""
     world = watched.world
-    arn = begun(world, "PublishPointer")
+    arn = begun(world, "PublishPointers")
     world.aws.client("stepfunctions").stop_execution(executionArn=arn)
     name = world.ended(arn).name
     world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions")
