@@ -130,6 +130,8 @@ def test_two_instances_of_an_image_are_two(
 
     image = builder.image(tmp_path / "image")
     first, second = (boot(family, layers=[image], cloud_init=True) for _ in range(2))
+    for instance in (first, second):
+        run(instance, "test-image")
     ones, others = report(run, first), report(run, second)
     for one, other in ((ones, others), (before, ones), (before, others)):
         comparison = compare(one, other)
@@ -144,6 +146,21 @@ def test_two_instances_of_an_image_are_two(
     assert report(run, first) == ones, "an instance stays itself over a restart"
     if family == "debian":
         assert first.sh("systemctl is-active ssh").stdout.strip() == "active"
+
+
+def test_an_image_that_comes_up_wrong_fails_its_test_by_name(
+    run: Run, boot: Callable[..., Sandbox]
+) -> None:
+    host = boot(cloud_init=True)
+    run(host, "test-image")
+    host.sh(
+        'sed -i \'s/"errors": \\[\\]/"errors": ["no data source"]/\' /run/cloud-init/result.json'
+    )
+    host.sh("rm -f /etc/ssh/ssh_host_*")
+    [outcome] = run(host, "test-image", fails=True)
+    assert "test failed: cloud-init: " in outcome.stderr and "no data source" in outcome.stderr
+    assert "test failed: ssh-host-keys: there is no SSH host key" in outcome.stderr
+    assert "check\troot-file-system\tpass" in outcome.stdout
 
 
 def inspect(builder: Sandbox) -> None:
