@@ -86,6 +86,8 @@ class Engine:
         self._ended = ended
         self.tokens = Tokens()
         self.closing = False
+        self.nested: dict[str, set[str]] = {}
+        """What executions run with `.sync`, both by ARN."""
         self._patches = Patches()
         self._patch_time()
         self._patch_waits()
@@ -290,6 +292,8 @@ class Engine:
 
         def build(task: Any, env: Any, resource_runtime_part: Any, *args: Any, **named: Any) -> Any:
             nested, region = env.stack[-1]["ExecutionArn"], resource_runtime_part.region
+            parent = env.states.context_object.context_object_data["Execution"]["Id"]
+            self.nested.setdefault(parent, set()).add(nested)
             look: Any = built(task, env, resource_runtime_part, *args, **named)
             credentials = named.get("state_credentials") or args[-1]
             client = self._client("stepfunctions", region, credentials.role_arn)

@@ -129,16 +129,22 @@ class StepFunctions:
 
     def stop_execution(self, call: Call) -> dict[str, Any]:
         run = self._execution(call.parameters["executionArn"])
+        self._stop(run, call.get("error"), call.get("cause"))
+        # What it runs with `.sync` goes down with it; its own threads may notice too late for that.
+        for nested in self.engine.nested.get(run.exec_arn, ()):
+            self._stop(self._execution(nested), None, None)
+        return {"stopDate": run.stop_date or self._clock.now()}
+
+    def _stop(self, run: Any, error: str | None, cause: str | None) -> None:
         if run.status == "RUNNING":
             worker = run.exec_worker
             for _ in range(200):
                 if worker.env is not None:
                     break
                 self._clock.sleep(self._clock.scale * 0.005)
-            run.error, run.cause = call.get("error"), call.get("cause")
+            run.error, run.cause = error, cause
             worker.env.set_stop(stop_date=self._clock.now(), cause=run.cause, error=run.error)
             self._settle(run)
-        return {"stopDate": run.stop_date or self._clock.now()}
 
     def _settle(self, run: Any) -> None:
         """StopExecution answers when the execution is stopped."""
