@@ -26,8 +26,6 @@ from bakery.task import lambda_handler
 
 STEP = "report-packages"
 """Name of the document's one step."""
-_STAGE = "test"
-"""In the comment of the commands that RunTest sends."""
 
 
 class Request(State):
@@ -69,7 +67,7 @@ def _report(request: Request, group: str) -> inventory.Report:
     if not machines:
         raise NotYetVisibleError(f"EC2 shows no test instance of bake {request.bake}")
     where = machines[0].id
-    comment = commands.comment_of(request.bake, _STAGE, request.packages)
+    comment = commands.comment_of(request.bake, commands.TEST_STAGE, request.packages)
     command = ssm.find_command(where, comment)
     if command is None:
         raise NotYetVisibleError(f"Systems Manager does not show command {comment}")
