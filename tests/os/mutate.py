@@ -112,6 +112,7 @@ class Judge:
                     run(builder, "generalize-linux", AptTimers="disable")
                     yield from test_generalize.timers(builder, enabled=False)
                 run(builder, "verify-identity")
+                test_generalize.write_journal(builder)
                 builder.stop()
                 yield from test_generalize.left(builder)
             return

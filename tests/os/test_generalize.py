@@ -125,6 +125,7 @@ def test_two_instances_of_an_image_are_two(
     run(builder, "reboot-linux")
     run(builder, "generalize-linux")
     run(builder, "verify-identity")
+    write_journal(builder)
     builder.stop()
     inspect(builder)
 
@@ -161,6 +162,11 @@ def test_an_image_that_comes_up_wrong_fails_its_test_by_name(
     assert "test failed: cloud-init: " in outcome.stderr and "no data source" in outcome.stderr
     assert "test failed: ssh-host-keys: there is no SSH host key" in outcome.stderr
     assert "check\troot-file-system\tpass" in outcome.stdout
+
+
+def write_journal(host: Sandbox) -> None:
+    """Log for longer than journald takes to see that its file is gone, and to make another."""
+    host.sh("for second in 1 2 3 4 5 6 7; do logger still here; sleep 1; done; journalctl --sync")
 
 
 def inspect(builder: Sandbox) -> None:

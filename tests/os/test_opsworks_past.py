@@ -74,6 +74,9 @@ def baked(run: Run, family: str, past: Past | None, *, twice: bool = False) -> I
             host.sh("setsid su carol -c 'exec sleep 100000' >/dev/null 2>&1 </dev/null &")
         for stem in STEPS:
             run(host, stem)
+            if past and stem == "remove-opsworks-identity":
+                # It would start the agent again whenever it looks before its file is gone.
+                assert host.sh("ps ax -o args= | grep '[b]in/monit'").stdout == ""
             if past and twice and stem in SECOND_RUNS.get(past.name, SECOND_RUNS[""]):
                 changes_nothing(run, host, stem, past)
         assert applications.serves(host)
