@@ -13,9 +13,8 @@ from scripts.local.records import Record, filtered, new_id, page
 if TYPE_CHECKING:
     from scripts.local.calls import Call, Handler
 
-_FILTERS = {
+TEMPLATE_FILTERS = {
     "launch-template-name": "LaunchTemplateName",
-    "launch-template-id": "LaunchTemplateId",
     "create-time": "CreateTime",
 }
 
@@ -152,7 +151,7 @@ class Templates:
                 self._by_id(region, id_)
             wanted = p.get("LaunchTemplateIds") or list(region.templates)
             found = [_shown(region.templates[id_]) for id_ in wanted]
-            chosen, token = page(filtered(found, p.get("Filters"), _FILTERS), p, 200)
+            chosen, token = page(filtered(found, p.get("Filters"), TEMPLATE_FILTERS), p, 200)
             return {"LaunchTemplates": chosen, "NextToken": token}
 
     def describe_versions(self, call: Call) -> dict[str, Any]:

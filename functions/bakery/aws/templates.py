@@ -27,13 +27,19 @@ class Version:
 def existing(ids: Sequence[str], *, region: str) -> set[str]:
     """Which of the templates there are."""
     with translated("ec2:DescribeLaunchTemplates", region):
-        # A filter, unlike LaunchTemplateIds=, answers for the known ones when one is unknown.
-        pages = (
-            clients.ec2(region)
-            .get_paginator("describe_launch_templates")
-            .paginate(Filters=[{"Name": "launch-template-id", "Values": list(ids)}])
-        )
-        return {it["LaunchTemplateId"] for page in pages for it in page["LaunchTemplates"]}
+        # One by one, because a call that names one that is not there answers for none; EC2 has no
+        # filter for ids.
+        return {id_ for id_ in ids if _exists(id_, region)}
+
+
+def _exists(template: str, region: str) -> bool:
+    try:
+        clients.ec2(region).describe_launch_templates(LaunchTemplateIds=[template])
+    except ClientError as error:
+        if code_of(error) == "InvalidLaunchTemplateId.NotFound":
+            return False
+        raise
+    return True
 
 
 def version_of_bake(template: str, bake: str, *, region: str) -> Version | None:
