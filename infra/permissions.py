@@ -235,7 +235,17 @@ class Permissions:
         ]
 
     def copy_image(self) -> list[iam.PolicyStatement]:
+        """The image that is copied is a resource of the call as the copy is, but the tags of the
+        call are the copy's alone.
+
+        Source: EC2 user guide, "Grant permissions to copy Amazon EC2 AMIs" (since October 2024).
+        """
         return [
+            iam.PolicyStatement(
+                actions=["ec2:CopyImage"],
+                resources=self._images(home_only=True),
+                conditions=_OURS,
+            ),
             iam.PolicyStatement(
                 actions=["ec2:CopyImage"], resources=self._images(), conditions=_TAGGED_NOW
             ),

@@ -176,7 +176,11 @@ def _create_image(action: str, parameters: Parameters, arns: Arns) -> list[Need]
 
 
 def _copy_image(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
-    return [(action, arns.image("*")), *_tag_needs(parameters, arns)]
+    source = (
+        f"arn:aws:ec2:{parameters.get('SourceRegion')}::image/{parameters.get('SourceImageId')}"
+    )
+    resources = [source, arns.image("*"), arns.snapshot("*")]
+    return [*((action, it) for it in resources), *_tag_needs(parameters, arns)]
 
 
 def _send_task(action: str, parameters: Parameters, arns: Arns) -> list[Need]:

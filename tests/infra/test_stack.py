@@ -191,7 +191,6 @@ def regions_of(statement: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(
     ("module", "action"),
     [
-        ("copy_image", "ec2:CopyImage"),
         ("copy_image", "ec2:CreateTags"),
         ("copy_image", "ssm:GetParameter"),
         ("resume_waits", "ssm:GetParameter"),
@@ -231,10 +230,18 @@ def test_no_statement_is_for_any_region(stack: Synthesized) -> None:
         assert not any("*" in region for region in regions_of(statement)), id_
 
 
-def test_a_copy_carries_the_bakes_tag_from_the_call_on(stack: Synthesized) -> None:
-    (copy,) = [s for _, s in statements(stack) if "ec2:CopyImage" in listed(s["Action"])]
+def test_a_copy_carries_the_bakes_tag_from_the_call_on_and_is_of_a_bakes_image(
+    stack: Synthesized,
+) -> None:
+    """EC2 asks for the source as well, which has its tags already: the call gives it none."""
+    copying = [s for _, s in statements(stack) if "ec2:CopyImage" in listed(s["Action"])]
+    source, copy = sorted(copying, key=lambda s: len(regions_of(s)))
     assert copy["Condition"] == {"StringLike": {f"aws:RequestTag/{TAG_BAKE}": "*"}}
-    assert {parts[5] for parts in arns_of(copy)} == {"image/*", "snapshot/*"}
+    assert regions_of(copy) == {HOME, *AWAY}
+    assert source["Condition"] == {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}}
+    assert regions_of(source) == {HOME}
+    for statement in copying:
+        assert {parts[5] for parts in arns_of(statement)} == {"image/*", "snapshot/*"}
     (tag,) = [
         s for _, s in statements(stack, "copy_image") if "ec2:CreateTags" in listed(s["Action"])
     ]
