@@ -177,12 +177,14 @@ class TaskFunctions(Construct):
                 may.read(
                     *_DESCRIBE_OWN,
                     _DESCRIBE_SPOT,
+                    "ec2:DescribeImageAttribute",
                     "ec2:DescribeImages",
                     "ec2:DescribeLaunchTemplateVersions",
                     "ec2:DescribeSnapshots",
                     "ec2:DescribeVolumes",
                 ),
                 *may.remove(),
+                may.on_own_images("ResetImageAttribute", "ResetSnapshotAttribute"),
                 *may.templates("DeleteLaunchTemplateVersions", "ModifyLaunchTemplate"),
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
@@ -190,7 +192,8 @@ class TaskFunctions(Construct):
                 may.table("DeleteItem", "GetItem", "PutItem", "Scan"),
             ],
             env.CleanUpSettings(table=store.table.table_name),
-            timeout=Duration.minutes(3),
+            # A Region that does not answer takes two minutes of it for each service.
+            timeout=Duration.seconds(285),
         )
         self._add(
             "retire_images",

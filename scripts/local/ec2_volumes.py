@@ -52,6 +52,7 @@ class Volumes:
             "CreateSnapshot": self.create_snapshot,
             "DeleteSnapshot": self.delete_snapshot,
             "ModifySnapshotAttribute": self.modify_snapshot_attribute,
+            "ResetSnapshotAttribute": self.reset_snapshot_attribute,
             "DescribeSnapshotAttribute": self.describe_snapshot_attribute,
         }
 
@@ -146,6 +147,12 @@ class Volumes:
             check_dry_run(p)
             permissions[:] = [it for it in permissions if it not in remove]
             permissions += [it for it in add if it not in permissions]
+
+    def reset_snapshot_attribute(self, call: Call) -> None:
+        with self._state.lock:
+            permissions = self._permissions(call)
+            check_dry_run(call.parameters)
+            permissions.clear()
 
     def describe_snapshot_attribute(self, call: Call) -> dict[str, Any]:
         with self._state.lock:
