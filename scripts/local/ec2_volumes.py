@@ -13,6 +13,9 @@ from scripts.local.records import Getter, Record, filtered, new_id, page, specif
 if TYPE_CHECKING:
     from scripts.local.calls import Call, Handler
 
+_MOST_MODIFICATIONS = 500
+"""Of a snapshot's permissions. Source: EC2 API reference, ModifySnapshotAttribute."""
+
 VOLUME_FILTERS: dict[str, Getter] = {
     "volume-id": "VolumeId",
     "status": "State",
@@ -144,6 +147,9 @@ class Volumes:
             named = [{"UserId": it} for it in p.get("UserIds") or []]
             named += [{"Group": it} for it in p.get("GroupNames") or []]
             (remove if p.get("OperationType") == "remove" else add).extend(named)
+            if len(add) + len(remove) > _MOST_MODIFICATIONS:
+                message = f"More than {_MOST_MODIFICATIONS} modifications in one call."
+                raise AwsError("InvalidParameterValue", message)
             check_dry_run(p)
             permissions[:] = [it for it in permissions if it not in remove]
             permissions += [it for it in add if it not in permissions]

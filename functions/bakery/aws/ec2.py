@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         TagSpecificationTypeDef,
     )
 
+_READERS_PER_CALL = 500
+"""Of a snapshot. Source: EC2 API reference, ModifySnapshotAttribute."""
+
 LIVE_STATES = ("pending", "running", "stopping", "stopped")
 
 # Answers to RunInstances that say "not here", so that the next type or subnet is worth a try.
@@ -542,13 +545,14 @@ def share_image(
     if not accounts:
         return
     for snapshot in image.snapshots:
-        with translated("ec2:ModifySnapshotAttribute", _in(region, snapshot)):
-            clients.ec2(region).modify_snapshot_attribute(
-                SnapshotId=snapshot,
-                Attribute="createVolumePermission",
-                OperationType="add",
-                UserIds=list(accounts),
-            )
+        for first in range(0, len(accounts), _READERS_PER_CALL):
+            with translated("ec2:ModifySnapshotAttribute", _in(region, snapshot)):
+                clients.ec2(region).modify_snapshot_attribute(
+                    SnapshotId=snapshot,
+                    Attribute="createVolumePermission",
+                    OperationType="add",
+                    UserIds=list(accounts[first : first + _READERS_PER_CALL]),
+                )
 
 
 def is_shared(image_id: str, *, region: str | None = None) -> bool:
