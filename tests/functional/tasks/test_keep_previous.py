@@ -100,6 +100,11 @@ def test_after_a_rollback_the_image_that_was_rolled_back_is_not_lost(keeping: Ke
     assert keeping.kept(C) == A
 
 
+def test_what_a_person_has_put_since_is_no_previous_image(keeping: Keeping) -> None:
+    keeping.pointed(A, B, C)
+    assert keeping.kept(B) == A
+
+
 def test_a_lost_answer_is_ridden_out(keeping: Keeping) -> None:
     keeping.pointed(A, B)
     keeping.world.aws.faults.lost_answer("ssm", "PutParameter")
