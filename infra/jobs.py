@@ -60,7 +60,8 @@ class Jobs(Construct):
                 may.announce(),
             ],
             environment=env.WaitSettings(table=store.table.table_name),
-            timeout=Duration.seconds(55),
+            # A Region that does not answer takes two minutes of it.
+            timeout=Duration.minutes(5),
         )
         self._every(
             Duration.minutes(1),
