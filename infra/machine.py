@@ -459,6 +459,7 @@ class BakeMachine(Construct):
                 for name in ("recipe", "region", "image_id", "image_name", "description")
             }
             | {
+                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
                 "image_tags": sfn.JsonPath.object_at("$.image_tags"),
                 "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
             },

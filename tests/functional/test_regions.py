@@ -168,3 +168,23 @@ def test_where_any_region_will_do_one_that_fails_is_left_out_and_said(world: Wor
         assert world.pointer("anywhere", region) not in (None, old[region])
         assert world.previous("anywhere", region) == old[region]
     assert world.left_behind(ended.name) == []
+
+
+def test_where_any_region_will_do_one_that_does_not_answer_is_left_out(world: World) -> None:
+    assert world.bake("anywhere", force=True, seconds=120).status == "SUCCEEDED"
+    old = world.pointer("anywhere", "us-east-1")
+    world.aws.faults.error(
+        "ec2",
+        "*",
+        code="InternalError",
+        status=503,
+        times=float("inf"),
+        role="CopyImage",
+        region="us-east-1",
+    )
+    ended = world.bake("anywhere", force=True, seconds=120)
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert set(ended.output["copies"]) == {"eu-central-1"}
+    assert "InternalError" in ended.output["left_out"]["us-east-1"]
+    assert world.pointer("anywhere", "us-east-1") == old
+    assert world.left_behind(ended.name) == []

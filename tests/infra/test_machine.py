@@ -143,6 +143,25 @@ def test_only_what_needs_room_waits_for_it_by_its_retry(stack: Synthesized) -> N
     assert {retry["MaxDelaySeconds"] for retry in waiting.values()} == {600}
 
 
+def tried_for(retry: dict[str, Any]) -> float:
+    """Seconds for which a state is tried again, without what the tries take."""
+    first, rate = retry["IntervalSeconds"], retry["BackoffRate"]
+    grown = (first * rate**number for number in range(retry["MaxAttempts"]))
+    return float(sum(min(it, retry["MaxDelaySeconds"]) for it in grown))
+
+
+def test_a_copy_is_tried_again_for_longer_than_its_own_patience(stack: Synthesized) -> None:
+    """The task ends it, as the failure of one Region; the machine would end the bake."""
+    (copy,) = [state for name, state in tasks(stack) if name == "CopyImage"]
+    transient, limit = copy["Retry"]
+    assert "ServiceUnavailableError" in transient["ErrorEquals"]
+    assert transient["JitterStrategy"] == "NONE"
+    assert tried_for(transient) > budgets.ANSWER_PATIENCE.total_seconds()
+    assert limit["ErrorEquals"] == ["CopyLimitError"]
+    assert tried_for(limit) > budgets.COPY_PATIENCE.total_seconds()
+    assert copy["Parameters"]["Payload"]["entered.$"] == "$$.State.EnteredTime"
+
+
 def test_every_state_is_reachable(stack: Synthesized) -> None:
     machine = stack.machine
     for part in (machine, *(part for _, state in walk(machine) for part in inside(state))):
