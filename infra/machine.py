@@ -528,7 +528,6 @@ class BakeMachine(Construct):
             items="$.plan.pointers",
             selector={"pointer.$": "$$.Map.Item.Value", "copies.$": "$.test_and_copy.copies"},
             key="publish",
-            one_by_one=True,
             comment="All or none: CleanUp moves back what has moved if one fails",
         )
 
@@ -553,7 +552,6 @@ class BakeMachine(Construct):
             items="$.plan.templates",
             selector={"template.$": "$$.Map.Item.Value", "copies.$": "$.test_and_copy.copies"},
             key="templates",
-            one_by_one=True,
         )
 
     def _keep_previous(self) -> sfn.Map:
@@ -576,7 +574,6 @@ class BakeMachine(Construct):
             items="$.test_and_copy.copies",
             selector=_OF_COPY,
             key="keep_previous",
-            one_by_one=True,
             # The Region of the stack comes first.
             result={"image.$": "$[0].image"},
         )

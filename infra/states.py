@@ -34,9 +34,6 @@ _CAPACITY_PAUSE = Duration.minutes(10)
 _CAPACITY_TRIES = 80
 """More than the longest patience, half a day; the task itself ends it."""
 
-_AT_ONCE = 10
-"""Regions, or pointers and launch templates in them: calls of one account."""
-
 _Guarded = TypeVar("_Guarded", sfn.TaskStateBase, sfn.Map, sfn.Parallel)
 
 
@@ -79,21 +76,17 @@ class States:
         selector: Mapping[str, str],
         key: str,
         result: Mapping[str, str] | None = None,
-        one_by_one: bool = False,
         comment: str | None = None,
     ) -> sfn.Map:
-        """A task for each Region, or for each thing in one of them.
-
-        ``one_by_one``: when one fails, no other is under way, whose effect would come after CleanUp
-        has looked.
-        """
+        """A task for each Region, or for each thing in one of them: one by one, because when one
+        fails no other may be under way, whose effect would come after CleanUp has looked."""
         each = sfn.Map(
             self._scope,
             name,
             comment=comment,
             items_path=items,
             item_selector={"recipe.$": "$.plan.recipe", **selector},
-            max_concurrency=1 if one_by_one else _AT_ONCE,
+            max_concurrency=1,
             result_selector={**ENTERED, **(result or {})},
             result_path=f"$.{key}",
         )
