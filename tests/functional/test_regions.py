@@ -113,6 +113,7 @@ def nothing_has_changed(world: World, before: str, bake: str) -> None:
     assert world.left_behind(bake) == []
 
 
+@pytest.mark.failure(66)
 def test_a_failed_test_leaves_everything_as_it_was(world: World) -> None:
     assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
     before = published(world, "wide")
@@ -123,6 +124,7 @@ def test_a_failed_test_leaves_everything_as_it_was(world: World) -> None:
     nothing_has_changed(world, before, ended.name)
 
 
+@pytest.mark.failure(37)
 def test_a_failed_copy_leaves_everything_as_it_was(world: World) -> None:
     assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
     before = published(world, "wide")
@@ -155,6 +157,7 @@ def test_a_publish_call_that_fails_half_way_moves_everything_back(
     nothing_has_changed(world, before, ended.name)
 
 
+@pytest.mark.failure(37)
 def test_where_any_region_will_do_one_that_fails_is_left_out_and_said(world: World) -> None:
     assert world.bake("anywhere", force=True, seconds=120).status == "SUCCEEDED"
     old = {region: world.pointer("anywhere", region) for region in REGIONS}

@@ -159,3 +159,28 @@ def test_where_any_region_will_do_one_that_is_waited_for_in_vain_is_left_out(
     output = json.loads(told["output"])
     assert (output["region"], output["image_id"]) == (THERE, None)
     assert fault["code"] in output["failed"]
+
+
+@pytest.mark.failure(39)
+def test_a_key_that_was_disabled_since_the_plan_fails_the_copy_with_ec2s_reason(
+    wide: tuple[Making, str],
+) -> None:
+    """KMS looks at it after CopyImage has answered."""
+    making, image = wide
+    kms = making.world.aws.client("kms", THERE)
+    key = kms.describe_key(KeyId="alias/images")["KeyMetadata"]["KeyId"]
+    kms.disable_key(KeyId=key)
+    try:
+        making.world.invoke("copy_image", making.copying(image, THERE, token="late"))
+    finally:
+        kms.enable_key(KeyId=key)
+
+    def has_failed() -> bool:
+        (found,) = making.world.tagged("image", making.bake, THERE)
+        return bool(found["State"] == "failed")
+
+    making.world.aws.until(has_failed, what="the failure")
+    making.world.invoke("resume_waits", {})
+    (failure,) = resumed(making.world, "late")
+    assert failure["error"] == "CopyFailedError"
+    assert THERE in failure["cause"] and "KMS" in failure["cause"], failure
