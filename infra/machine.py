@@ -53,6 +53,13 @@ Functions runs no more at once. Source: its developer guide, "Using Map state in
 
 _EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
 _OF_COPY = {"region.$": "$$.Map.Item.Value.region", "image_id.$": "$$.Map.Item.Value.image_id"}
+_OF_PUBLICATION = {"copies.$": "$.test_and_copy.copies", "before.$": "$.plan.current.image"}
+_PUBLICATION = {
+    **_EXECUTION,
+    "before": sfn.JsonPath.object_at("$.before"),
+    "copies": sfn.JsonPath.object_at("$.copies"),
+    "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+}
 
 
 class BakeMachine(Construct):
@@ -69,7 +76,7 @@ class BakeMachine(Construct):
             "clean_up",
             {**BAKE, **_EXECUTION, "state": sfn.JsonPath.entire_payload},
             key="clean_up",
-            result={"result.$": "$"},
+            result={"result.$": "$", "redrives.$": "$$.Execution.RedriveCount"},
         )
         self._replace = self._replace_builder()
         self._states.failures_lead_to(self._clean_up, lost_builder=self._replace)
@@ -515,7 +522,7 @@ class BakeMachine(Construct):
             {
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
                 "pointer": sfn.JsonPath.object_at("$.pointer"),
-                "copies": sfn.JsonPath.object_at("$.copies"),
+                **_PUBLICATION,
             },
             key=None,
             result=None,
@@ -526,7 +533,7 @@ class BakeMachine(Construct):
             "PublishPointers",
             publish,
             items="$.plan.pointers",
-            selector={"pointer.$": "$$.Map.Item.Value", "copies.$": "$.test_and_copy.copies"},
+            selector={"pointer.$": "$$.Map.Item.Value", **_OF_PUBLICATION},
             key="publish",
             comment="All or none: CleanUp moves back what has moved if one fails",
         )
@@ -540,8 +547,7 @@ class BakeMachine(Construct):
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
                 "region": sfn.JsonPath.string_at("$.template.region"),
                 "id": sfn.JsonPath.string_at("$.template.id"),
-                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
-                "copies": sfn.JsonPath.object_at("$.copies"),
+                **_PUBLICATION,
             },
             key=None,
             result=None,
@@ -550,7 +556,7 @@ class BakeMachine(Construct):
             "UpdateTemplates",
             update,
             items="$.plan.templates",
-            selector={"template.$": "$$.Map.Item.Value", "copies.$": "$.test_and_copy.copies"},
+            selector={"template.$": "$$.Map.Item.Value", **_OF_PUBLICATION},
             key="templates",
         )
 
@@ -562,6 +568,7 @@ class BakeMachine(Construct):
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
                 "region": sfn.JsonPath.string_at("$.region"),
                 "image_id": sfn.JsonPath.object_at("$.image_id"),
+                **_PUBLICATION,
             },
             key=None,
             result={"image.$": "$.image"},
@@ -572,7 +579,7 @@ class BakeMachine(Construct):
             "KeepPrevious",
             keep,
             items="$.test_and_copy.copies",
-            selector=_OF_COPY,
+            selector={**_OF_COPY, **_OF_PUBLICATION},
             key="keep_previous",
             # The Region of the stack comes first.
             result={"image.$": "$[0].image"},
