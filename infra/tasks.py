@@ -146,17 +146,34 @@ class TaskFunctions(Construct):
                 ),
             ],
         )
-        self._add("publish_pointer", [may.pointers("PutParameter"), *may.resume()], waits)
+        self._add(
+            "publish_pointer",
+            [
+                may.pointers("PutParameter"),
+                *may.resume(),
+                # After a redrive it takes the lease, of a bake that has ended.
+                may.executions("DescribeExecution"),
+            ],
+            waits,
+        )
         self._add(
             "update_template",
             [
                 may.read("ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"),
                 *may.templates("CreateLaunchTemplateVersion", "ModifyLaunchTemplate"),
+                may.table("PutItem"),
+                may.pointers("GetParameter"),
+                may.executions("DescribeExecution"),
             ],
+            waits,
         )
         self._add(
             "keep_previous",
-            [may.pointers("GetParameterHistory", "PutParameter"), *may.resume()],
+            [
+                may.pointers("GetParameterHistory", "PutParameter"),
+                *may.resume(),
+                may.executions("DescribeExecution"),
+            ],
             waits,
         )
         self._add(
@@ -189,6 +206,7 @@ class TaskFunctions(Construct):
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
+                may.list_pointers("GetParametersByPath"),
                 may.table("DeleteItem", "GetItem", "PutItem", "Scan"),
             ],
             env.CleanUpSettings(table=store.table.table_name),

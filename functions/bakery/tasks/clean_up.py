@@ -275,8 +275,10 @@ def _pointer(state: dict[str, Any], region: str, name: str) -> list[Removal]:
 def _images(
     bake: str, state: dict[str, Any], region: str, results: set[str | None]
 ) -> list[Removal]:
-    """All but the bake's results; and what the pointer still holds stays, or it would dangle."""
-    kept = {*results, _current(state, region)}
+    """All but the bake's results; and what a parameter of the recipe holds stays, or it would
+    dangle: a bake that was stopped and redriven may be the previous image of a later one."""
+    held = ssm.parameters_of(_recipe(state), region=region)
+    kept = {*results, _current(state, region), *held.values()}
     return [
         (
             f"image {image.id}",

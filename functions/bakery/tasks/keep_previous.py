@@ -6,18 +6,16 @@ Idempotent because the value comes from the pointer's own history, not from what
 and because a parameter that holds it already is left alone.
 """
 
-from bakery import publishing
+from bakery import publishing, redriving
 from bakery.aws import ec2, ssm, stepfunctions
-from bakery.bake import State
 from bakery.naming import pointer, previous_pointer
 from bakery.observability import logger
+from bakery.redriving import Publication
 from bakery.task import lambda_handler
 
 
-class Request(State):
+class Request(Publication):
     token: str
-    bake: str
-    recipe: str
     region: str
     image_id: str | None
     """None: the Region is left out."""
@@ -27,8 +25,10 @@ def run(request: Request) -> None:
     """Set ``previous-image`` to what the pointer held before ``image_id``, if anything.
 
     The task's output has it as ``image``: None for a first image, and for a way back that is none
-    because its image is gone; then the parameter stays as it is.
+    because its image is gone; then the parameter stays as it is. Raises what ``redriving.check``
+    raises.
     """
+    redriving.check(request)
     before = _before(request)
     if before is None:
         stepfunctions.succeed(request.token, {"image": None})

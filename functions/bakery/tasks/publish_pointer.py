@@ -6,26 +6,25 @@ can be read back. A failure sends the bake to CleanUp, which moves back all that
 Idempotent because a parameter that holds the image already is left alone.
 """
 
-from bakery import publishing
+from bakery import publishing, redriving
 from bakery.aws import stepfunctions
-from bakery.bake import Copied, Pointer, State
+from bakery.bake import Pointer
 from bakery.naming import pointer
+from bakery.redriving import Publication
 from bakery.task import lambda_handler
 
 
-class Request(State):
+class Request(Publication):
     token: str
-    bake: str
-    recipe: str
     pointer: Pointer
-    copies: tuple[Copied, ...]
 
 
 def run(request: Request) -> None:
     """Put the parameter; the task fails with PointerRejectedError when Parameter Store refuses it.
 
-    One of a Region that is left out stays as it is.
+    One of a Region that is left out stays as it is. Raises what ``redriving.check`` raises.
     """
+    redriving.check(request)
     it = request.pointer
     image_id = next((copy.image_id for copy in request.copies if copy.region == it.region), None)
     if image_id is None:

@@ -5,20 +5,17 @@ before, so that CleanUp of a bake that fails later can put both back.
 Idempotent because a version with this bake's description is adopted.
 """
 
-from bakery import catalogue, launching
+from bakery import catalogue, launching, redriving
 from bakery.aws import templates
-from bakery.bake import Copied, State
+from bakery.bake import State
+from bakery.redriving import Publication
 from bakery.task import lambda_handler
 
 
-class Request(State):
-    bake: str
-    recipe: str
+class Request(Publication):
     region: str
     id: str
     """Of the launch template."""
-    copies: tuple[Copied, ...]
-    redrives: int = 0
 
 
 class Result(State):
@@ -27,7 +24,9 @@ class Result(State):
 
 
 def run(request: Request) -> Result:
-    """Make the version, and the default if the recipe says so."""
+    """Make the version, and the default if the recipe says so; raises what ``redriving.check``
+    raises."""
+    redriving.check(request)
     image_id = next((it.image_id for it in request.copies if it.region == request.region), None)
     if image_id is None:
         return Result(version=None)

@@ -617,3 +617,19 @@ def test_a_region_that_does_not_answer_is_asked_once_and_is_not_in_the_way(
     own.world.aws.faults.clear()
     clean(own, **state)
     assert gone(own)
+
+
+@pytest.mark.parametrize("name", [previous_pointer, partial(label_pointer, label="stable")])
+def test_an_image_that_a_later_bake_or_a_person_has_given_a_name_stays(
+    making: Making, name: Any
+) -> None:
+    """The bake was stopped when it had published, and redriven after the next one."""
+    own = labelled(making)
+    image, recipe = own.imaged(), own.plan["recipe"]
+    moved(own, OLD)
+    point(own.world, name(recipe), image)
+    clean(own, **result(image))
+    assert own.images() == [image]
+    own.world.aws.client("ssm").delete_parameter(Name=name(recipe))
+    clean(own, **result(image))
+    assert gone(own)

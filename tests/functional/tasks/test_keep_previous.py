@@ -155,3 +155,23 @@ def test_an_image_that_cannot_be_launched_is_no_way_back(keeping: Keeping, image
     keeping.remembered(image)
     assert keeping.kept(C) is None
     assert keeping.world.previous(keeping.recipe) == A
+
+
+def test_after_a_redrive_a_later_bakes_way_back_stays(keeping: Keeping) -> None:
+    """The bake was stopped when it had published; what it keeps would be two images ago."""
+    keeping.pointed(A, B, C)
+    assert keeping.kept(C) == B
+    event = {
+        "token": NOBODY,
+        "bake": "made",
+        "execution": keeping.world.execution("made"),
+        "recipe": keeping.recipe,
+        "region": "eu-west-1",
+        "image_id": B,
+        "copies": [{"region": "eu-west-1", "image_id": B}],
+        "before": A,
+        "redrives": 1,
+    }
+    with pytest.raises(FunctionFailedError, match="CannotResumeError"):
+        keeping.world.invoke("keep_previous", event)
+    assert keeping.world.previous(keeping.recipe) == B

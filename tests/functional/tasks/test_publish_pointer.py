@@ -152,3 +152,56 @@ def test_a_pointer_with_a_hundred_versions_moves_on(publishing: Publishing) -> N
     publishing.published(NEW)
     newest = ssm.get_parameter(Name=pointer(publishing.recipe))["Parameter"]
     assert (newest["Value"], newest["Version"]) == (NEW, 102)
+
+
+# --- after a redrive of a bake that was stopped ---------------------------------------------------
+
+
+def redriven(publishing: Publishing, *, before: str | None) -> None:
+    publishing.world.invoke(
+        "publish_pointer",
+        {
+            "token": NOBODY,
+            "bake": "made",
+            "execution": publishing.world.execution("made"),
+            "recipe": publishing.recipe,
+            "pointer": {"region": "eu-west-1", "name": pointer(publishing.recipe)},
+            "copies": [{"region": "eu-west-1", "image_id": NEW}],
+            "before": before,
+            "redrives": 1,
+        },
+    )
+
+
+def test_a_redriven_bake_has_the_lease_again_and_goes_on(publishing: Publishing) -> None:
+    publishing.published(OLD)
+    for _ in range(2):
+        redriven(publishing, before=OLD)
+        publishing.world.aws.until(lambda: publishing.world.pointer(publishing.recipe) == NEW)
+    assert publishing.world.leases()[publishing.recipe] == publishing.world.execution("made")
+
+
+def test_after_a_redrive_an_older_image_does_not_take_the_place_of_a_newer_one(
+    publishing: Publishing,
+) -> None:
+    publishing.published(OLD)
+    with pytest.raises(FunctionFailedError) as failed:
+        redriven(publishing, before=MISSING)
+    assert failed.value.name == "CannotResumeError"
+    assert f"has moved to {OLD} since" in failed.value.message
+    assert publishing.versions() == [OLD]
+
+
+def test_after_a_redrive_nothing_moves_while_another_bake_has_the_recipe(
+    publishing: Publishing,
+) -> None:
+    world = publishing.world
+    world.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
+    running = world.start({"recipe": "small", "force": True})
+    world.aws.until(lambda: world.leases().get("small") == running, what="the lease")
+    own = Publishing(world, "small")
+    with pytest.raises(FunctionFailedError) as failed:
+        redriven(own, before=world.pointer("small"))
+    assert failed.value.name == "RecipeBusyError"
+    world.aws.client("stepfunctions").stop_execution(executionArn=running)
+    world.ended(running)

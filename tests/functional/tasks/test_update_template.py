@@ -16,8 +16,11 @@ def versions(world: World) -> dict[int, dict[str, Any]]:
     return {it["VersionNumber"]: it for it in found["LaunchTemplateVersions"]}
 
 
-def update(making: Making, *, region: str = "eu-west-1", image: str | None = IMAGE) -> int | None:
+def update(
+    making: Making, *, region: str = "eu-west-1", image: str | None = IMAGE, **more: object
+) -> int | None:
     event = {
+        **more,
         "bake": making.bake,
         "recipe": making.plan["recipe"],
         "region": region,
@@ -56,4 +59,14 @@ def test_after_a_lost_answer_there_is_one_version(wide: Making) -> None:
 def test_a_region_that_is_left_out_keeps_its_template(wide: Making) -> None:
     before = versions(wide.world)
     assert update(wide, image=None) is None
+    assert versions(wide.world) == before
+
+
+def test_after_a_redrive_an_older_image_does_not_take_the_place_of_a_newer_one(
+    wide: Making,
+) -> None:
+    """A bake that was stopped goes on where it was; another has published meanwhile."""
+    before, execution = versions(wide.world), wide.world.execution(wide.bake)
+    with pytest.raises(FunctionFailedError, match="CannotResumeError"):
+        update(wide, redrives=1, execution=execution, before="ami-0123456789abcdef1")
     assert versions(wide.world) == before
