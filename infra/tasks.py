@@ -26,6 +26,11 @@ from infra.store import Store
 _DESCRIBE_OWN = ("ec2:DescribeInstances",)
 _DESCRIBE_SPOT = "ec2:DescribeSpotInstanceRequests"
 
+_ALL_REGIONS = Duration.minutes(4)
+"""A few calls for each of a hundred things in forty Regions."""
+_MANY_CLIENTS = 1024
+"""Each Region has its own clients of the SDK: memory, and the CPU that comes with it."""
+
 
 class TaskFunctions(Construct):
     """The functions of the machine, by module name: ``functions["launch_builder"]``."""
@@ -138,43 +143,52 @@ class TaskFunctions(Construct):
         )
         self._add("copy_image", [*may.copy_image(), *may.resume()], waits)
         self._add(
-            "release_image",
+            "release_images",
             [
                 may.read("ec2:DescribeImages"),
                 may.on_own_images(
                     "EnableImageDeprecation", "ModifyImageAttribute", "ModifySnapshotAttribute"
                 ),
             ],
+            timeout=_ALL_REGIONS,
+            memory_mib=_MANY_CLIENTS,
         )
+        # After a redrive they take the lease, perhaps of a bake that has ended.
+        again = [may.table("PutItem"), may.executions("DescribeExecution")]
+        # Parameter Store checks an image parameter with the DescribeImages of who puts it.
         self._add(
-            "publish_pointer",
+            "publish_pointers",
             [
-                may.pointers("PutParameter"),
-                *may.resume(),
-                # After a redrive it takes the lease, of a bake that has ended.
-                may.executions("DescribeExecution"),
+                may.read("ec2:DescribeImages"),
+                may.pointers("GetParameter", "PutParameter"),
+                *again,
             ],
             waits,
+            timeout=_ALL_REGIONS,
+            memory_mib=_MANY_CLIENTS,
         )
         self._add(
-            "update_template",
+            "update_templates",
             [
                 may.read("ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"),
                 *may.templates("CreateLaunchTemplateVersion", "ModifyLaunchTemplate"),
-                may.table("PutItem"),
                 may.pointers("GetParameter"),
-                may.executions("DescribeExecution"),
+                *again,
             ],
             waits,
+            timeout=_ALL_REGIONS,
+            memory_mib=_MANY_CLIENTS,
         )
         self._add(
             "keep_previous",
             [
-                may.pointers("GetParameterHistory", "PutParameter"),
-                *may.resume(),
-                may.executions("DescribeExecution"),
+                may.read("ec2:DescribeImages"),
+                may.pointers("GetParameter", "GetParameterHistory", "PutParameter"),
+                *again,
             ],
             waits,
+            timeout=_ALL_REGIONS,
+            memory_mib=_MANY_CLIENTS,
         )
         self._add(
             "replace_builder",
@@ -183,7 +197,7 @@ class TaskFunctions(Construct):
                     *_DESCRIBE_OWN, _DESCRIBE_SPOT, "ec2:DescribeImages", "ec2:DescribeSnapshots"
                 ),
                 *may.remove(),
-                may.table("Scan", "DeleteItem"),
+                may.table("Query", "DeleteItem"),
             ],
             env.ReplaceSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),
@@ -207,7 +221,7 @@ class TaskFunctions(Construct):
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
                 may.list_pointers("GetParametersByPath"),
-                may.table("DeleteItem", "GetItem", "PutItem", "Scan"),
+                may.table("DeleteItem", "GetItem", "PutItem", "Query"),
             ],
             env.CleanUpSettings(table=store.table.table_name),
             # A Region that does not answer takes two minutes of it for each service.

@@ -33,15 +33,15 @@ def forget_all(table_name: str, bake: str) -> None:
             table.forget_wait(table_name, wait)
 
 
-def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool:
+def settle(table_name: str, wait: Wait) -> bool:
     """Resume the task if its wait is over; whether it was.
 
-    ``exception`` is what a Parameter Store event said went wrong. Safe to run twice and at the
+    Safe to run twice and at the
     same time as another: the second finds that nobody waits for the token any more.
     """
     now = clock.now()
     try:
-        verdict = _observe(wait, exception, now) or verdicts.overdue(wait, now)
+        verdict = _observe(wait, now) or verdicts.overdue(wait, now)
     except BakeryError:
         # What nobody can look at any more ends too; but it may have been over in time.
         verdict = verdicts.overdue(wait, now - _UNSEEN)
@@ -61,7 +61,7 @@ def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool
     return True
 
 
-def _observe(wait: Wait, exception: str | None, now: datetime) -> Verdict:
+def _observe(wait: Wait, now: datetime) -> Verdict:
     match wait.kind:
         case Kind.COMMAND:
             seen = ssm.invocation(wait.target, wait.instance_id)
@@ -71,8 +71,5 @@ def _observe(wait: Wait, exception: str | None, now: datetime) -> Verdict:
         case Kind.IMAGE:
             found = ec2.find_images([wait.target], region=wait.region or None)
             return verdicts.image_verdict(wait, found[0] if found else None, now)
-        case Kind.POINTER:
-            value = ssm.get_parameter(wait.target, region=wait.region or None)
-            return verdicts.pointer_verdict(wait, value, exception)
         case Kind.TURN:
             return verdicts.turn_verdict(wait, stepfunctions.find_execution(wait.execution))
