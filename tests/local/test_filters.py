@@ -13,7 +13,7 @@ from scripts.local import ec2_images, ec2_instances, ec2_spot, ec2_templates, ec
 
 def documented(operation: str) -> set[str]:
     """The names that botocore's model of EC2 lists for the operation."""
-    shape = get_session().get_service_model("ec2").operation_model(operation).input_shape
+    shape: Any = get_session().get_service_model("ec2").operation_model(operation).input_shape
     return set(re.findall(r"<code>([a-z0-9.-]+)</code>", shape.members["Filters"].documentation))
 
 
