@@ -316,6 +316,7 @@ class Permissions:
         )
         return [
             self.read(
+                "autoscaling:DescribeAutoScalingGroups",
                 "autoscaling:DescribeLaunchConfigurations",
                 "ec2:DescribeFleets",
                 "ec2:DescribeImageAttribute",
@@ -323,13 +324,13 @@ class Permissions:
                 "ec2:DescribeImageUsageReportEntries",
                 "ec2:DescribeImageUsageReports",
                 "ec2:DescribeImages",
+                "ec2:DescribeLaunchTemplateVersions",
                 "ec2:DescribeSnapshots",
                 "ec2:DescribeSpotFleetRequests",
             ),
             iam.PolicyStatement(
                 actions=[
                     "ec2:DescribeInstances",
-                    "ec2:DescribeLaunchTemplateVersions",
                     "ec2:DescribeLaunchTemplates",
                     "imagebuilder:GetContainerRecipe",
                     "imagebuilder:ListContainerRecipes",
@@ -343,6 +344,8 @@ class Permissions:
                 },
             ),
             self.list_pointers("GetParametersByPath"),
+            # One version of a pointer, or what has one of its labels.
+            self.pointers("GetParameter"),
             iam.PolicyStatement(
                 actions=[
                     "ec2:CreateImageUsageReport",

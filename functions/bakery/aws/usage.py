@@ -111,57 +111,13 @@ def bases(images: Sequence[str], *, region: str) -> dict[str, str]:
     return found
 
 
-def named(*, region: str) -> dict[str, str]:
-    """Images that something names which DescribeImageReferences passes by.
-
-    Launch configurations of Auto Scaling, and requests of Spot Fleet and EC2 Fleet that may still
-    launch. Source: EC2 user guide, "Identify your resources referencing specified AMIs".
-    """
-    found = dict(_of_launch_configurations(region))
-    found.update(_of_spot_fleets(region))
-    found.update(_of_fleets(region))
-    return found
-
-
-def _of_launch_configurations(region: str) -> Iterator[tuple[str, str]]:
-    with translated("autoscaling:DescribeLaunchConfigurations", f"in {region}"):
-        pages = (
-            clients.autoscaling(region).get_paginator("describe_launch_configurations").paginate()
-        )
-        for page in pages:
-            for it in page["LaunchConfigurations"]:
-                yield it.get("ImageId", ""), f"launch configuration {it['LaunchConfigurationName']}"
-
-
-def _of_spot_fleets(region: str) -> Iterator[tuple[str, str]]:
-    with translated("ec2:DescribeSpotFleetRequests", f"in {region}"):
-        pages = clients.ec2(region).get_paginator("describe_spot_fleet_requests").paginate()
-        for it in (it for page in pages for it in page["SpotFleetRequestConfigs"]):
-            if it.get("SpotFleetRequestState") in {"cancelled", "failed"}:
-                continue
-            config: Any = it.get("SpotFleetRequestConfig", {})
-            for launch in config.get("LaunchSpecifications", []):
-                yield launch.get("ImageId", ""), f"Spot Fleet {it.get('SpotFleetRequestId')}"
-
-
-def _of_fleets(region: str) -> Iterator[tuple[str, str]]:
-    with translated("ec2:DescribeFleets", f"in {region}"):
-        pages = clients.ec2(region).get_paginator("describe_fleets").paginate()
-        for fleet in (fleet for page in pages for fleet in page["Fleets"]):
-            if fleet.get("FleetState") in {"deleted", "failed"}:
-                continue
-            for config in fleet.get("LaunchTemplateConfigs", []):
-                for override in config.get("Overrides", []):
-                    yield override.get("ImageId", ""), f"EC2 Fleet {fleet.get('FleetId')}"
-
-
 def references(images: Sequence[str], *, region: str) -> dict[str, tuple[str, ...]]:
     """What in this account refers to each image: instances that are not gone, launch templates in
     any version, parameters, recipes of Image Builder.
 
     A launch template that names a parameter (``resolve:ssm:…``) refers to no image; what it
-    launches is what the parameter holds. Image Builder's recipes keep no image of ours in use, but
-    somebody means to build on it.
+    launches is what the parameter holds, or held: see ``bakery.aws.named``. Image Builder's recipes
+    keep no image of ours in use, but somebody means to build on it.
     """
     found: dict[str, list[str]] = {image: [] for image in images}
     for part in _parts(images, _IDS_PER_CALL):
@@ -251,6 +207,8 @@ def _ask_for_report(image: str, region: str, now: datetime) -> None:
                         {"OptionName": "version-depth", "OptionValues": [_ALL_VERSIONS]}
                     ],
                 },
+                {"ResourceType": "imagebuilder:ImageRecipe"},
+                {"ResourceType": "imagebuilder:ContainerRecipe"},
             ],
             ClientToken=f"ami-bakery-{image}-{now:%Y-%m-%d}",
         )

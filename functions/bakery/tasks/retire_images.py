@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bakery import catalogue, clock, planning, retention
-from bakery.aws import ec2, retiring, usage
+from bakery.aws import ec2, named, retiring, usage
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, InvalidInputError, NotYetVisibleError
 from bakery.observability import logger
@@ -101,7 +101,7 @@ def _look(request: Request, region: str, policy: Retention, now: datetime, left:
         images=images,
         pointers=held,
         bases=usage.bases(sorted(set(held.values())), region=region),
-        named=usage.named(region=region),
+        named=named.images(region=region),
     )
     while asked := retention.to_ask(seen, policy, now=now):
         found = _evidence(seen, asked, region, now, ask=not request.dry_run)

@@ -96,6 +96,23 @@ class Retiring:
 
         self.world.aws.until(held)
 
+    def template(self, *parameters: str) -> str:
+        """A launch template with a version for each parameter; the first is the default."""
+        first, *others = ({"ImageId": f"resolve:ssm:{it}"} for it in parameters)
+        made = self.ec2.create_launch_template(
+            LaunchTemplateName=f"made-{uuid.uuid4().hex}", LaunchTemplateData=first
+        )["LaunchTemplate"]["LaunchTemplateId"]
+        for data in others:
+            self.ec2.create_launch_template_version(LaunchTemplateId=made, LaunchTemplateData=data)
+        return str(made)
+
+    def group(self, **given: Any) -> None:
+        """An Auto Scaling group, named as the recipe is if it is the first one."""
+        client = self.world.aws.client("autoscaling", self.region)
+        before = client.describe_auto_scaling_groups(AutoScalingGroupNames=[self.recipe])
+        name = f"made-{uuid.uuid4().hex}" if before["AutoScalingGroups"] else self.recipe
+        client.create_auto_scaling_group(AutoScalingGroupName=name, MinSize=0, MaxSize=0, **given)
+
     def run(self, *, dry_run: bool = False, **policy: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self.world.invoke(
             "retire_images",
@@ -261,6 +278,54 @@ def test_an_image_that_something_refers_to_stays(retiring: Retiring) -> None:
     aws.until(lambda: retiring.why(launched).startswith("disable: "))
 
 
+@pytest.mark.failure(68)
+def test_an_image_that_a_group_has_for_one_of_its_types_stays(retiring: Retiring) -> None:
+    """Its launch template names another: EC2's own check of references sees only that."""
+    overriding, newer, *_ = retiring.images(4)
+    template = retiring.ec2.create_launch_template(
+        LaunchTemplateName=retiring.recipe, LaunchTemplateData={"ImageId": newer}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    retiring.group(
+        MixedInstancesPolicy={
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": {"LaunchTemplateId": template},
+                "Overrides": [
+                    {"InstanceType": "t3.small"},
+                    {"InstanceType": "t4g.small", "ImageId": overriding},
+                ],
+            }
+        }
+    )
+    assert retiring.why(overriding) == f"keep: Auto Scaling group {retiring.recipe} names it"
+    assert retiring.run()["done"] == []
+
+
+@pytest.mark.failure(68)
+def test_an_image_that_a_template_names_by_an_earlier_value_of_a_parameter_stays(
+    retiring: Retiring,
+) -> None:
+    """By the parameter's version, or by a label of it; in the versions that something launches."""
+    pinned, labelled, grouped, free, *newer = retiring.images(6)
+    name = pointer(retiring.recipe)
+    for image in (pinned, labelled, grouped, free, newer[-1]):
+        retiring.point(name, image)
+    retiring.ssm.label_parameter_version(Name=name, ParameterVersion=2, Labels=["blue"])
+    arn = f"arn:aws:ssm:{retiring.region}:123456789012:parameter{name}"
+    template = retiring.template(f"{name}:3", f"{arn}:blue", f"{name}:1")
+    retiring.ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion="2")
+    # It says what does not exist, too, which launches nothing.
+    other = retiring.template(f"{name}:99")
+    policy = {"LaunchTemplateId": template, "Version": "1"}
+    retiring.group(LaunchTemplate=policy)
+    retiring.group(LaunchTemplate={"LaunchTemplateId": other, "Version": "7"})
+    retiring.group(LaunchTemplate={"LaunchTemplateId": "lt-0123456789abcdef0", "Version": "1"})
+    of = f"of launch template {template}, by parameter {name}"
+    assert retiring.why(pinned) == f"keep: version 3 {of}:1, names it"
+    assert retiring.why(labelled) == f"keep: version 2 {of}:blue, names it"
+    assert retiring.why(grouped) == f"keep: version 1 {of}:3, names it"
+    assert [it.partition(":")[0] for it in retiring.run()["done"]] == [free]
+
+
 def test_a_disabled_image_that_is_found_in_use_is_not_deregistered(retiring: Retiring) -> None:
     old, *_ = retiring.images(3)
     retiring.run()
@@ -285,13 +350,14 @@ def test_an_image_that_was_launched_lately_stays(retiring: Retiring) -> None:
 
 
 def test_a_shared_image_stays_until_ec2_has_told_that_nobody_uses_it(retiring: Retiring) -> None:
-    used, unused, *_ = retiring.images(4)
-    for image in (used, unused):
+    used, built, unused, *_ = retiring.images(5)
+    for image in (used, built, unused):
         retiring.ec2.modify_image_attribute(
             ImageId=image, LaunchPermission={"Add": [{"UserId": "111122223333"}]}
         )
     usage = retiring.world.aws.ec2.usage
     usage.elsewhere[used] = [("111122223333", "ec2:LaunchTemplate", 1)]
+    usage.elsewhere[built] = [("111122223333", "imagebuilder:ImageRecipe", 1)]
     unknown = "keep: whether it is in use is not known: it is shared, and "
     # A dry run asks for nothing.
     assert retiring.why(used) == f"{unknown}there is no report of EC2's on its use"
@@ -301,6 +367,7 @@ def test_a_shared_image_stays_until_ec2_has_told_that_nobody_uses_it(retiring: R
     retiring.world.aws.until(
         lambda: retiring.why(used) == "keep: account 111122223333 uses it", what="the report"
     )
+    assert retiring.why(built) == "keep: account 111122223333 uses it"
     assert retiring.why(unused).startswith("disable: ")
     # A week later the reports tell nothing any more.
     retiring.later(days=7)
@@ -361,6 +428,8 @@ NEEDED = (
     ("ec2", "DescribeImages"),
     ("ssm", "GetParametersByPath"),
     ("autoscaling", "DescribeLaunchConfigurations"),
+    ("autoscaling", "DescribeAutoScalingGroups"),
+    ("ec2", "DescribeLaunchTemplateVersions"),
     ("ec2", "DescribeSpotFleetRequests"),
     ("ec2", "DescribeFleets"),
     ("ec2", "DescribeImageReferences"),
