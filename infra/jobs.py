@@ -84,6 +84,7 @@ class Jobs(Construct):
                 may.announce(),
             ],
             environment=env.AnnounceSettings(table=store.table.table_name),
+            dead_letters=store.dead_letters,
         )
         self._on(
             "BakeEnded",
@@ -130,6 +131,9 @@ class Jobs(Construct):
             "jobs.bake_dependents",
             statements=[may.start_bakes()],
             environment=env.DependentsSettings(machine=may.machine_arn),
+            # A base may have a hundred recipes on it, and Step Functions be short of time.
+            timeout=Duration.minutes(5),
+            dead_letters=store.dead_letters,
         )
         self._on(
             "ImagePublished",

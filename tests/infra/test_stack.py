@@ -567,6 +567,20 @@ def test_every_rule_has_a_dead_letter_queue(stack: Synthesized) -> None:
             assert "DeadLetterConfig" in target, id_
 
 
+def test_an_event_on_which_a_job_fails_is_kept_unless_a_later_run_makes_it_good(
+    stack: Synthesized,
+) -> None:
+    """The sweeper looks at all waits every minute, the janitor at everything."""
+    ((queue, _),) = stack.of_type("AWS::SQS::Queue").items()
+    kept = {
+        re.sub(r"[0-9A-F]{8}$", "", it["Properties"]["FunctionName"]["Ref"]): flat(
+            it["Properties"]["DestinationConfig"]["OnFailure"]["Destination"]
+        )
+        for it in stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert kept == dict.fromkeys(["JobsAnnounceBake", "JobsBakeDependents"], f"<{queue}>")
+
+
 def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left_or_left_out(
     stack: Synthesized,
 ) -> None:
