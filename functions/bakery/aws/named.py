@@ -2,7 +2,8 @@
 
 That call knows instances, launch templates by id of the image, parameters by their present value,
 and Image Builder. It passes by launch configurations and groups of Auto Scaling, requests of Spot
-Fleet and EC2 Fleet, and templates that name an earlier value of a parameter.
+Fleet and EC2 Fleet, and templates that name an earlier value of a parameter. Of a template it does
+not tell which version it is, so those that something launches from are looked at here.
 Source: EC2 user guide, "Identify your resources referencing specified AMIs".
 A call that fails raises; none of these answers with less than there is.
 """
@@ -123,20 +124,16 @@ def _versions_in(content: object) -> Iterator[Version]:
 
 
 def _of_templates(versions: Iterable[Version], region: str) -> Iterator[Named]:
-    """Parameters in the newest and the default version of every template, and in ``versions``.
-
-    Images by their id are known from DescribeImageReferences.
-    """
+    """What the newest and the default version of every template name, and ``versions``."""
     requests: list[dict[str, Any]] = [
         {"Versions": list(_NEWEST)},
         *({"LaunchTemplateId": id_, "Versions": [it]} for id_, it in sorted(versions)),
     ]
     for request in requests:
         for it in _versions(request, region):
+            what = f"version {it.get('VersionNumber')} of launch template"
             image = it.get("LaunchTemplateData", {}).get("ImageId", "")
-            if image.startswith("resolve:"):
-                number = it.get("VersionNumber")
-                yield image, f"version {number} of launch template {it.get('LaunchTemplateId')}"
+            yield image, f"{what} {it.get('LaunchTemplateId')}"
 
 
 def _versions(request: Mapping[str, Any], region: str) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bakery import clock
-from bakery.aws import clients
+from bakery.aws import clients, templates
 from bakery.aws.failures import translated
 from bakery.naming import POINTERS, TAG_BASE_IMAGE, TAG_DISABLED_AT, TAG_RECIPE, TAG_RETIRED
 from bakery.retention import OldImage
@@ -115,11 +115,27 @@ def references(images: Sequence[str], *, region: str) -> dict[str, tuple[str, ..
     """What in this account refers to each image: instances that are not gone, launch templates in
     any version, parameters, recipes of Image Builder.
 
-    A launch template that names a parameter (``resolve:ssm:…``) refers to no image; what it
-    launches is what the parameter holds, or held: see ``bakery.aws.named``. Image Builder's recipes
-    keep no image of ours in use, but somebody means to build on it.
+    Versions of launch templates that bakes have made are none: each image that was published to a
+    template would be named there for ever. The newest and the default one, and those that a group
+    or fleet names, are in ``bakery.aws.named``, and so is what a template launches that names a
+    parameter. Image Builder's recipes keep no image of ours in use, but somebody means to build
+    on it.
     """
     found: dict[str, list[str]] = {image: [] for image in images}
+    past: dict[str, set[str]] = {}
+    for image, kind, arn in _references(images, region):
+        if kind == "ec2:LaunchTemplate":
+            if arn not in past:
+                template = arn.rpartition("/")[2]
+                past[arn] = templates.named_by_bakes_only(template, region=region)
+            if image in past[arn]:
+                continue
+        found.setdefault(image, []).append(_words(kind, arn))
+    return {image: tuple(uses) for image, uses in found.items()}
+
+
+def _references(images: Sequence[str], region: str) -> Iterator[tuple[str, str, str]]:
+    """Image, resource type and ARN of each."""
     for part in _parts(images, _IDS_PER_CALL):
         with translated("ec2:DescribeImageReferences", f"of {', '.join(part)} in {region}"):
             pages = (
@@ -127,10 +143,9 @@ def references(images: Sequence[str], *, region: str) -> dict[str, tuple[str, ..
                 .get_paginator("describe_image_references")
                 .paginate(ImageIds=part, ResourceTypes=_RESOURCE_TYPES)
             )
-            for it in (it for page in pages for it in page["ImageReferences"]):
-                kind, arn = it.get("ResourceType", "something"), it.get("Arn", "")
-                found.setdefault(it.get("ImageId", ""), []).append(_words(kind, arn))
-    return {image: tuple(uses) for image, uses in found.items()}
+            rows = [it for page in pages for it in page["ImageReferences"]]
+        for it in rows:
+            yield it.get("ImageId", ""), it.get("ResourceType", "something"), it.get("Arn", "")
 
 
 def _words(kind: str, arn: str) -> str:

@@ -252,6 +252,7 @@ def test_an_image_that_something_refers_to_stays(retiring: Retiring) -> None:
             LaunchTemplateId=template,
             LaunchTemplateData={"ImageId": f"resolve:ssm:{pointer(retiring.recipe)}"},
         )
+    ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion="13")
     aws.client("autoscaling", retiring.region).create_launch_configuration(
         LaunchConfigurationName=retiring.recipe, ImageId=configured, InstanceType="t3.small"
     )
@@ -268,6 +269,8 @@ def test_an_image_that_something_refers_to_stays(retiring: Retiring) -> None:
     )
     assert retiring.why(launched) == f"keep: Instance {builder} was launched from it"
     assert retiring.why(templated) == f"keep: LaunchTemplate {template} names it"
+    ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion="1")
+    assert retiring.why(templated) == f"keep: version 1 of launch template {template} names it"
     assert retiring.why(configured) == f"keep: launch configuration {retiring.recipe} names it"
     assert retiring.why(parameter) == f"keep: Parameter /apps/{retiring.recipe} names it"
     assert retiring.why(built) == "keep: ImageRecipe 1.0.0 names it"
@@ -324,6 +327,36 @@ def test_an_image_that_a_template_names_by_an_earlier_value_of_a_parameter_stays
     assert retiring.why(labelled) == f"keep: version 2 {of}:blue, names it"
     assert retiring.why(grouped) == f"keep: version 1 {of}:3, names it"
     assert [it.partition(":")[0] for it in retiring.run()["done"]] == [free]
+
+
+def test_what_only_past_versions_of_a_template_name_that_bakes_have_made_goes(
+    retiring: Retiring,
+) -> None:
+    """Every image is named by one, where the recipe publishes to a template."""
+    default, past, grouped, by_hand, *newer = retiring.images(6)
+    template = retiring.ec2.create_launch_template(
+        LaunchTemplateName=retiring.recipe, LaunchTemplateData={"ImageId": default}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    for number, image in enumerate((past, grouped, by_hand, newer[0]), start=2):
+        retiring.ec2.create_launch_template_version(
+            LaunchTemplateId=template,
+            VersionDescription=f"ami-bakery bake-{number}, default before: 1",
+            LaunchTemplateData={"ImageId": image},
+        )
+    retiring.ec2.create_launch_template_version(
+        LaunchTemplateId=template, LaunchTemplateData={"ImageId": by_hand}
+    )
+    retiring.ec2.create_launch_template_version(
+        LaunchTemplateId=template, LaunchTemplateData={"ImageId": newer[1]}
+    )
+    retiring.group(LaunchTemplate={"LaunchTemplateId": template, "Version": "3"})
+    assert retiring.why(default) == f"keep: version 1 of launch template {template} names it"
+    assert retiring.why(grouped) == f"keep: version 3 of launch template {template} names it"
+    assert retiring.why(by_hand) == f"keep: LaunchTemplate {template} names it"
+    assert [it.partition(":")[0] for it in retiring.run()["done"]] == [past]
+    retiring.later(days=7)
+    assert retiring.run()["left"] == []
+    assert past not in retiring.states()
 
 
 def test_a_disabled_image_that_is_found_in_use_is_not_deregistered(retiring: Retiring) -> None:
