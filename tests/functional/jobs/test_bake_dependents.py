@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,21 +26,10 @@ def recipes() -> dict[str, Any]:
 
 
 @pytest.fixture
-def quiet(quiet: World, recipes: dict[str, Any], tmp_path: Any) -> World:
+def quiet(quiet: World, recipes: dict[str, Any], tmp_path: Path) -> Iterator[World]:
     """A deployment with these recipes, as far as the job sees it."""
-    (function,) = [
-        it for it in quiet.aws.lambdas.functions.values() if ".bake_dependents." in it.handler
-    ]
-    root = tmp_path / "asset"
-    root.mkdir()
-    for part in function.root.iterdir():
-        if part.name != "recipes.json":
-            (root / part.name).symlink_to(part.resolve())
-    (root / "recipes.json").write_text(json.dumps(recipes), encoding="utf-8")
-    function.root = root
-    while function.idle:
-        function.idle.pop().kill()
-    return quiet
+    with quiet.carrying(recipes, "bake_dependents", tmp_path):
+        yield quiet
 
 
 def published(recipe: str, image: str) -> dict[str, Any]:

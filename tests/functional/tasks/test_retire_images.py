@@ -3,6 +3,7 @@
 import json
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,6 +234,26 @@ def test_the_base_of_another_recipes_current_image_stays(retiring: Retiring) -> 
     (image,) = child.images(1, **{TAG_BASE_IMAGE: base})
     child.point(pointer(child.recipe), image)
     assert retiring.why(base) == f"keep: is the base of image {image}, which is current"
+
+
+def test_the_image_that_a_recipe_is_built_on_by_its_id_stays_before_that_has_baked(
+    retiring: Retiring, tmp_path: Path
+) -> None:
+    pinned, *_ = retiring.images(3)
+    recipes = {"shop": {"description": "x", "base": {"ami": pinned}}}
+    with retiring.world.carrying(recipes, "retire_images", tmp_path):
+        assert retiring.why(pinned) == "keep: recipe shop names it"
+        assert retiring.run()["done"] == []
+
+
+def test_a_recipe_is_a_name_and_no_pattern(retiring: Retiring) -> None:
+    """A filter of EC2 would find the images of all recipes, and take them for one's."""
+    retiring.images(3)
+    before = retiring.states()
+    with pytest.raises(FunctionFailedError) as failed:
+        retiring.world.invoke("retire_images", {"recipe": "*", "retention": POLICY})
+    assert failed.value.name == "ValidationError"
+    assert retiring.states() == before
 
 
 @pytest.mark.failure(68)
