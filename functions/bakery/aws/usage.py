@@ -63,12 +63,13 @@ def images_of_recipe(recipe: str, *, region: str) -> tuple[OldImage, ...]:
 def _old_image(record: "ImageTypeDef") -> OldImage:
     tags = {tag.get("Key", ""): tag.get("Value", "") for tag in record.get("Tags", [])}
     volumes = [mapping.get("Ebs", {}) for mapping in record.get("BlockDeviceMappings", [])]
+    created, state = clock.parse(record["CreationDate"]), record.get("State", "pending")
     return OldImage(
         id=record["ImageId"],
-        created=clock.parse(record["CreationDate"]),
-        state=record.get("State", "pending"),
+        created=created,
+        state=state,
         deprecated=_moment(record.get("DeprecationTime")),
-        disabled_at=_moment(tags.get(TAG_DISABLED_AT)),
+        disabled_at=_noted(tags.get(TAG_DISABLED_AT), None if state == "disabled" else created),
         # "disabled", "enabled-without-cooldown" or "enabled-with-cooldown"; what else it may say
         # once protection was ended with a cooldown is not documented, and protects.
         protected=record.get("DeregistrationProtection", "disabled") != "disabled",
@@ -79,6 +80,15 @@ def _old_image(record: "ImageTypeDef") -> OldImage:
 
 def _moment(text: str | None) -> datetime | None:
     return clock.parse(text) if text else None
+
+
+def _noted(text: str | None, otherwise: datetime | None) -> datetime | None:
+    """The moment in a tag, which a hand may have spoilt: then a disabled image has its grace period
+    anew, and one that is available was disabled at some time."""
+    try:
+        return _moment(text)
+    except ValueError:
+        return otherwise
 
 
 def pointers(*, region: str) -> dict[str, str]:

@@ -476,6 +476,22 @@ def test_an_image_that_somebody_has_enabled_again_stays(retiring: Retiring) -> N
     assert retiring.why(old).startswith("disable: ")
 
 
+def test_a_note_that_somebody_has_spoilt_costs_a_grace_period_and_stops_nothing(
+    retiring: Retiring,
+) -> None:
+    old, *_ = retiring.images(3)
+    retiring.run()
+    spoilt = {"Key": TAG_DISABLED_AT, "Value": "2020-01-01, by Ann"}
+    retiring.ec2.create_tags(Resources=[old], Tags=[spoilt])
+    retiring.later(days=7)
+    assert retiring.why(old).endswith("since when is not known; its grace period begins now")
+    assert retiring.run()["left"] == []
+    assert retiring.tags(old)[TAG_DISABLED_AT].endswith("Z")
+    retiring.ec2.enable_image(ImageId=old)
+    retiring.ec2.create_tags(Resources=[old], Tags=[spoilt])
+    assert "somebody has enabled it again" in retiring.why(old)
+
+
 # --- what goes wrong --------------------------------------------------------------------------
 
 NEEDED = (
