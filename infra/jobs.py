@@ -53,7 +53,7 @@ class Jobs(Construct):
             self,
             "jobs.resume_waits",
             statements=[
-                may.table("GetItem", "Scan"),
+                may.table("GetItem", "Query"),
                 *may.resume(),
                 # A turn comes with the end of another bake.
                 may.executions("DescribeExecution"),
@@ -105,7 +105,7 @@ class Jobs(Construct):
                 *may.remove(),
                 may.executions("DescribeExecution"),
                 may.list_pointers("GetParametersByPath", "GetParameterHistory"),
-                may.table("Scan", "DeleteItem"),
+                may.table("Query", "DeleteItem"),
                 may.announce(),
             ],
             environment=env.JanitorSettings(

@@ -166,7 +166,7 @@ class TaskFunctions(Construct):
                     *_DESCRIBE_OWN, _DESCRIBE_SPOT, "ec2:DescribeImages", "ec2:DescribeSnapshots"
                 ),
                 *may.remove(),
-                may.table("Scan", "DeleteItem"),
+                may.table("Query", "DeleteItem"),
             ],
             env.ReplaceSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),
@@ -187,7 +187,7 @@ class TaskFunctions(Construct):
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
-                may.table("DeleteItem", "GetItem", "PutItem", "Scan"),
+                may.table("DeleteItem", "GetItem", "PutItem", "Query"),
             ],
             env.CleanUpSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),

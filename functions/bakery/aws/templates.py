@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import LaunchTemplateVersionTypeDef
 
 _GONE = {"launchTemplateIdDoesNotExist", "launchTemplateVersionDoesNotExist"}
-_DESCRIPTION = "ami-bakery {bake}, default before: {before}"
+_DESCRIPTION = "ami-bakery {by}, default before: {before}"
 _BEFORE = re.compile(r"ami-bakery (\S+), default before: (\d+)")
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version that a bake made."""
+    """A version that a bake, or a rollback, made."""
 
     number: int
     is_default: bool
@@ -40,23 +40,23 @@ def existing(ids: Sequence[str], *, region: str) -> set[str]:
         return {it["LaunchTemplateId"] for page in pages for it in page["LaunchTemplates"]}
 
 
-def version_of_bake(template: str, bake: str, *, region: str) -> Version | None:
-    """The version that the bake made, if it did, and the template is there."""
+def version_by(by: str, template: str, *, region: str) -> Version | None:
+    """The version that the bake or rollback made, if it did, and the template is there."""
     for it in _versions(template, region):
         found = _BEFORE.fullmatch(it.get("VersionDescription", ""))
-        if found and found[1] == bake:
+        if found and found[1] == by:
             return Version(it["VersionNumber"], it["DefaultVersion"], int(found[2]))
     return None
 
 
-def named_by_bakes_only(template: str, *, region: str) -> set[str]:
-    """Images that the template names in versions that bakes have made, and in no other."""
+def named_by_us_only(template: str, *, region: str) -> set[str]:
+    """Images that the template names in versions that bakes or rollbacks made, and in no other."""
     ours: set[str] = set()
     others: set[str] = set()
     for it in _versions(template, region):
-        made_by_a_bake = _BEFORE.fullmatch(it.get("VersionDescription", ""))
+        made_by_us = _BEFORE.fullmatch(it.get("VersionDescription", ""))
         image = it["LaunchTemplateData"].get("ImageId", "")
-        (ours if made_by_a_bake else others).add(image)
+        (ours if made_by_us else others).add(image)
     return ours - others
 
 
@@ -76,7 +76,7 @@ def _versions(template: str, region: str) -> "list[LaunchTemplateVersionTypeDef]
             raise
 
 
-def add_version(template: str, image_id: str, *, bake: str, client_token: str, region: str) -> int:
+def add_version(template: str, image_id: str, *, by: str, client_token: str, region: str) -> int:
     """Make a version like the latest one, with this image; returns its number."""
     subject = f"{template} in {region}"
     with translated("ec2:DescribeLaunchTemplates", subject):
@@ -86,7 +86,7 @@ def add_version(template: str, image_id: str, *, bake: str, client_token: str, r
         answer = clients.ec2(region).create_launch_template_version(
             LaunchTemplateId=template,
             SourceVersion="$Latest",
-            VersionDescription=_DESCRIPTION.format(bake=bake, before=before),
+            VersionDescription=_DESCRIPTION.format(by=by, before=before),
             LaunchTemplateData={"ImageId": image_id},
             ClientToken=client_token,
         )

@@ -125,11 +125,11 @@ def references(images: Sequence[str], *, region: str) -> dict[str, tuple[str, ..
     """What in this account refers to each image: instances that are not gone, launch templates in
     any version, parameters, recipes of Image Builder.
 
-    Versions of launch templates that bakes have made are none: each image that was published to a
-    template would be named there for ever. The newest and the default one, and those that a group
-    or fleet names, are in ``bakery.aws.named``, and so is what a template launches that names a
-    parameter. Image Builder's recipes keep no image of ours in use, but somebody means to build
-    on it.
+    Versions of launch templates that bakes or rollbacks have made are none: each image that was
+    published to a template would be named there for ever. The newest and the default one, and those
+    that a group or fleet names, are in ``bakery.aws.named``, and so is what a template launches
+    that names a parameter. Image Builder's recipes keep no image of ours in use, but somebody means
+    to build on it.
     """
     found: dict[str, list[str]] = {image: [] for image in images}
     past: dict[str, set[str]] = {}
@@ -137,7 +137,7 @@ def references(images: Sequence[str], *, region: str) -> dict[str, tuple[str, ..
         if kind == "ec2:LaunchTemplate":
             if arn not in past:
                 template = arn.rpartition("/")[2]
-                past[arn] = templates.named_by_bakes_only(template, region=region)
+                past[arn] = templates.named_by_us_only(template, region=region)
             if image in past[arn]:
                 continue
         found.setdefault(image, []).append(_words(kind, arn))

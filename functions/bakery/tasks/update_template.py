@@ -31,14 +31,14 @@ def run(request: Request) -> Result:
     image_id = next((it.image_id for it in request.copies if it.region == request.region), None)
     if image_id is None:
         return Result(version=None)
-    made = templates.version_of_bake(request.id, request.bake, region=request.region)
+    made = templates.version_by(request.bake, request.id, region=request.region)
     version = (
         made.number
         if made
         else templates.add_version(
             request.id,
             image_id,
-            bake=request.bake,
+            by=request.bake,
             client_token=launching.client_token(
                 request.bake, request.id, image_id, request.redrives
             ),
