@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from bakery.inventory import PREFIX
@@ -379,6 +380,11 @@ class Permissions:
                 },
             ),
         ]
+
+    def start_retiring(self, retire_images: lambda_.IFunction) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=["lambda:InvokeFunction"], resources=[retire_images.function_arn]
+        )
 
     def read_command_log(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(
