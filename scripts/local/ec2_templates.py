@@ -158,7 +158,8 @@ class Templates:
     def describe_versions(self, call: Call) -> dict[str, Any]:
         p = call.parameters
         with self._state.lock:
-            found = self._of_all(call) if "LaunchTemplateId" not in p else self._of_one(call)
+            named = p.get("LaunchTemplateId") or p.get("LaunchTemplateName")
+            found = self._of_one(call) if named else self._of_all(call)
             chosen, token = page(found, p, 200)
             return {"LaunchTemplateVersions": chosen, "NextToken": token}
 
@@ -186,8 +187,16 @@ class Templates:
         ]
 
     def _find(self, call: Call) -> tuple[Region, Record]:
-        region = self._state.region(call.region)
-        return region, self._by_id(region, str(call.parameters["LaunchTemplateId"]))
+        region, name = self._state.region(call.region), call.get("LaunchTemplateName")
+        if name is None:
+            return region, self._by_id(region, str(call.parameters["LaunchTemplateId"]))
+        for template in region.templates.values():
+            if template["LaunchTemplateName"] == name:
+                return region, template
+        raise AwsError(
+            "InvalidLaunchTemplateName.NotFoundException",
+            f"The specified launch template, with template name {name}, does not exist.",
+        )
 
     def _by_id(self, region: Region, id_: str) -> Record:
         if id_ not in region.templates:

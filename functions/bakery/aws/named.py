@@ -20,29 +20,39 @@ from bakery.naming import POINTERS
 
 Named = tuple[str, str]
 """The id of an image, or a parameter that holds one, and what names it."""
-Version = tuple[str, str]
-"""The id of a launch template, and one of its versions."""
+Version = tuple[str, str, str]
+"""How a launch template is named, its id or name, and the number of one of its versions."""
 
+_KEYS = ("LaunchTemplateId", "LaunchTemplateName")
 _NEWEST = ("$Latest", "$Default")
 _PINNED = re.compile(
     rf"resolve:ssm:(?:arn:[^:]*:ssm:[^:]*:[^:]*:parameter)?(?P<name>{POINTERS}/[^:]+):(?P<pin>[^:]+)"
 )
 """A pointer at one of its versions, or with a label. One without either launches what the pointer
 holds, and what that is is known."""
-_GONE = {"InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound"}
+_GONE = {
+    "InvalidLaunchTemplateId.NotFound",
+    "InvalidLaunchTemplateId.VersionNotFound",
+    "InvalidLaunchTemplateName.NotFoundException",
+}
 
 
 def images(*, region: str) -> dict[str, str]:
     """Images in the Region, each with one thing that names it."""
     groups, spot_fleets, fleets = _groups(region), _spot_fleets(region), _fleets(region)
+    newest = _versions({"Versions": list(_NEWEST)}, region)
     found = [
         *_of_launch_configurations(region),
         *_of_groups(groups),
         *_of_spot_fleets(spot_fleets),
         *_of_fleets(fleets),
+        *_of_templates(newest),
     ]
-    pinned = {version for it in (*groups, *spot_fleets, *fleets) for version in _versions_in(it)}
-    found += _of_templates(pinned, region)
+    # Most name the newest one by its number.
+    seen = {(key, it[key], str(it["VersionNumber"])) for it in newest for key in _KEYS}
+    numbered = {it for each in (*groups, *spot_fleets, *fleets) for it in _versions_in(each)}
+    for key, template, number in sorted(numbered - seen):
+        found += _of_templates(_versions({key: template, "Versions": [number]}, region))
     return {image: what for image, what in _resolved(found, region) if image}
 
 
@@ -108,37 +118,31 @@ def _of_fleets(fleets: Iterable[Mapping[str, Any]]) -> Iterator[Named]:
 
 
 def _versions_in(content: object) -> Iterator[Version]:
-    """Versions of launch templates that a group or fleet names by number, wherever in it.
-
-    The newest and the default one of every template are looked at anyway.
-    """
+    """Versions of launch templates that a group or fleet names by number, wherever in it, but for
+    those that its instances came from: what has launched is no matter of it."""
     if isinstance(content, Mapping):
-        id_, version = content.get("LaunchTemplateId"), content.get("Version")
-        if isinstance(id_, str) and isinstance(version, str) and version not in _NEWEST:
-            yield id_, version
-        for it in content.values():
-            yield from _versions_in(it)
+        version = content.get("Version")
+        named = [key for key in _KEYS if content.get(key)][:1]
+        if named and version and version not in _NEWEST:
+            yield named[0], content[named[0]], version
+        for key, it in content.items():
+            if key != "Instances":
+                yield from _versions_in(it)
     elif isinstance(content, list):
         for it in content:
             yield from _versions_in(it)
 
 
-def _of_templates(versions: Iterable[Version], region: str) -> Iterator[Named]:
-    """What the newest and the default version of every template name, and ``versions``."""
-    requests: list[dict[str, Any]] = [
-        {"Versions": list(_NEWEST)},
-        *({"LaunchTemplateId": id_, "Versions": [it]} for id_, it in sorted(versions)),
-    ]
-    for request in requests:
-        for it in _versions(request, region):
-            what = f"version {it.get('VersionNumber')} of launch template"
-            image = it.get("LaunchTemplateData", {}).get("ImageId", "")
-            yield image, f"{what} {it.get('LaunchTemplateId')}"
+def _of_templates(versions: Iterable[Mapping[str, Any]]) -> Iterator[Named]:
+    for it in versions:
+        what = f"version {it.get('VersionNumber')} of launch template {it.get('LaunchTemplateId')}"
+        yield it.get("LaunchTemplateData", {}).get("ImageId", ""), what
 
 
 def _versions(request: Mapping[str, Any], region: str) -> list[Mapping[str, Any]]:
     """What a group names may be gone; it launches nothing then."""
-    what = f"{', '.join(request['Versions'])} of {request.get('LaunchTemplateId', 'all')}"
+    which = next((request[key] for key in _KEYS if key in request), "all")
+    what = f"{', '.join(request['Versions'])} of {which}"
     with translated("ec2:DescribeLaunchTemplateVersions", f"{what} in {region}"):
         paginator = clients.ec2(region).get_paginator("describe_launch_template_versions")
         try:

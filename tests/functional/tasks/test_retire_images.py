@@ -257,7 +257,8 @@ def test_what_only_past_versions_of_a_template_name_that_bakes_have_made_goes(
     retiring.ec2.create_launch_template_version(
         LaunchTemplateId=template, LaunchTemplateData={"ImageId": newer[1]}
     )
-    retiring.group(LaunchTemplate={"LaunchTemplateId": template, "Version": "3"})
+    retiring.group(LaunchTemplate={"LaunchTemplateName": retiring.recipe, "Version": "3"})
+    retiring.group(LaunchTemplate={"LaunchTemplateName": "gone", "Version": "3"})
     assert retiring.why(default) == f"keep: version 1 of launch template {template} names it"
     assert retiring.why(grouped) == f"keep: version 3 of launch template {template} names it"
     assert retiring.why(by_hand) == f"keep: LaunchTemplate {template} names it"
