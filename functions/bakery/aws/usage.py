@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from bakery import clock
 from bakery.aws import clients, templates
 from bakery.aws.failures import translated
-from bakery.naming import POINTERS, TAG_BASE_IMAGE, TAG_DISABLED_AT, TAG_RECIPE, TAG_RETIRED
+from bakery.naming import (
+    POINTERS,
+    TAG_BAKE,
+    TAG_BASE_IMAGE,
+    TAG_DISABLED_AT,
+    TAG_RECIPE,
+    TAG_RETIRED,
+)
 from bakery.retention import OldImage
 
 if TYPE_CHECKING:
@@ -75,6 +82,7 @@ def _old_image(record: "ImageTypeDef") -> OldImage:
         protected=record.get("DeregistrationProtection", "disabled") != "disabled",
         launched=_moment(record.get("LastLaunchedTime")),
         snapshots=tuple(v["SnapshotId"] for v in volumes if v.get("SnapshotId")),
+        bake=tags.get(TAG_BAKE, ""),
     )
 
 

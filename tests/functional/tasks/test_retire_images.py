@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from bakery.naming import (
+    TAG_BAKE,
     TAG_BASE_IMAGE,
     TAG_DISABLED_AT,
+    TAG_RECIPE,
     TAG_RETIRED,
     label_pointer,
     pointer,
@@ -141,6 +143,23 @@ def test_a_recipe_is_a_name_and_no_pattern(retiring: Retiring) -> None:
         retiring.world.invoke("retire_images", {"recipe": "*", "retention": POLICY})
     assert failed.value.name == "ValidationError"
     assert retiring.states() == before
+
+
+def test_an_image_and_its_copy_with_the_same_tags_stay(retiring: Retiring) -> None:
+    """A team's own copy, encrypted with its own key: EC2 copies the tags, if it is told to."""
+    old, *_ = retiring.images(3)
+    copy = retiring.ec2.copy_image(
+        SourceImageId=old, SourceRegion=retiring.region, Name=retiring.recipe, CopyImageTags=True
+    )["ImageId"]
+    retiring.world.aws.until(lambda: retiring.record(copy)["State"] == "available")
+    assert TAG_BAKE in retiring.tags(copy)
+    retiring.later(days=1)
+    retiring.images(2)
+    assert "another image has the tag of bake" in retiring.why(copy)
+    assert not {old, copy} & {it.partition(":")[0] for it in retiring.run()["done"]}
+    tags = [{"Key": key} for key in (TAG_BAKE, TAG_RECIPE)]
+    retiring.ec2.delete_tags(Resources=[copy], Tags=tags)
+    assert retiring.why(old).startswith("disable: ")
 
 
 @pytest.mark.failure(68)
