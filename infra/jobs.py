@@ -240,9 +240,4 @@ def _wait_events(documents: Documents) -> dict[str, dict[str, Any]]:
                 "status": [{"anything-but": ["Pending", "InProgress", "Delayed", "Cancelling"]}],
             },
         },
-        "PointerMoved": {
-            "source": ["aws.ssm"],
-            "detail_type": ["Parameter Store Change"],
-            "detail": {"name": [{"prefix": "/ami-bakery/"}]},
-        },
     }

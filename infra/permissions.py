@@ -52,10 +52,7 @@ class Permissions:
         )
 
     def resume(self) -> list[iam.PolicyStatement]:
-        """Begin or settle a wait: look at its subject, send its token back.
-
-        Parameter Store checks an image parameter with the DescribeImages of who puts it.
-        """
+        """Begin or settle a wait: look at its subject, send its token back."""
         return [
             self.read(
                 "ec2:DescribeImages",
@@ -65,7 +62,6 @@ class Permissions:
             ),
             self.end_tasks(),
             self.table("PutItem", "DeleteItem"),
-            self.pointers("GetParameter"),
         ]
 
     def end_tasks(self) -> iam.PolicyStatement:

@@ -136,22 +136,25 @@ def test_a_failed_copy_leaves_everything_as_it_was(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "skip"),
+    ("task", "service", "operation", "skip"),
     [
-        ("ssm", "PutParameter", 0),
-        ("ssm", "PutParameter", 1),
-        ("ssm", "PutParameter", 5),
-        ("ec2", "CreateLaunchTemplateVersion", 1),
-        ("ec2", "ModifySnapshotAttribute", 1),
+        ("PublishPointers", "ssm", "PutParameter", 0),
+        ("PublishPointers", "ssm", "PutParameter", 1),
+        ("PublishPointers", "ssm", "PutParameter", 5),
+        ("KeepPrevious", "ssm", "PutParameter", 1),
+        ("UpdateTemplates", "ec2", "CreateLaunchTemplateVersion", 1),
+        ("ReleaseImages", "ec2", "ModifySnapshotAttribute", 1),
     ],
     ids=lambda value: str(value),
 )
 def test_a_publish_call_that_fails_half_way_moves_everything_back(
-    world: World, service: str, operation: str, skip: int
+    world: World, task: str, service: str, operation: str, skip: int
 ) -> None:
     assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
     before = published(world, "wide")
-    world.aws.faults.error(service, operation, code="AccessDeniedException", skip=skip)
+    world.aws.faults.error(
+        service, operation, code="AccessDeniedException", skip=skip, times=99, role=task
+    )
     ended = world.bake("wide", force=True, seconds=120)
     assert (ended.status, ended.error) == ("FAILED", "AccessDeniedError"), ended.cause
     nothing_has_changed(world, before, ended.name)
