@@ -569,10 +569,40 @@ def test_the_sweeper_runs_every_minute(stack: Synthesized) -> None:
     assert inputs == ['{"sweep":true}']
 
 
+def test_old_images_go_once_a_day(stack: Synthesized) -> None:
+    (daily,) = [
+        s["Properties"]["Target"]
+        for s in stack.of_type("AWS::Scheduler::Schedule").values()
+        if s["Properties"]["ScheduleExpression"] == "rate(1 day)"
+    ]
+    assert "JobsRetireDaily" in flat(daily["Arn"])
+    (start,) = [
+        statement
+        for _, statement in statements(stack, "retire_daily")
+        if "lambda:InvokeFunction" in listed(statement["Action"])
+    ]
+    (function,) = listed(start["Resource"])
+    assert flat(function).startswith("<TasksRetireImages")
+
+
 def test_every_rule_has_a_dead_letter_queue(stack: Synthesized) -> None:
     for id_, rule in stack.of_type("AWS::Events::Rule").items():
         for target in rule["Properties"]["Targets"]:
             assert "DeadLetterConfig" in target, id_
+
+
+def test_an_event_on_which_a_job_fails_is_kept_unless_a_later_run_makes_it_good(
+    stack: Synthesized,
+) -> None:
+    """The sweeper looks at all waits every minute, the janitor at everything."""
+    ((queue, _),) = stack.of_type("AWS::SQS::Queue").items()
+    kept = {
+        re.sub(r"[0-9A-F]{8}$", "", it["Properties"]["FunctionName"]["Ref"]): flat(
+            it["Properties"]["DestinationConfig"]["OnFailure"]["Destination"]
+        )
+        for it in stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert kept == dict.fromkeys(["JobsAnnounceBake", "JobsBakeDependents"], f"<{queue}>")
 
 
 def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left_or_left_out(
@@ -615,6 +645,7 @@ def test_a_person_is_told_of_dead_letters_and_of_jobs_that_fail(stack: Synthesiz
         "Errors JobsAnnounceBake",
         "Errors JobsBakeDependents",
         "Errors JobsRemoveOrphans",
+        "Errors JobsRetireDaily",
     }
     for properties in alarms(stack).values():
         assert [flat(action) for action in properties["AlarmActions"]] == [f"<{topic}>"]

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -46,13 +47,16 @@ class Publishing:
         """Call it, and once more when the values are in force."""
         assert self.refused(image, *names).name == "NotYetVisibleError"
         for name in names or (self.name,):
-            self.world.aws.until(lambda name=name: self.world.parameter(name) == image)
+            self.world.aws.until(partial(self._holds, name, image))
         self.publish(image, *names)
 
     def refused(self, image: str, *names: str, ago: timedelta = timedelta()) -> FunctionFailedError:
         with pytest.raises(FunctionFailedError) as failed:
             self.publish(image, *names, ago=ago)
         return failed.value
+
+    def _holds(self, name: str, image: str) -> bool:
+        return self.world.parameter(name) == image
 
     def versions(self) -> list[str]:
         ssm = self.world.aws.client("ssm")
