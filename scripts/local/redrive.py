@@ -16,6 +16,7 @@ from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from scripts.local.errors import AwsError
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from datetime import datetime
 
 REDRIVABLE = ("FAILED", "ABORTED", "TIMED_OUT")
@@ -55,25 +56,19 @@ def redrive(run: Any, history: list[dict[str, Any]], *, count: int, at: datetime
         raise AwsError(
             "ExecutionNotRedrivable", f"Execution is not redrivable: it is {run.status}."
         )
-    state, content = failed_state(history)
+    definition = json.loads(run.exec_worker._evaluation_details.state_machine_details.definition)
+    state, content = failed_state(history, definition["States"])
     run.exec_worker = RedrivenWorker(run, state, content, count, at)
     run.exec_status = ExecutionStatus.RUNNING
     run.error = run.cause = run.stop_date = None
     run.exec_worker.start()
 
 
-def failed_state(history: list[dict[str, Any]]) -> tuple[str, Any]:
-    """Name and input of the state that was under way at the end, outside of any Map."""
-    inside = 0
-    found: tuple[str, Any] | None = None
-    for event in history:
-        kind = str(event["type"])
-        inside += (kind == "MapStateStarted") - (
-            kind in ("MapStateSucceeded", "MapStateFailed", "MapStateAborted")
-        )
+def failed_state(history: list[dict[str, Any]], top: Container[str]) -> tuple[str, Any]:
+    """Name and input of the state that was under way at the end: one of the machine's own, outside
+    of any Map or Parallel. Names of states are unique in the whole machine."""
+    for event in reversed(history):
         details = event.get("stateEnteredEventDetails")
-        if details and inside == 0:
-            found = str(details["name"]), json.loads(details["input"])
-    if found is None:
-        raise AwsError("ExecutionNotRedrivable", "Execution is not redrivable: no state failed.")
-    return found
+        if details and details["name"] in top:
+            return str(details["name"]), json.loads(details["input"])
+    raise AwsError("ExecutionNotRedrivable", "Execution is not redrivable: no state failed.")

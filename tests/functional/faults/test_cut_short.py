@@ -7,7 +7,8 @@ import pytest
 
 from bakery import budgets
 from scripts.bakery_cli.stages import STAGES
-from tests.functional.conftest import World
+from tests.functional.conftest import Ended, World
+from tests.functional.faults.invariants import OWN_ERRORS
 
 pytestmark = pytest.mark.long
 
@@ -120,3 +121,66 @@ def test_a_builder_of_a_launch_that_was_under_way_is_found_later(world: World) -
     world.aws.until(lambda: entered(world, arn, "LaunchBuilder"), what="the launch")
     stop()
     swept(world, world.ended(arn).name)
+
+
+REDRIVEN = ("LaunchBuilder", "Prepare", "RunStep", "StopBuilder", "TestAndCopy", "PublishPointers")
+
+
+def stopped_in(world: World, state: str) -> str:
+    arn = begun(world, state)
+    world.aws.client("stepfunctions").stop_execution(executionArn=arn, cause="by hand")
+    assert world.ended(arn).status == "ABORTED"
+    world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions")
+    return arn
+
+
+def redriven(world: World, arn: str) -> Ended:
+    world.aws.client("stepfunctions").redrive_execution(executionArn=arn)
+    return world.ended(arn, seconds=90)
+
+
+@pytest.mark.parametrize("state", REDRIVEN)
+def test_a_stopped_bake_that_is_redriven_before_the_janitor_was_there_goes_on_and_publishes(
+    world: World, state: str
+) -> None:
+    world.aws.events.drop(
+        "Step Functions Execution Status Change",
+        when=lambda it: it["detail"]["status"] == "ABORTED",
+    )
+    arn = stopped_in(world, state)
+    ended = redriven(world, arn)
+    assert ended.status == "SUCCEEDED", (ended.error, ended.cause)
+    assert world.pointer("small") == ended.output["image"]["id"]
+    assert len(world.tagged("builder", ended.name)) == 1
+    swept(world, ended.name)
+
+
+@pytest.mark.parametrize("state", REDRIVEN)
+def test_a_stopped_bake_that_is_redriven_when_the_janitor_was_there_ends_clean(
+    world: World, state: str
+) -> None:
+    """It goes on where something is left to go on with, else it fails and says so."""
+    arn = stopped_in(world, state)
+    before = world.pointer("small")
+    swept(world, arn.rpartition(":")[2])
+    ended = redriven(world, arn)
+    if ended.status == "SUCCEEDED":
+        assert world.pointer("small") == ended.output["image"]["id"]
+    else:
+        assert ended.error in OWN_ERRORS - {"UnexpectedError"}, (ended.error, ended.cause)
+        assert world.pointer("small") == before
+    swept(world, ended.name)
+
+
+@pytest.mark.parametrize("state", ["TestAndCopy", "PublishPointers"])
+def test_a_stopped_bake_that_is_redriven_after_a_later_one_takes_nothing_back(
+    world: World, state: str
+) -> None:
+    arn = stopped_in(world, state)
+    newer = world.bake("small", force=True)
+    assert newer.status == "SUCCEEDED", newer.cause
+    ended = redriven(world, arn)
+    assert ended.status == "FAILED"
+    assert ended.error in OWN_ERRORS - {"UnexpectedError"}, (ended.error, ended.cause)
+    assert world.pointer("small") == newer.output["image"]["id"]
+    swept(world, ended.name)
