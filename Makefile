@@ -142,6 +142,10 @@ faults: setup ## Kill, deny, throttle and lose every call of a bake, one after t
 mutants: setup ## Break the product in forty ways: which does no test notice? (minutes)
 	@$(BIN)/python -m tests.mutants $(MUTANTS)
 
+.PHONY: bench
+bench: setup ## Measure the parts that grow with an account, small and large side by side
+	@$(BIN)/python -m benchmarks
+
 ##@ Set up
 
 .PHONY: setup

@@ -6,10 +6,12 @@ nobody can launch it, which can be undone; it is deregistered with its snapshots
 Everything that is not known keeps an image: this is the most dangerous code of the product.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from bakery.naming import TAG_DISABLED_AT
 from bakery.recipe import Retention
@@ -72,6 +74,11 @@ class Seen:
     """Images that something names which EC2's own check of references passes by."""
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     """By image; one without is not known to be unused, and stays."""
+
+    @cached_property
+    def of_bakes(self) -> Counter[str]:
+        """How many images have the tag of a bake."""
+        return Counter(it.bake for it in self.images if it.state in _WHOLE)
 
     def plus(self, evidence: Mapping[str, Evidence]) -> "Seen":
         """The same with more evidence."""
@@ -159,8 +166,7 @@ def _reasons_to_keep(
 ) -> Iterator[str]:
     """Whatever its age; the first is told."""
     yield from _known_uses(image, seen)
-    of_bake = [it for it in seen.images if it.bake == image.bake and it.state in _WHOLE]
-    if image.bake and len(of_bake) > 1:
+    if image.bake and seen.of_bakes[image.bake] > 1:
         yield (
             f"another image has the tag of bake {image.bake}, too, which makes one; take the tags "
             "of the bakery off the copy"

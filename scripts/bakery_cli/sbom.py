@@ -8,6 +8,7 @@ from cyclonedx.model import Property
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.contact import OrganizationalEntity
+from cyclonedx.model.dependency import Dependency
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
@@ -35,7 +36,9 @@ def cyclonedx(inventory: Inventory) -> str:
     )
     packages = [_component(package, inventory.system) for package in inventory.packages]
     bom.components.update(packages)
-    bom.register_dependency(image, packages)
+    # Not register_dependency: it looks for each among all others.
+    parts = [Dependency(package.bom_ref) for package in packages]
+    bom.dependencies.update([Dependency(image.bom_ref, parts), *parts])
     return JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
 
 
