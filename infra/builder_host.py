@@ -20,6 +20,34 @@ from infra.settings import Settings
 # Source: IAM API reference, PutRolePolicy, PolicyDocument.
 _NOT_IN_POLICIES = re.compile(r"[^\x20-\xff]")
 
+_AGENT = (
+    "ec2messages:AcknowledgeMessage",
+    "ec2messages:DeleteMessage",
+    "ec2messages:FailMessage",
+    "ec2messages:GetEndpoint",
+    "ec2messages:GetMessages",
+    "ec2messages:SendReply",
+    "ssm:DescribeDocument",
+    "ssm:GetDeployablePatchSnapshotForInstance",
+    "ssm:GetDocument",
+    "ssm:GetManifest",
+    "ssm:PutConfigurePackageResult",
+    "ssm:PutInventory",
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
+)
+"""What the agent calls to get commands, run AWS's documents and packages, and answer.
+
+Not AmazonSSMManagedInstanceCore, which two things are left out of. It reads every parameter of the
+account: with it the script of any recipe could. And it takes part in State Manager: an association
+with all instances of the account would change the image, or update the agent under a command.
+Source: AWS managed policy reference, AmazonSSMManagedInstanceCore, and
+AmazonSSMManagedEC2InstanceDefaultPolicy, from which AWS left out the parameters too; an agent that
+may read no associations says so in its log and works: amazon-ssm-agent, issue 419.
+"""
+
 
 class BuilderHost(Construct):
     """A builder can be managed by Systems Manager and write its log, a test instance too; nothing
@@ -57,10 +85,9 @@ class BuilderHost(Construct):
             f"{id_}Role",
             assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
             description="AMI Bakery: what a builder or a test instance may do",
-            managed_policies=[
-                iam.ManagedPolicy.from_aws_managed_policy_name("AmazonSSMManagedInstanceCore")
-            ],
         )
+        for statement in self._be_managed():
+            role.add_to_policy(statement)
         self._log_group.grant(
             role, "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"
         )
@@ -71,6 +98,15 @@ class BuilderHost(Construct):
         profile = iam.CfnInstanceProfile(self, f"{id_}Profile", roles=[role.role_name])
         self.profile_arns.append(profile.attr_arn)
         return role, profile.attr_arn
+
+    def _be_managed(self) -> Iterator[iam.PolicyStatement]:
+        yield iam.PolicyStatement(actions=list(_AGENT), resources=["*"])
+        yield iam.PolicyStatement(
+            actions=["ssm:PutComplianceItems", "ssm:UpdateInstanceInformation"],
+            resources=[
+                Stack.of(self).format_arn(service="ec2", resource="instance", resource_name="*")
+            ],
+        )
 
     def _read(self, objects: tuple[tuple[str, str], ...]) -> Iterator[iam.PolicyStatement]:
         """Get the objects, and list each by its key: the agent asks first if it is a folder.

@@ -29,7 +29,11 @@ class Notifications(Construct):
         self._dead_letters = store.dead_letters
         self._topic = topic = sns.Topic(self, "Topic", display_name="AMI Bakery", enforce_ssl=True)
         if settings.notification_email:
-            topic.add_subscription(subscriptions.EmailSubscription(settings.notification_email))
+            topic.add_subscription(
+                subscriptions.EmailSubscription(
+                    settings.notification_email, dead_letter_queue=store.dead_letters
+                )
+            )
         # The policy that TLS-only needs takes the place of the default that lets alarms in.
         topic.grant_publish(iam.ServicePrincipal("cloudwatch.amazonaws.com"))
         field = events.EventField.from_path

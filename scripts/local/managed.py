@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scripts.local import moto_seam
 from scripts.local.agent import LATEST_AGENT, Agent, Managed
 from scripts.local.ec2_state import NEVER
+from scripts.local.iam import ACCOUNT
 from scripts.local.records import Record, page
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class ManagedInstances:
         role = self._role_of(profile)
         if self._agent.all_silent or id_ in self._agent.silent or not system.get("agent"):
             return
-        if not role or not self._may(role, "ssm:UpdateInstanceInformation", "*"):
+        if not role or not self._may_register(role, region, id_):
             return
         now = self._clock.now()
         with self._lock:
@@ -88,6 +89,14 @@ class ManagedInstances:
                 known.online, known.last_ping = True, now
             else:
                 self.known[id_] = Managed(region, id_, image_id, role, system, now, now)
+
+    def _may_register(self, role: str, region: str, id_: str) -> bool:
+        """An agent tells of its instance, and opens the channel that commands come by."""
+        instance = f"arn:aws:ec2:{region}:{ACCOUNT}:instance/{id_}"
+        return self._may(role, "ssm:UpdateInstanceInformation", instance) and all(
+            self._may(role, f"ssmmessages:{action}", "*")
+            for action in ("CreateControlChannel", "OpenControlChannel")
+        )
 
     @staticmethod
     def _role_of(profile: str) -> str:

@@ -26,6 +26,16 @@ _NO_RESOURCE = {
     "logs:PutResourcePolicy",
     "xray:GetSamplingRules",
     "xray:GetSamplingTargets",
+    "ec2messages:AcknowledgeMessage",
+    "ec2messages:DeleteMessage",
+    "ec2messages:FailMessage",
+    "ec2messages:SendReply",
+    "ssm:PutConfigurePackageResult",
+    "ssm:PutInventory",
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
 }
 
 
@@ -419,14 +429,28 @@ def test_a_builder_and_a_test_instance_can_be_managed_and_write_their_log_and_no
     stack: Synthesized, role: str
 ) -> None:
     found = [statement for id_, statement in statements(stack) if id_.startswith(role)]
-    assert found
-    for statement in found:
-        assert set(listed(statement["Action"])) <= {
-            "logs:CreateLogStream",
-            "logs:PutLogEvents",
-            "logs:DescribeLogStreams",
-            "logs:DescribeLogGroups",
-        }
+    actions = {action for statement in found for action in listed(statement["Action"])}
+    assert "ssm:UpdateInstanceInformation" in actions
+    assert {a for a in actions if not a.startswith(("ec2messages:", "ssmmessages:"))} == {
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "logs:DescribeLogStreams",
+        "logs:DescribeLogGroups",
+        "ssm:DescribeDocument",
+        "ssm:GetDeployablePatchSnapshotForInstance",
+        "ssm:GetDocument",
+        "ssm:GetManifest",
+        "ssm:PutComplianceItems",
+        "ssm:PutConfigurePackageResult",
+        "ssm:PutInventory",
+        "ssm:UpdateInstanceInformation",
+    }
+
+
+def test_no_role_has_what_somebody_else_may_add_to(stack: Synthesized) -> None:
+    """A managed policy of AWS grows without a deployment of ours."""
+    for id_, role in stack.of_type("AWS::IAM::Role").items():
+        assert "ManagedPolicyArns" not in role["Properties"], id_
 
 
 def test_a_recipes_artefacts_can_be_read_by_its_own_builder_only(stack: Synthesized) -> None:
@@ -699,7 +723,10 @@ def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthe
     assert json.loads(plan["DEFAULT_INSTANCE_TYPES"]) == ["m6i.large"]
     groups = stack.of_type("AWS::Logs::LogGroup").values()
     assert {g["Properties"]["RetentionInDays"] for g in groups} == {30}
-    assert stack.only("AWS::SNS::Subscription")["Endpoint"] == "platform@example.com"
+    subscription = stack.only("AWS::SNS::Subscription")
+    assert subscription["Endpoint"] == "platform@example.com"
+    lost = flat(subscription["RedrivePolicy"]["deadLetterTargetArn"])
+    assert lost.startswith("<StoreDeadLetters")
 
 
 @pytest.mark.parametrize(

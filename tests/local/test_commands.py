@@ -42,6 +42,34 @@ def test_an_instance_is_online_some_time_after_it_runs_and_lost_when_it_stops(be
     assert bench.ping(instance) == "ConnectionLost"
 
 
+@pytest.mark.parametrize(
+    "action",
+    [
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:OpenControlChannel",
+    ],
+)
+def test_without_a_right_of_its_agents_it_never_registers(bench: Bench, action: str) -> None:
+    (role,) = bench.aws.client("iam").get_instance_profile(
+        InstanceProfileName=bench.outputs["Profile"].rpartition("/")[2]
+    )["InstanceProfile"]["Roles"]
+    bench.aws.client("iam").put_role_policy(
+        RoleName=role["RoleName"],
+        PolicyName="without",
+        PolicyDocument=json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [{"Effect": "Deny", "Action": action, "Resource": "*"}],
+            }
+        ),
+    )
+    instance = bench.launch(IamInstanceProfile={"Arn": bench.outputs["Profile"]})
+    bench.in_state(instance, "running")
+    bench.aws.clock.advance(minutes=10)
+    assert bench.ping(instance) is None
+
+
 def test_without_a_profile_or_an_agent_it_never_registers(bench: Bench) -> None:
     profile = {"Arn": bench.outputs["Profile"]}
     ids = [bench.launch(), bench.launch(DEBIAN, IamInstanceProfile=profile)]
