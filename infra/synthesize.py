@@ -42,12 +42,10 @@ def project_context() -> dict[str, Any]:
     return dict(content["context"])
 
 
-def template(
-    recipes: Mapping[str, Recipe], context: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The template alone, with a stand-in for the functions' code: for tests and pictures."""
+def stack(recipes: Mapping[str, Recipe], context: Mapping[str, Any] | None = None) -> AmiBakery:
+    """The stack in an app of its own, with a stand-in for the functions' code."""
     app = App(context={**project_context(), **(context or {})})
-    stack = AmiBakery(
+    return AmiBakery(
         app,
         "AmiBakery",
         settings=Settings.from_context(app.node),
@@ -55,4 +53,10 @@ def template(
         project=PROJECT,
         code=lambda_.Code.from_cfn_parameters(),
     )
-    return dict(Template.from_stack(stack).to_json())
+
+
+def template(
+    recipes: Mapping[str, Recipe], context: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The template alone, for tests and pictures."""
+    return dict(Template.from_stack(stack(recipes, context)).to_json())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from yaml import safe_load
 
-from bakery.recipe import parse_recipe
+from bakery.recipe import Recipe, parse_recipe
 from infra.synthesize import template
 
 RECIPES = {
@@ -87,6 +87,10 @@ class Synthesized:
         return json.loads(self.definition)  # type: ignore[no-any-return]
 
 
+def parsed(recipes: Mapping[str, str] = RECIPES) -> dict[str, Recipe]:
+    return {name: parse_recipe(name, safe_load(text)) for name, text in recipes.items()}
+
+
 def statements(stack: Synthesized, module: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every statement with the id of its policy; of the function of one module, if one is named."""
     for id_, policy in stack.of_type("AWS::IAM::Policy").items():
@@ -127,8 +131,7 @@ def synthesize() -> Synthesize:
     def make(
         recipes: Mapping[str, str] = RECIPES, context: Mapping[str, Any] | None = None
     ) -> Synthesized:
-        parsed = {name: parse_recipe(name, safe_load(text)) for name, text in recipes.items()}
-        return Synthesized(template(parsed, context))
+        return Synthesized(template(parsed(recipes), context))
 
     return make
 

@@ -1,0 +1,112 @@
+"""What cdk-nag finds in the stack and is meant to be so: each with its reason.
+
+``tests/infra/test_acknowledged.py`` runs the packs AwsSolutions and Serverless. It fails on a
+finding that is not here, and on an entry here that no finding needs any more.
+"""
+
+from dataclasses import dataclass
+
+_REGION = r"(<AWS::Region>|[a-z0-9-]+)"
+_IAM5 = r"AwsSolutions-IAM5\[Resource::{}\]"
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """One rule's findings, where they are expected."""
+
+    rule: str
+    """Pattern of the whole name of a finding: ``Pack-Rule``, or ``Pack-Rule[what was found]``."""
+    where: str
+    """Pattern of the path of the constructs, below the stack."""
+    reason: str
+
+
+ACKNOWLEDGED = (
+    Acknowledged(
+        rule=_IAM5.format(r"\*"),
+        where=r".*/DefaultPolicy/Resource",
+        reason="Calls for which IAM knows no narrower resource: looking at EC2, Systems Manager, "
+        "Auto Scaling and Image Builder, traces, delivery of a state machine's log, and the "
+        "channels of the SSM agent. test_no_statement_writes_to_everything lists every other call "
+        "and lets none of them have it.",
+    ),
+    Acknowledged(
+        rule=_IAM5.format(
+            rf"arn:<AWS::Partition>:ec2:{_REGION}:(<AWS::AccountId>)?:"
+            r"(image|image-usage-report|instance|network-interface|snapshot|"
+            r"spot-instances-request|subnet|volume)/\*"
+        ),
+        where=r"(BuilderHost|Tasks|Jobs)/.+Role/DefaultPolicy/Resource",
+        reason="A bake makes them, so no policy can know their ids. What changes or ends them is "
+        "bound to the tag of a bake instead; only what a launch uses (base image, its snapshot, "
+        "subnet) carries no tag of ours.",
+    ),
+    Acknowledged(
+        rule=_IAM5.format(rf"arn:<AWS::Partition>:kms:{_REGION}:\*:key/\*"),
+        where=r"Tasks/(Plan|LaunchBuilder|LaunchTest|CopyImage)Role/DefaultPolicy/Resource",
+        reason="The account's default key for EBS, the key of a base image and the key behind an "
+        "alias of a recipe are unknown at synthesis. Keys are used through EC2 alone, grants are "
+        "for AWS resources alone, and the key's own policy must allow it as well.",
+    ),
+    Acknowledged(
+        rule=_IAM5.format(
+            rf"(arn:<AWS::Partition>:ssm:{_REGION}:<AWS::AccountId>:"
+            r"(parameter/ami-bakery/\*|document/AmiBakery(\*|\.\*|\.\*\.test\.\*))"
+            r"|<StoreInventories\w+\.Arn>/inventories/\*)"
+        ),
+        where=r"(Tasks|Jobs|Mover)/\w+Role/DefaultPolicy/Resource",
+        reason="Names below a prefix that is ours: pointers and holds of recipes, documents of "
+        "this stack of any version (a bake goes on with those that it began with), inventories.",
+    ),
+    Acknowledged(
+        rule=_IAM5.format(
+            rf"arn:<AWS::Partition>:states:{_REGION}:<AWS::AccountId>:execution:.+\*"
+        ),
+        where=r"(Tasks|Jobs|Mover|Fleet)/.+Role/DefaultPolicy/Resource",
+        reason="Executions of our own machines, each of which gets its name when it starts.",
+    ),
+    Acknowledged(
+        rule=_IAM5.format(r"<(Tasks|Mover|Fleet|Jobs)\w+\.Arn>:\*"),
+        where=r".+/DefaultPolicy/Resource",
+        reason="Versions of one function: an execution goes on with the version that it began "
+        "with, after a deployment that has made another.",
+    ),
+    Acknowledged(
+        rule="AwsSolutions-L1",
+        where=r"(Tasks|Mover|Fleet|Jobs)/.+/Resource",
+        reason="The runtime is the Python that the functions' dependencies are locked, hashed and "
+        "fetched for (PYTHON_VERSION in infra/asset.py). It moves in a change of its own, lock and "
+        "tests together, not because an update of the CDK has heard of a newer one; cfn-lint "
+        "tells in time when Lambda will no longer support it.",
+    ),
+    Acknowledged(
+        rule="Serverless-LambdaLatestVersion",
+        where=r"(Tasks|Mover|Fleet|Jobs)/.+/Resource",
+        reason="The same rule as AwsSolutions-L1, in the other pack.",
+    ),
+    Acknowledged(
+        rule="Serverless-LambdaDLQ",
+        where=r"(Tasks|Mover|Fleet|Jobs)/.+/Resource",
+        reason="The state machines wait for the answer of their functions and catch every error, "
+        "and nothing can be delivered later. The jobs whose events nobody repeats have an "
+        "on-failure destination, which the rule does not know; the others' next run does it.",
+    ),
+    Acknowledged(
+        rule="AwsSolutions-SQS3",
+        where=r"Store/DeadLetters/Resource",
+        reason="It is the dead-letter queue: of rules, schedules and functions, which the rule "
+        "cannot see. An alarm tells of every message in it.",
+    ),
+    Acknowledged(
+        rule="Serverless-SQSRedrivePolicy",
+        where=r"Store/DeadLetters/Resource",
+        reason="Nobody reads it but a person, so there is nothing that a redrive could follow.",
+    ),
+    Acknowledged(
+        rule="AwsSolutions-S1",
+        where=r"Store/Inventories/Resource",
+        reason="Lists of packages, written by one function and read by few: CloudTrail's data "
+        "events tell who reads them, where somebody must know, and tell it sooner and more "
+        "surely than access logs, which would need a bucket of their own that nobody empties.",
+    ),
+)
