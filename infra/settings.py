@@ -71,7 +71,16 @@ def _retention_exists(days: int) -> int:
     return days
 
 
+def _not_of_aws(path: str) -> str:
+    if path.startswith("/aws-"):
+        raise ValueError(f"paths below /aws-... are AWS's own; name another (is: {path})")
+    return path
+
+
 LogDays = Annotated[int, AfterValidator(_retention_exists)]
+RolePath = Annotated[
+    str, StringConstraints(pattern=formats.ROLE_PATH.pattern), AfterValidator(_not_of_aws)
+]
 SubnetId = Annotated[str, StringConstraints(pattern=formats.SUBNET_ID.pattern)]
 
 
@@ -107,6 +116,14 @@ class Settings(BaseModel):
     )
     fleet_concurrency: int = Field(
         default=5, ge=1, le=40, description="How many bakes `bakery bake --all` has at once."
+    )
+    permissions_boundary: str | None = Field(
+        default=None,
+        pattern=formats.POLICY.pattern,
+        description="Managed policy that bounds every role of the stack; default: none.",
+    )
+    role_path: RolePath | None = Field(
+        default=None, description="Path of every role and instance profile; default: /."
     )
     log_retention_days: LogDays = Field(default=90, description="How long logs are kept.")
     notification_email: str | None = Field(

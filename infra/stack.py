@@ -17,6 +17,7 @@ from infra.machine import BakeMachine
 from infra.mover import MoveMachine
 from infra.notifications import Notifications
 from infra.permissions import Permissions
+from infra.roles import as_the_organization_asks
 from infra.schedules import Schedules
 from infra.settings import Settings
 from infra.store import Store
@@ -78,6 +79,7 @@ class AmiBakery(Stack):
         )
         Schedules(self, "Schedules", recipes=recipes, machine=machine, store=store)
         Notifications(self, "Notifications", settings=settings, store=store, jobs=jobs)
+        as_the_organization_asks(self, settings)
 
         Tags.of(self).add("ami-bakery:stack", self.stack_name)
         CfnOutput(self, "BakeStateMachineArn", value=machine.arn, description="Start bakes here")

@@ -60,6 +60,11 @@ PARAMETER = Format(
     "a parameter's full name: at most 15 parts of letters, digits and . _ - with a slash before "
     "each",
 )
+POLICY = Format(
+    # Source: IAM API reference, CreatePolicy, PolicyName and Path.
+    r"^(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/)?([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,128}$",
+    "a managed policy's ARN, or its name with its path: team/boundary",
+)
 RECIPE_NAME = Format(
     r"^[a-z][a-z0-9-]{0,46}[a-z0-9]$",
     "a recipe's name: 2 to 48 lower-case letters, digits and hyphens, a letter first",
@@ -67,6 +72,12 @@ RECIPE_NAME = Format(
 REGION = Format(r"^[a-z]{2,4}(-[a-z]+)+-\d$", "a Region such as eu-west-1")
 RELEASE = Format(
     r"^\d{4}\.\d{1,2}(\.\d{8})?$", "a release such as '2018.03' or '2023.6.20250115', in quotes"
+)
+ROLE_PATH = Format(
+    # IAM takes more characters, but * and ? would stand for others where a policy names the role.
+    # Source: IAM API reference, CreateRole, Path.
+    r"^/([A-Za-z0-9_+=,.@-]{1,64}/){1,7}$",
+    "a path that begins and ends with a slash: /team/bakery/",
 )
 SECRETS_PATH = Format(
     r"^(/[A-Za-z0-9._@+-]{1,80}){1,12}$",

@@ -1,0 +1,96 @@
+"""A permissions boundary and a path on every role, where an organization asks for them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.infra.conftest import Synthesize, Synthesized, flat, listed, statements
+
+BOUNDARY = "arn:aws:iam::111122223333:policy/team/boundary"
+PATH = "/team/bakery/"
+
+
+@pytest.fixture(scope="module")
+def bounded(synthesize: Synthesize) -> Synthesized:
+    return synthesize(context={"permissions_boundary": BOUNDARY, "role_path": PATH})
+
+
+def roles(stack: Synthesized) -> dict[str, dict[str, Any]]:
+    return {id_: it["Properties"] for id_, it in stack.of_type("AWS::IAM::Role").items()}
+
+
+def test_every_role_has_both_when_both_are_asked_for(bounded: Synthesized) -> None:
+    assert len(roles(bounded)) > 40
+    for id_, role in roles(bounded).items():
+        assert (role["PermissionsBoundary"], role["Path"]) == (BOUNDARY, PATH), id_
+
+
+def test_instance_profiles_have_the_path(bounded: Synthesized) -> None:
+    profiles = bounded.of_type("AWS::IAM::InstanceProfile").values()
+    assert {it["Properties"]["Path"] for it in profiles} == {PATH}
+
+
+def test_no_role_has_either_when_neither_is(stack: Synthesized) -> None:
+    for id_, role in roles(stack).items():
+        assert not {"PermissionsBoundary", "Path"} & set(role), id_
+    for profile in stack.of_type("AWS::IAM::InstanceProfile").values():
+        assert "Path" not in profile["Properties"]
+
+
+@pytest.mark.parametrize(
+    ("context", "has"),
+    [
+        ({"permissions_boundary": BOUNDARY}, {"PermissionsBoundary"}),
+        ({"role_path": PATH}, {"Path"}),
+    ],
+)
+def test_each_can_be_had_without_the_other(
+    synthesize: Synthesize, context: Mapping[str, str], has: set[str]
+) -> None:
+    for id_, role in roles(synthesize(context=context)).items():
+        assert {"PermissionsBoundary", "Path"} & set(role) == has, id_
+
+
+def test_a_boundary_by_name_is_of_the_stacks_own_account(synthesize: Synthesize) -> None:
+    for role in roles(synthesize(context={"permissions_boundary": "team/boundary"})).values():
+        assert flat(role["PermissionsBoundary"]) == (
+            "arn:<AWS::Partition>:iam::<AWS::AccountId>:policy/team/boundary"
+        )
+
+
+def test_nothing_else_of_the_template_changes(bounded: Synthesized, stack: Synthesized) -> None:
+    """So every statement and every function names the roles that it named."""
+    stripped = json.loads(json.dumps(bounded.template))
+    for resource in stripped["Resources"].values():
+        if resource["Type"] in ("AWS::IAM::Role", "AWS::IAM::InstanceProfile"):
+            resource["Properties"].pop("PermissionsBoundary", None)
+            resource["Properties"].pop("Path", None)
+    assert stripped == stack.template
+
+
+def test_roles_and_profiles_are_named_by_reference_so_that_a_path_is_in_their_arn(
+    stack: Synthesized,
+) -> None:
+    """A role's ARN that is put together from its name lacks the path."""
+    passed = [
+        resource
+        for _, statement in statements(stack)
+        if "iam:PassRole" in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    ]
+    assert passed
+    for resource in passed:
+        assert resource["Fn::GetAtt"][1] == "Arn"
+    written = [line for line in json.dumps(stack.template).split('"') if ":role/" in line]
+    assert {line.rpartition(":role/")[2] for line in written} == {
+        "aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+    }
+    assert ":instance-profile/" not in json.dumps(stack.template)
+
+
+def test_the_cdks_own_qualifier_names_the_bootstrap(synthesize: Synthesize) -> None:
+    context = {"@aws-cdk/core:bootstrapQualifier": "images"}
+    parameters = synthesize(context=context).template["Parameters"]
+    assert parameters["BootstrapVersion"]["Default"] == "/cdk-bootstrap/images/version"
