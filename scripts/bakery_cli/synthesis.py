@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,18 @@ _KEPT = 4
 _KEPT_SECONDS = 24 * 3600
 
 
-def synthesize(recipes: Path, say: Callable[[str], None]) -> Path:
-    """The cloud assembly of the present sources, made anew only if they have changed."""
-    folder = ASSEMBLIES / _key(recipes)
+def synthesize(
+    recipes: Path, say: Callable[[str], None], *, choices: Mapping[str, Any] | None = None
+) -> Path:
+    """The cloud assembly of the present sources, made anew only if they have changed.
+
+    ``choices`` is context beside that of ``cdk.json``.
+    """
+    context = {**_context(PROJECT), **(choices or {}), "recipes": str(recipes.resolve())}
+    folder = ASSEMBLIES / _key(recipes, context)
     if not (folder / "manifest.json").exists():
         say("Synthesizing the stack (a few seconds, only after a change)")
-        _run_app(recipes, folder)
+        _run_app(context, folder)
     os.utime(folder)
     _forget_old()
     return folder
@@ -44,9 +50,9 @@ def _context(project: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8")).get("context", {}))
 
 
-def _key(recipes: Path) -> str:
-    """Changes with every file that the template or the asset is made of."""
-    key = hashlib.sha256(sys.version.encode())
+def _key(recipes: Path, context: Mapping[str, Any]) -> str:
+    """Changes with every file and choice that the template or the asset is made of."""
+    key = hashlib.sha256(f"{sys.version}\0{json.dumps(context, sort_keys=True)}".encode())
     for source in [*(PROJECT / name for name in _SOURCES), recipes.resolve()]:
         for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
             if path.is_file() and "__pycache__" not in path.parts:
@@ -54,16 +60,15 @@ def _key(recipes: Path) -> str:
     return key.hexdigest()[:16]
 
 
-def _run_app(recipes: Path, folder: Path) -> None:
+def _run_app(context: Mapping[str, Any], folder: Path) -> None:
     """``app.py`` as the CDK runs it: context and output folder come by environment."""
     ASSEMBLIES.mkdir(parents=True, exist_ok=True)
-    context = _context(PROJECT)
     with tempfile.TemporaryDirectory(dir=ASSEMBLIES, prefix=".new-") as name:
         made = Path(name) / "assembly"
         environment = {
             **os.environ,
             "CDK_OUTDIR": str(made),
-            "CDK_CONTEXT_JSON": json.dumps({**context, "recipes": str(recipes.resolve())}),
+            "CDK_CONTEXT_JSON": json.dumps(context),
         }
         done = subprocess.run(
             [sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True
