@@ -125,6 +125,11 @@ class Settings(BaseModel):
     role_path: RolePath | None = Field(
         default=None, description="Path of every role and instance profile; default: /."
     )
+    data_key: str | None = Field(
+        default=None,
+        pattern=formats.KMS_KEY_ARN.pattern,
+        description="Key of logs, table, topic, queue and bucket; default: keys of AWS.",
+    )
     log_retention_days: LogDays = Field(default=90, description="How long logs are kept.")
     notification_email: str | None = Field(
         default=None, pattern=formats.EMAIL.pattern, description="Who is told when a bake fails."

@@ -16,8 +16,8 @@ from infra.jobs import Jobs
 from infra.machine import BakeMachine
 from infra.mover import MoveMachine
 from infra.notifications import Notifications
+from infra.organization import as_the_organization_asks
 from infra.permissions import Permissions
-from infra.roles import as_the_organization_asks
 from infra.schedules import Schedules
 from infra.settings import Settings
 from infra.store import Store

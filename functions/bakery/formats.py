@@ -40,6 +40,10 @@ KMS_KEY = Format(
     r"|[0-9a-f-]{36}|mrk-[0-9a-f]{32})$",
     "a key's alias (alias/...), id or ARN",
 )
+KMS_KEY_ARN = Format(
+    r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/(mrk-)?[0-9a-f-]{32,36}$",
+    "the ARN of a key; an alias is not enough, log groups take none",
+)
 LABEL = Format(
     r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$",
     "a label: 2 to 32 lower-case letters, digits and hyphens, a letter first",

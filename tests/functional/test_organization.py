@@ -1,4 +1,4 @@
-"""A whole bake where an organization asks for a boundary and a path of every role."""
+"""A whole bake where an organization asks for a boundary and a path of every role, and a key."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ ALL = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", 
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[World]:
-    choices = {"permissions_boundary": "team/boundary", "role_path": PATH}
+    key = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+    choices = {"permissions_boundary": "team/boundary", "role_path": PATH, "data_key": key}
     folder = synthesize(RECIPES, lambda _: None, choices=choices)
     with LocalAws.start(folder, region="eu-west-1", scale=120.0) as aws:
         prepare(aws)

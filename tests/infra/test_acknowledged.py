@@ -21,6 +21,9 @@ EVERY_CHOICE = {
     "subnet_ids": "subnet-0123456789abcdef0",
     "kms_key": "alias/images",
     "notification_email": "images@example.com",
+    "permissions_boundary": "team/boundary",
+    "role_path": "/team/",
+    "data_key": "arn:aws:kms:eu-west-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef",
 }
 
 

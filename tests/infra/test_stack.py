@@ -744,6 +744,7 @@ def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthe
             "permissions_boundary: must be a man",
         ),
         ({"permissions_boundary": "*"}, "permissions_boundary: must be a managed policy's ARN"),
+        ({"data_key": "alias/data"}, "data_key: must be the ARN of a key; an alias is not enough"),
         ({"role_path": "images"}, "role_path: must be a path that begins and ends with a slash"),
         ({"role_path": "/images"}, "role_path: must be a path that begins and ends with a slash"),
         ({"role_path": "/a*/"}, "role_path: must be a path"),

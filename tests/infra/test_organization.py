@@ -1,4 +1,4 @@
-"""A permissions boundary and a path on every role, where an organization asks for them."""
+"""Boundary and path on every role, a key for all data, where an organization asks for them."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from tests.infra.conftest import Synthesize, Synthesized, flat, listed, statemen
 
 BOUNDARY = "arn:aws:iam::111122223333:policy/team/boundary"
 PATH = "/team/bakery/"
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +95,68 @@ def test_the_cdks_own_qualifier_names_the_bootstrap(synthesize: Synthesize) -> N
     context = {"@aws-cdk/core:bootstrapQualifier": "images"}
     parameters = synthesize(context=context).template["Parameters"]
     assert parameters["BootstrapVersion"]["Default"] == "/cdk-bootstrap/images/version"
+
+
+KINDS = {
+    "AWS::DynamoDB::Table": lambda p: p["SSESpecification"]["KMSMasterKeyId"],
+    "AWS::Logs::LogGroup": lambda p: p["KmsKeyId"],
+    "AWS::S3::Bucket": lambda p: p["BucketEncryption"]["ServerSideEncryptionConfiguration"][0][
+        "ServerSideEncryptionByDefault"
+    ]["KMSMasterKeyID"],
+    "AWS::SNS::Topic": lambda p: p["KmsMasterKeyId"],
+    "AWS::SQS::Queue": lambda p: p["KmsMasterKeyId"],
+}
+
+
+@pytest.fixture(scope="module")
+def encrypted(synthesize: Synthesize) -> Synthesized:
+    return synthesize(context={"data_key": KEY})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_data_is_under_the_key_that_is_asked_for(encrypted: Synthesized, kind: str) -> None:
+    found = encrypted.of_type(kind)
+    assert found
+    for id_, resource in found.items():
+        assert KINDS[kind](resource["Properties"]) == KEY, id_
+
+
+def test_a_queue_has_one_kind_of_key(encrypted: Synthesized, stack: Synthesized) -> None:
+    """SQS refuses a queue that asks for both."""
+    assert "SqsManagedSseEnabled" not in encrypted.only("AWS::SQS::Queue")
+    assert stack.only("AWS::SQS::Queue")["SqsManagedSseEnabled"] is True
+
+
+def test_without_a_key_of_ones_own_table_and_bucket_have_one_of_aws(stack: Synthesized) -> None:
+    assert stack.only("AWS::DynamoDB::Table")["SSESpecification"] == {"SSEEnabled": True}
+    (rule,) = stack.only("AWS::S3::Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+
+
+@pytest.mark.parametrize("kind", ["S3::Bucket", "SNS::Topic", "SQS::Queue"])
+def test_what_does_not_come_by_tls_is_refused(stack: Synthesized, kind: str) -> None:
+    for id_ in stack.of_type(f"AWS::{kind}"):
+        policies = [
+            policy["Properties"]["PolicyDocument"]["Statement"]
+            for policy in stack.of_type(f"AWS::{kind}Policy").values()
+            if id_ in json.dumps(policy["Properties"])
+        ]
+        refused = [
+            one
+            for statements_ in policies
+            for one in statements_
+            if one["Effect"] == "Deny"
+            and one["Principal"] in ("*", {"AWS": "*"})
+            and one["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        ]
+        assert refused, id_
+
+
+def test_the_table_can_be_taken_back_to_any_second_and_goes_with_the_stack(
+    stack: Synthesized,
+) -> None:
+    (table,) = stack.of_type("AWS::DynamoDB::Table").values()
+    recovery = table["Properties"]["PointInTimeRecoverySpecification"]
+    assert recovery["PointInTimeRecoveryEnabled"] is True
+    assert table["DeletionPolicy"] == "Delete"
+    assert "DeletionProtectionEnabled" not in table["Properties"]
