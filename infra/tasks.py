@@ -141,9 +141,8 @@ class TaskFunctions(Construct):
             "release_image",
             [
                 may.read("ec2:DescribeImages"),
-                may.on_own_images(
-                    "EnableImageDeprecation", "ModifyImageAttribute", "ModifySnapshotAttribute"
-                ),
+                may.on_own_images("EnableImageDeprecation", "ModifyImageAttribute"),
+                may.share_snapshots(),
             ],
         )
         self._add("publish_pointer", [may.pointers("PutParameter"), *may.resume()], waits)
