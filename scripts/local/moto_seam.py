@@ -209,6 +209,15 @@ def _managed_policy_data() -> dict[str, Any]:
     return dict(json.loads(aws_managed_policies_data))
 
 
+def managed_policy(name: str) -> str:
+    """The document of one of AWS's managed policies."""
+    data = _managed_policy_data().get(name)
+    if data is None:
+        raise LocalAwsError(f"moto has no AWS managed policy {name}")
+    document = data["Document"]
+    return document if isinstance(document, str) else json.dumps(document)
+
+
 def ensure_managed_policy(arn: str) -> None:
     """Load one AWS managed policy: all of them would cost every start a second."""
     from moto.iam.models import AWSManagedPolicy
