@@ -24,6 +24,7 @@ MACHINE_NAME = "AmiBakery-Bake"
 """Fixed, because the functions' policies name the machine and the machine names the functions."""
 
 _OURS = {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}}
+_KINDS = ("image", "snapshot")
 _TAGGED_NOW = {"StringLike": {f"aws:RequestTag/{TAG_BAKE}": "*"}}
 
 
@@ -272,10 +273,11 @@ class Permissions:
         ]
 
     def on_own_images(self, *actions: str) -> iam.PolicyStatement:
-        """On images and snapshots of bakes, copies included."""
+        """On images of bakes, copies included, or on their snapshots: as the actions are called."""
+        kinds = [it for it in _KINDS if any(it.title() in action for action in actions)]
         return iam.PolicyStatement(
             actions=[f"ec2:{action}" for action in actions],
-            resources=self._images(),
+            resources=self._images(kinds),
             conditions=_OURS,
         )
 
@@ -283,15 +285,15 @@ class Permissions:
         """With accounts, never with everybody: a snapshot that is public shows a disk to all."""
         return iam.PolicyStatement(
             actions=["ec2:ModifySnapshotAttribute"],
-            resources=[it for it in self._images() if ":snapshot/" in it],
+            resources=self._images(["snapshot"]),
             conditions={**_OURS, "StringNotEquals": {"ec2:Add/group": "all"}},
         )
 
-    def _images(self, *, home_only: bool = False) -> list[str]:
+    def _images(self, kinds: Sequence[str] = _KINDS, *, home_only: bool = False) -> list[str]:
         return [
             self._arn("ec2", kind, "*", account="", region=region)
             for region in (self.regions[:1] if home_only else self.regions)
-            for kind in ("image", "snapshot")
+            for kind in kinds
         ]
 
     def look_at_keys(self) -> iam.PolicyStatement:
@@ -346,10 +348,7 @@ class Permissions:
         DescribeImageReferences looks with its caller's rights. Source: EC2 user guide, "Identify
         your resources referencing specified AMIs".
         """
-        images, snapshots = (
-            [self._arn("ec2", kind, "*", account="", region=it) for it in self.regions]
-            for kind in ("image", "snapshot")
-        )
+        images, snapshots = self._images(["image"]), self._images(["snapshot"])
         return [
             self.read(
                 "autoscaling:DescribeLaunchConfigurations",

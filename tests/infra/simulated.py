@@ -46,9 +46,16 @@ _ARNS = {
     "AWS::Lambda::Function": f"arn:aws:lambda:{HOME}:{ACCOUNT}:function:{{}}",
     "AWS::Lambda::Version": f"arn:aws:lambda:{HOME}:{ACCOUNT}:function:{{}}",
     "AWS::StepFunctions::StateMachine": f"arn:aws:states:{HOME}:{ACCOUNT}:stateMachine:{{}}",
+    "AWS::Events::Rule": f"arn:aws:events:{HOME}:{ACCOUNT}:rule/{{}}",
+    "AWS::Scheduler::ScheduleGroup": f"arn:aws:scheduler:{HOME}:{ACCOUNT}:schedule-group/{{}}",
     "AWS::SQS::Queue": f"arn:aws:sqs:{HOME}:{ACCOUNT}:{{}}",
     "AWS::SNS::Topic": f"arn:aws:sns:{HOME}:{ACCOUNT}:{{}}",
 }
+_REFERRED_TO_BY_ARN = (
+    "AWS::Lambda::Version",
+    "AWS::SNS::Topic",
+    "AWS::StepFunctions::StateMachine",
+)
 
 
 @dataclass
@@ -119,7 +126,7 @@ class Account(Facts):
         match value:
             case {"Ref": str(name)}:
                 made = self.stack.template["Resources"].get(name, {}).get("Type")
-                is_arn = arn or made in ("AWS::StepFunctions::StateMachine", "AWS::Lambda::Version")
+                is_arn = arn or made in _REFERRED_TO_BY_ARN
                 return _PSEUDO.get(name) or (_ARNS[made].format(name) if is_arn else name)
             case {"Fn::GetAtt": [name, _]}:
                 return _ARNS[self.stack.template["Resources"][name]["Type"]].format(name)
