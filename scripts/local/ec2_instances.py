@@ -107,6 +107,7 @@ class Instances:
             mappings = self._launch.mappings(region, image, p)
             tags = {kind: specified_tags(p, kind, TAGGABLE) for kind in TAGGABLE}
             check_market(p)
+            self.spot.check_role(call, self._images.allowed)
             check_dry_run(p)
             self._launch.check_capacity(region, p, type_["InstanceType"], subnet)
             instance = self._launch.record(region, image, p, subnet, profile, groups, tags)
