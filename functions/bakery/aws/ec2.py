@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from bakery.aws import clients
-from bakery.aws.failures import code_of, translated
+from bakery.aws.failures import code_of, is_gone, translated
 from bakery.errors import BuilderLostError, CopyLimitError, NotYetVisibleError
 from bakery.naming import TAG_ATTEMPT, TAG_BAKE, TAG_TEST
 from bakery.resources import (
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
         FilterTypeDef,
         ImageTypeDef,
         InstanceTypeDef,
+        SnapshotTypeDef,
         TagSpecificationTypeDef,
+        VolumeTypeDef,
     )
 
 LIVE_STATES = ("pending", "running", "stopping", "stopped")
@@ -560,7 +562,7 @@ def delete_image(image_id: str, snapshots: Iterable[str], *, region: str | None 
         try:
             clients.ec2(region).deregister_image(ImageId=image_id)
         except ClientError as error:
-            if code_of(error) not in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
+            if not is_gone(error, lambda: own_image(image_id, region)):
                 raise
     for snapshot in snapshots:
         delete_snapshot(snapshot, region=region)
@@ -578,8 +580,21 @@ def delete_snapshot(snapshot_id: str, *, region: str | None = None) -> None:
         except ClientError as error:
             if code_of(error) == "InvalidSnapshot.InUse":
                 raise NotYetVisibleError(f"{snapshot_id} still counts as in use") from error
-            if code_of(error) != "InvalidSnapshot.NotFound":
+            if not is_gone(error, lambda: _own_snapshot(snapshot_id, region)):
                 raise
+
+
+def own_image(image_id: str, region: str | None) -> "Sequence[ImageTypeDef]":
+    """The image as EC2 has it, disabled or not, if there is one and this account owns it."""
+    return clients.ec2(region).describe_images(
+        ImageIds=[image_id], Owners=["self"], IncludeDisabled=True
+    )["Images"]
+
+
+def _own_snapshot(snapshot_id: str, region: str | None) -> "Sequence[SnapshotTypeDef]":
+    return clients.ec2(region).describe_snapshots(SnapshotIds=[snapshot_id], OwnerIds=["self"])[
+        "Snapshots"
+    ]
 
 
 def snapshots_of_bake(bake: str, *, region: str | None = None) -> list[str]:
@@ -611,5 +626,9 @@ def delete_volume(volume_id: str) -> None:
         try:
             clients.ec2().delete_volume(VolumeId=volume_id)
         except ClientError as error:
-            if code_of(error) != "InvalidVolume.NotFound":
+            if not is_gone(error, lambda: _volume(volume_id)):
                 raise
+
+
+def _volume(volume_id: str) -> "Sequence[VolumeTypeDef]":
+    return clients.ec2().describe_volumes(VolumeIds=[volume_id])["Volumes"]
