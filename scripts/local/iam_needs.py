@@ -212,7 +212,7 @@ def _run_instances(action: str, parameters: Parameters, arns: Arns) -> list[Need
     market = (parameters.get("InstanceMarketOptions") or {}).get("MarketType") or "on-demand"
     profile = parameters.get("IamInstanceProfile") or {}
     asked = str(profile.get("Name") or profile.get("Arn") or "")
-    found = [
+    found: list[tuple[str, Keys]] = [
         ("instance/*", {**_instance_keys(parameters, asked, market, arns), **zone}),
         *(("volume/*", {**keys, **zone}) for keys in _volume_keys(parameters, arns)),
         ("network-interface/*", {**_interface_keys(parameters, subnets, place, arns), **zone}),

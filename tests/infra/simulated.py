@@ -83,17 +83,14 @@ class Account(Facts):
             ("theirs", {"OwnerId": ACCOUNT}, THEIRS),
             ("public", {"OwnerId": "591542846629", "ImageOwnerAlias": "amazon"}, []),
         ):
-            ebs = {"SnapshotId": f"snap-{name}", "VolumeType": "gp3"}
+            snapshot = {"SnapshotId": f"snap-{name}", "OwnerId": owner["OwnerId"], "Tags": tags}
+            ebs = {"SnapshotId": snapshot["SnapshotId"], "VolumeType": "gp3"}
             mappings = [{"DeviceName": "/dev/sda1", "Ebs": ebs}]
-            image = {"ImageId": f"ami-{name}", "BlockDeviceMappings": mappings, **owner}
+            image = {"ImageId": f"ami-{name}", "BlockDeviceMappings": mappings, "Tags": tags}
             for region in (HOME, AWAY):
                 held = self._state.region(region)
-                held.images[image["ImageId"]] = {**image, "Tags": tags}
-                held.snapshots[ebs["SnapshotId"]] = {
-                    "SnapshotId": ebs["SnapshotId"],
-                    "OwnerId": owner["OwnerId"],
-                    "Tags": tags,
-                }
+                held.images[f"ami-{name}"] = {**image, **owner}
+                held.snapshots[f"snap-{name}"] = dict(snapshot)
             home.volumes[f"vol-{name}"] = {"VolumeId": f"vol-{name}", "Tags": tags}
             home.spot_requests[f"sir-{name}"] = {"Tags": tags}
 
@@ -105,7 +102,7 @@ class Account(Facts):
         id_ = self.names[name]
         return _ARNS[self.stack.template["Resources"][id_]["Type"]].format(id_)
 
-    def role_of_profile(self, profile: str) -> str | None:  # type: ignore[override]
+    def role_of_profile(self, profile: str) -> str | None:
         profiles = self.stack.of_type("AWS::IAM::InstanceProfile")
         id_ = profile.rpartition("/")[2]
         if id_ not in profiles:
@@ -115,7 +112,7 @@ class Account(Facts):
     def arn_of_profile(self, profile: str) -> str | None:
         return profile
 
-    def key_of_alias(self, alias: str, region: str) -> str | None:  # type: ignore[override]
+    def key_of_alias(self, alias: str, region: str) -> str | None:
         return f"key-{alias.rpartition('/')[2]}"
 
     def keys(self, resource: str) -> dict[str, Any]:

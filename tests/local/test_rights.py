@@ -16,9 +16,9 @@ from tests.local.bench import AL2023, Bench
 if TYPE_CHECKING:
     from scripts.local import LocalAws
 
-OURS = [{"Key": "bake", "Value": "b-1"}]
-TAGGED = {"StringLike": {"aws:ResourceTag/bake": "*"}}
-ASKED = {"StringLike": {"aws:RequestTag/bake": "*"}}
+OURS: list[Any] = [{"Key": "bake", "Value": "b-1"}]
+TAGGED: dict[str, Any] = {"StringLike": {"aws:ResourceTag/bake": "*"}}
+ASKED: dict[str, Any] = {"StringLike": {"aws:RequestTag/bake": "*"}}
 KINDS = ("instance", "volume", "network-interface")
 
 
@@ -122,11 +122,11 @@ def test_images_and_snapshots_have_their_tags(
 
 def test_ssm_has_a_key_of_its_own_for_an_instances_tags(bench: Bench) -> None:
     role = Role(bench.aws)
-    key = {"StringLike": {"ssm:resourceTag/bake": "*"}}
+    key: dict[str, Any] = {"StringLike": {"ssm:resourceTag/bake": "*"}}
     document_ = f"arn:aws:ssm:us-east-1:{ACCOUNT}:document/AmiBakery-test-greet"
     instance = f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/*"
     role.may(allow("ssm:SendCommand", document_), allow("ssm:SendCommand", instance, **key))
-    given = {"DocumentName": "AmiBakery-test-greet", "Parameters": {"Bake": ["b"]}}
+    given: dict[str, Any] = {"DocumentName": "AmiBakery-test-greet", "Parameters": {"Bake": ["b"]}}
     builder = bench.managed()
     assert "instance/" in role.asks("ssm", "send_command", InstanceIds=[builder], **given)
     bench.aws.client("ec2").create_tags(Resources=[builder], Tags=OURS)
@@ -138,7 +138,7 @@ def test_ssm_has_a_key_of_its_own_for_an_instances_tags(bench: Bench) -> None:
 
 def test_a_condition_on_a_key_that_a_resource_lacks_denies(role: Role) -> None:
     tags = allow("ec2:CreateTags", StringEquals={"ec2:CreateAction": "RunInstances"})
-    imds = {"StringEquals": {"ec2:MetadataHttpTokens": "required"}}
+    imds: dict[str, Any] = {"StringEquals": {"ec2:MetadataHttpTokens": "required"}}
     asked = launch(*KINDS, MetadataOptions={"HttpTokens": "required"})
     role.may(allow("ec2:RunInstances", **ASKED, **imds), tags)
     assert "volume/*" in role.asks("ec2", "run_instances", **asked)
@@ -155,7 +155,7 @@ def test_a_condition_on_a_key_that_a_resource_lacks_denies(role: Role) -> None:
 
 
 def test_a_volume_is_as_encrypted_as_the_request_says(role: Role) -> None:
-    encrypted = {"Bool": {"ec2:Encrypted": "true"}}
+    encrypted: dict[str, Any] = {"Bool": {"ec2:Encrypted": "true"}}
     volume = "arn:aws:ec2:*:*:volume/*"
     role.may(
         {"Effect": "Allow", "Action": "ec2:RunInstances", "NotResource": volume},
@@ -167,7 +167,7 @@ def test_a_volume_is_as_encrypted_as_the_request_says(role: Role) -> None:
 
 
 def test_tags_may_be_given_at_creation_only(role: Role, ec2: Bench) -> None:
-    creating = {"StringEquals": {"ec2:CreateAction": "RunInstances"}}
+    creating: dict[str, Any] = {"StringEquals": {"ec2:CreateAction": "RunInstances"}}
     role.may(allow("ec2:RunInstances"), allow("ec2:CreateTags", **creating))
     assert role.asks("ec2", "run_instances", **launch(*KINDS)) == "allowed"
     refusal = role.asks("ec2", "create_tags", Resources=[ec2.launch()], Tags=OURS)
@@ -176,7 +176,8 @@ def test_tags_may_be_given_at_creation_only(role: Role, ec2: Bench) -> None:
 
 def test_only_some_tags_may_be_changed(role: Role, ec2: Bench) -> None:
     instance = ec2.launch()
-    role.may(allow("ec2:CreateTags", **{"ForAllValues:StringEquals": {"aws:TagKeys": ["note"]}}))
+    only: dict[str, Any] = {"ForAllValues:StringEquals": {"aws:TagKeys": ["note"]}}
+    role.may(allow("ec2:CreateTags", **only))
     note = {"Key": "note", "Value": "x"}
     assert role.asks("ec2", "create_tags", Resources=[instance], Tags=[note]) == "allowed"
     both = role.asks("ec2", "create_tags", Resources=[instance], Tags=[note, *OURS])
@@ -185,7 +186,7 @@ def test_only_some_tags_may_be_changed(role: Role, ec2: Bench) -> None:
 
 def test_the_source_of_a_copy_counts_and_has_no_tags_of_the_request(role: Role, ec2: Bench) -> None:
     made = imaged(ec2)
-    asked = {
+    asked: dict[str, Any] = {
         "Name": "copy",
         "SourceImageId": made["ImageId"],
         "SourceRegion": "us-east-1",
@@ -245,7 +246,7 @@ def key(bare: LocalAws) -> str:
     return str(bare.client("kms").create_key()["KeyMetadata"]["KeyId"])
 
 
-VIA = {"StringEquals": {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}}
+VIA: dict[str, Any] = {"StringEquals": {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}}
 USED = ["Decrypt", "DescribeKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptTo"]
 KEYS = [
     allow([f"kms:{action}" for action in USED], **VIA),

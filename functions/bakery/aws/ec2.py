@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ImageTypeDef,
         InstanceTypeDef,
         SnapshotTypeDef,
+        SpotInstanceRequestTypeDef,
         TagSpecificationTypeDef,
         VolumeTypeDef,
     )
@@ -403,15 +404,20 @@ def cancel_spot_request(request_id: str) -> None:
         try:
             clients.ec2().cancel_spot_instance_requests(SpotInstanceRequestIds=[request_id])
         except ClientError as error:
-            if code_of(error) != "InvalidSpotInstanceRequestID.NotFound":
+            if not is_gone(error, lambda: _spot_request(request_id)):
                 raise
+
+
+def _spot_request(request_id: str) -> "Sequence[SpotInstanceRequestTypeDef]":
+    return clients.ec2().describe_spot_instance_requests(SpotInstanceRequestIds=[request_id])[
+        "SpotInstanceRequests"
+    ]
 
 
 # It is stopped, or on its way there: by somebody else, or because spot is just taking it back.
 _NOT_TO_BE_STOPPED = {
     "IncorrectInstanceState",
     "IncorrectSpotRequestState",
-    "InvalidInstanceID.NotFound",
 }
 
 
@@ -424,7 +430,8 @@ def stop(instance_id: str) -> None:
         try:
             clients.ec2().stop_instances(InstanceIds=[instance_id])
         except ClientError as error:
-            if code_of(error) not in _NOT_TO_BE_STOPPED:
+            stopped = code_of(error) in _NOT_TO_BE_STOPPED
+            if not stopped and not is_gone(error, lambda: _unless_ended(instance_id)):
                 raise
 
 
@@ -434,8 +441,15 @@ def terminate(instance_id: str) -> None:
         try:
             clients.ec2().terminate_instances(InstanceIds=[instance_id])
         except ClientError as error:
-            if code_of(error) != "InvalidInstanceID.NotFound":
+            if not is_gone(error, lambda: _unless_ended(instance_id)):
                 raise
+
+
+def _unless_ended(instance_id: str) -> list[str]:
+    """The instance, unless it has ended: EC2 shows it for an hour, with its tags or without."""
+    answer = clients.ec2().describe_instances(InstanceIds=[instance_id])
+    found = [it for group in answer["Reservations"] for it in group["Instances"]]
+    return [it["InstanceId"] for it in found if it["State"]["Name"] in LIVE_STATES]
 
 
 class NameTakenError(Exception):

@@ -54,7 +54,9 @@ _QUOTA = {
 _GONE = {
     "InvalidAMIID.NotFound",
     "InvalidAMIID.Unavailable",
+    "InvalidInstanceID.NotFound",
     "InvalidSnapshot.NotFound",
+    "InvalidSpotInstanceRequestID.NotFound",
     "InvalidVolume.NotFound",
 }
 
@@ -65,9 +67,9 @@ def code_of(error: ClientError) -> str:
 
 
 def is_gone(error: ClientError, look: Callable[[], Sequence[object]]) -> bool:
-    """Whether the image, snapshot or volume that a call was to remove is not there any more.
+    """Whether what a call was to end or remove is not there any more.
 
-    EC2 says so, or it refuses: what is gone has no tags, and we may only remove what has ours. AWS
+    EC2 says so, or it refuses: what is gone has no tags, and we may only touch what has ours. AWS
     documents neither, so after a refusal ``look`` finds out.
     """
     if code_of(error) != "UnauthorizedOperation":
