@@ -53,7 +53,7 @@ class Jobs(Construct):
             self,
             "jobs.resume_waits",
             statements=[
-                may.table("GetItem", "Scan"),
+                may.table("GetItem", "Query"),
                 *may.resume(),
                 # A turn comes with the end of another bake.
                 may.executions("DescribeExecution"),
@@ -104,7 +104,7 @@ class Jobs(Construct):
                 *may.remove(),
                 may.executions("DescribeExecution"),
                 may.list_pointers("GetParametersByPath", "GetParameterHistory"),
-                may.table("Scan", "DeleteItem"),
+                may.table("Query", "DeleteItem"),
                 may.announce(),
             ],
             environment=env.JanitorSettings(
@@ -219,10 +219,5 @@ def _wait_events(documents: Documents) -> dict[str, dict[str, Any]]:
                 "document-name": [{"prefix": DOCUMENT_PREFIX}, *documents.names_in_events],
                 "status": [{"anything-but": ["Pending", "InProgress", "Delayed", "Cancelling"]}],
             },
-        },
-        "PointerMoved": {
-            "source": ["aws.ssm"],
-            "detail_type": ["Parameter Store Change"],
-            "detail": {"name": [{"prefix": "/ami-bakery/"}]},
         },
     }

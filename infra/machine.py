@@ -34,7 +34,7 @@ from infra.store import retention
 from infra.tasks import TaskFunctions
 
 # Each a little longer than the wait's own budget, which ends it with a better message.
-_SHORT, _TURN, _STEP, _STOP, _IMAGE, _POINTER, _WHOLE_BAKE = map(
+_SHORT, _TURN, _STEP, _STOP, _IMAGE, _WHOLE_BAKE = map(
     in_seconds,
     (
         budgets.SHORT,
@@ -42,7 +42,6 @@ _SHORT, _TURN, _STEP, _STOP, _IMAGE, _POINTER, _WHOLE_BAKE = map(
         budgets.STEP,
         budgets.STOP,
         budgets.IMAGE,
-        budgets.POINTER,
         budgets.WHOLE_BAKE,
     ),
 )
@@ -52,7 +51,7 @@ _COPIES_AT_ONCE = 40
 Functions runs no more at once. Source: its developer guide, "Using Map state in Inline mode"."""
 
 _EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
-_OF_COPY = {"region.$": "$$.Map.Item.Value.region", "image_id.$": "$$.Map.Item.Value.image_id"}
+_SETTLES = {"entered": sfn.JsonPath.string_at("$$.State.EnteredTime")}
 
 
 class BakeMachine(Construct):
@@ -485,100 +484,70 @@ class BakeMachine(Construct):
         )
         return copies.item_processor(copy)
 
-    def _release_images(self) -> sfn.Map:
-        release = self._states.task(
-            "ReleaseImage",
-            "release_image",
-            {
-                **BAKE,
-                "recipe": sfn.JsonPath.string_at("$.recipe"),
-                "region": sfn.JsonPath.string_at("$.region"),
-                "image_id": sfn.JsonPath.object_at("$.image_id"),
-            },
-            key=None,
-            result=None,
-        )
-        return self._states.each(
+    def _release_images(self) -> sfn.TaskStateBase:
+        return self._published(
             "ReleaseImages",
-            release,
-            items="$.test_and_copy.copies",
-            selector=_OF_COPY,
+            "release_images",
+            {},
             key="release",
             comment="It has passed: others may use it",
         )
 
-    def _publish_pointers(self) -> sfn.Map:
-        publish = self._states.wait(
-            "PublishPointer",
-            "publish_pointer",
-            {
-                "recipe": sfn.JsonPath.string_at("$.recipe"),
-                "pointer": sfn.JsonPath.object_at("$.pointer"),
-                "copies": sfn.JsonPath.object_at("$.copies"),
-            },
-            key=None,
-            result=None,
-            timeout=_POINTER,
-            guarded=False,
-        )
-        return self._states.each(
+    def _publish_pointers(self) -> sfn.TaskStateBase:
+        return self._published(
             "PublishPointers",
-            publish,
-            items="$.plan.pointers",
-            selector={"pointer.$": "$$.Map.Item.Value", "copies.$": "$.test_and_copy.copies"},
+            "publish_pointers",
+            {**_SETTLES, "pointers": sfn.JsonPath.object_at("$.plan.pointers")},
             key="publish",
-            one_by_one=True,
             comment="All or none: CleanUp moves back what has moved if one fails",
         )
 
-    def _update_templates(self) -> sfn.Map:
-        update = self._states.task(
-            "UpdateTemplate",
-            "update_template",
-            {
-                **BAKE,
-                "recipe": sfn.JsonPath.string_at("$.recipe"),
-                "region": sfn.JsonPath.string_at("$.template.region"),
-                "id": sfn.JsonPath.string_at("$.template.id"),
-                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
-                "copies": sfn.JsonPath.object_at("$.copies"),
-            },
-            key=None,
-            result=None,
-        )
-        return self._states.each(
+    def _update_templates(self) -> sfn.TaskStateBase:
+        return self._published(
             "UpdateTemplates",
-            update,
-            items="$.plan.templates",
-            selector={"template.$": "$$.Map.Item.Value", "copies.$": "$.test_and_copy.copies"},
+            "update_templates",
+            {
+                "templates": sfn.JsonPath.object_at("$.plan.templates"),
+                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+            },
             key="templates",
-            one_by_one=True,
         )
 
-    def _keep_previous(self) -> sfn.Map:
-        keep = self._states.wait(
-            "KeepPreviousImage",
-            "keep_previous",
-            {
-                "recipe": sfn.JsonPath.string_at("$.recipe"),
-                "region": sfn.JsonPath.string_at("$.region"),
-                "image_id": sfn.JsonPath.object_at("$.image_id"),
-            },
-            key=None,
-            result={"image.$": "$.image"},
-            timeout=_POINTER,
-            guarded=False,
-        )
-        return self._states.each(
+    def _keep_previous(self) -> sfn.TaskStateBase:
+        return self._published(
             "KeepPrevious",
-            keep,
-            items="$.test_and_copy.copies",
-            selector=_OF_COPY,
+            "keep_previous",
+            _SETTLES,
             key="keep_previous",
-            one_by_one=True,
-            # The Region of the stack comes first.
-            result={"image.$": "$[0].image"},
+            result={"image.$": "$.image"},
         )
+
+    def _published(
+        self,
+        name: str,
+        module: str,
+        payload: Mapping[str, object],
+        *,
+        key: str,
+        result: Mapping[str, str] | None = None,
+        comment: str | None = None,
+    ) -> sfn.TaskStateBase:
+        """One task for all Regions, so that none is under way when another has failed."""
+        task = self._states.task(
+            name,
+            module,
+            {
+                **BAKE,
+                **payload,
+                "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
+                "copies": sfn.JsonPath.object_at("$.test_and_copy.copies"),
+            },
+            key=key,
+            result=result or {},
+            settles=True,
+            comment=comment,
+        )
+        return self._states.guarded(task)
 
     def _retire(self) -> sfn.Map:
         """The image is published: what fails here is told, and undoes nothing."""

@@ -34,7 +34,16 @@ class MoveMachine(Construct):
             self,
             "jobs.move_pointer",
             statements=[
-                may.read("ec2:DescribeImages"),
+                may.read(
+                    "ec2:DescribeImages",
+                    "ec2:DescribeLaunchTemplates",
+                    "ec2:DescribeLaunchTemplateVersions",
+                ),
+                *may.templates(
+                    "CreateLaunchTemplateVersion",
+                    "DeleteLaunchTemplateVersions",
+                    "ModifyLaunchTemplate",
+                ),
                 may.pointers("GetParameter", "PutParameter", "DeleteParameter"),
                 may.list_pointers("GetParametersByPath"),
                 may.executions("DescribeExecution"),

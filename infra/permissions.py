@@ -59,10 +59,7 @@ class Permissions:
         )
 
     def resume(self) -> list[iam.PolicyStatement]:
-        """Begin or settle a wait: look at its subject, send its token back.
-
-        Parameter Store checks an image parameter with the DescribeImages of who puts it.
-        """
+        """Begin or settle a wait: look at its subject, send its token back."""
         return [
             self.read(
                 "ec2:DescribeImages",
@@ -72,7 +69,6 @@ class Permissions:
             ),
             self.end_tasks(),
             self.table("PutItem", "DeleteItem"),
-            self.pointers("GetParameter"),
         ]
 
     def end_tasks(self) -> iam.PolicyStatement:
@@ -257,7 +253,7 @@ class Permissions:
         """What is to be made has tags in the request; the source has an owner, and no tags that a
         policy of CopyImage could see.
 
-        Source: EC2 user guide, "Grant permissions to copy Amazon EC2 AMIs", on October 2024.
+        Source: EC2 user guide, "Grant permissions to copy Amazon EC2 AMIs", on what holds since October 2024.
         """
         return [
             iam.PolicyStatement(

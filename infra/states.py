@@ -17,6 +17,7 @@ from bakery.errors import (
     BakeryError,
     BuilderTakenError,
     NotManagedError,
+    NotYetVisibleError,
 )
 from infra.tasks import TaskFunctions
 
@@ -34,8 +35,8 @@ _CAPACITY_PAUSE = Duration.minutes(10)
 _CAPACITY_TRIES = 80
 """More than the longest patience, half a day; the task itself ends it."""
 
-_AT_ONCE = 10
-"""Regions, or pointers and launch templates in them: calls of one account."""
+_SETTLE_TRIES = 60
+"""At 5 to 15 seconds more than ten minutes; the task itself ends it."""
 
 _Guarded = TypeVar("_Guarded", sfn.TaskStateBase, sfn.Map, sfn.Parallel)
 
@@ -69,36 +70,6 @@ class States:
             timeout=in_seconds(budgets.COMMAND),
             on_builder=True,
         )
-
-    def each(
-        self,
-        name: str,
-        task: sfn.TaskStateBase,
-        *,
-        items: str,
-        selector: Mapping[str, str],
-        key: str,
-        result: Mapping[str, str] | None = None,
-        one_by_one: bool = False,
-        comment: str | None = None,
-    ) -> sfn.Map:
-        """A task for each Region, or for each thing in one of them.
-
-        ``one_by_one``: when one fails, no other is under way, whose effect would come after CleanUp
-        has looked.
-        """
-        each = sfn.Map(
-            self._scope,
-            name,
-            comment=comment,
-            items_path=items,
-            item_selector={"recipe.$": "$.plan.recipe", **selector},
-            max_concurrency=1 if one_by_one else _AT_ONCE,
-            result_selector={**ENTERED, **(result or {})},
-            result_path=f"$.{key}",
-        )
-        each.item_processor(task)
-        return self.guarded(each)
 
     def wait(
         self,
@@ -143,9 +114,13 @@ class States:
         key: str | None,
         result: Mapping[str, Any] | None,
         discard: bool = False,
+        settles: bool = False,
         comment: str | None = None,
     ) -> sfn.TaskStateBase:
-        """A task that is over when its function returns."""
+        """A task that is over when its function returns.
+
+        ``settles``: it is tried again, for minutes, until AWS shows what it has done.
+        """
         task = sfn_tasks.LambdaInvoke(
             self._scope,
             name,
@@ -158,6 +133,9 @@ class States:
             task_timeout=sfn.Timeout.duration(in_seconds(budgets.SHORT)),
             retry_on_service_exceptions=False,
         )
+        if settles:
+            # Before the others: the first that fits an error counts.
+            _retry_until_settled(task)
         retry(task)
         return task
 
@@ -211,6 +189,16 @@ def poll_for_agent(task: sfn.TaskStateBase) -> None:
         interval=_AGENT_POLL,
         max_attempts=_AGENT_TRIES,
         backoff_rate=1,
+    )
+
+
+def _retry_until_settled(task: sfn.TaskStateBase) -> None:
+    task.add_retry(
+        errors=[NotYetVisibleError.__name__],
+        interval=Duration.seconds(5),
+        max_attempts=_SETTLE_TRIES,
+        backoff_rate=1.2,
+        max_delay=Duration.seconds(15),
     )
 
 

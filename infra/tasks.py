@@ -26,6 +26,11 @@ from infra.store import Store
 _DESCRIBE_OWN = ("ec2:DescribeInstances",)
 _DESCRIBE_SPOT = "ec2:DescribeSpotInstanceRequests"
 
+_ALL_REGIONS = Duration.minutes(4)
+"""A few calls for each of a hundred things in forty Regions."""
+_MANY_CLIENTS = 1024
+"""Each Region has its own clients of the SDK: memory, and the CPU that comes with it."""
+
 
 class TaskFunctions(Construct):
     """The functions of the machine, by module name: ``functions["launch_builder"]``."""
@@ -144,25 +149,39 @@ class TaskFunctions(Construct):
         )
         self._add("copy_image", [*may.copy_image(), *may.resume()], waits)
         self._add(
-            "release_image",
+            "release_images",
             [
                 may.read("ec2:DescribeImages"),
                 may.on_own_images("EnableImageDeprecation", "ModifyImageAttribute"),
                 may.share_snapshots(),
             ],
+            timeout=_ALL_REGIONS,
+            memory_mib=_MANY_CLIENTS,
         )
-        self._add("publish_pointer", [may.pointers("PutParameter"), *may.resume()], waits)
+        # Parameter Store checks an image parameter with the DescribeImages of who puts it.
         self._add(
-            "update_template",
+            "publish_pointers",
+            [may.read("ec2:DescribeImages"), may.pointers("GetParameter", "PutParameter")],
+            timeout=_ALL_REGIONS,
+            memory_mib=_MANY_CLIENTS,
+        )
+        self._add(
+            "update_templates",
             [
                 may.read("ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"),
                 *may.templates("CreateLaunchTemplateVersion", "ModifyLaunchTemplate"),
             ],
+            timeout=_ALL_REGIONS,
+            memory_mib=_MANY_CLIENTS,
         )
         self._add(
             "keep_previous",
-            [may.pointers("GetParameterHistory", "PutParameter"), *may.resume()],
-            waits,
+            [
+                may.read("ec2:DescribeImages"),
+                may.pointers("GetParameter", "GetParameterHistory", "PutParameter"),
+            ],
+            timeout=_ALL_REGIONS,
+            memory_mib=_MANY_CLIENTS,
         )
         self._add(
             "replace_builder",
@@ -171,7 +190,7 @@ class TaskFunctions(Construct):
                     *_DESCRIBE_OWN, _DESCRIBE_SPOT, "ec2:DescribeImages", "ec2:DescribeSnapshots"
                 ),
                 *may.remove(),
-                may.table("Scan", "DeleteItem"),
+                may.table("Query", "DeleteItem"),
             ],
             env.ReplaceSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),
@@ -192,7 +211,7 @@ class TaskFunctions(Construct):
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
-                may.table("DeleteItem", "GetItem", "PutItem", "Scan"),
+                may.table("DeleteItem", "GetItem", "PutItem", "Query"),
             ],
             env.CleanUpSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),

@@ -98,10 +98,23 @@ class Account:
         }
 
     def items(self) -> dict[str, dict[str, Any]]:
-        """What the table holds, by key."""
-        dynamodb = self.aws.client("dynamodb")
-        (table,) = dynamodb.list_tables()["TableNames"]
-        return {item["id"]["S"]: item for item in dynamodb.scan(TableName=table)["Items"]}
+        """What the table holds, by `named`."""
+        found = self.aws.client("dynamodb").scan(TableName=self._table)["Items"]
+        return {named(item): item for item in found}
+
+    def put_item(self, name: str, **content: str) -> None:
+        """Put an item of texts into the table; ``name`` is as `named` says."""
+        texts = {key: {"S": text} for key, text in content.items()}
+        item = {**_key(name), **texts}
+        self.aws.client("dynamodb").put_item(TableName=self._table, Item=item)
+
+    def remove_item(self, name: str) -> None:
+        self.aws.client("dynamodb").delete_item(TableName=self._table, Key=_key(name))
+
+    @property
+    def _table(self) -> str:
+        (table,) = self.aws.client("dynamodb").list_tables()["TableNames"]
+        return str(table)
 
     def open_waits(self) -> list[str]:
         return list(self.waits())
@@ -147,6 +160,19 @@ class Account:
             for execution in page["executions"]
             if execution["status"] != "RUNNING"
         ]
+
+
+def named(item: dict[str, Any]) -> str:
+    """What a test calls an item of the table: ``wait#SUBJECT``, ``claim#WHAT`` or ``text#KEY``."""
+    part, id_ = item["part"]["S"], item["id"]["S"]
+    return part if part.startswith("text#") else f"{part}#{id_}"
+
+
+def _key(name: str) -> dict[str, Any]:
+    """The key of the item that a test calls so."""
+    part, _, id_ = name.partition("#")
+    part, id_ = (name, "text") if part == "text" else (part, id_)
+    return {"part": {"S": part}, "id": {"S": id_}}
 
 
 def _bake_of(instance: dict[str, Any]) -> str | None:

@@ -21,7 +21,6 @@ STEP = timedelta(hours=13)
 STOP = timedelta(minutes=20)
 IMAGE = timedelta(hours=25)
 """Making the image, or a copy of it."""
-POINTER = timedelta(minutes=15)
 
 ATTEMPTS = 2
 """Builders that a bake may have: when AWS takes the first one, another begins anew."""
@@ -51,7 +50,6 @@ Source: EC2 user guide, "Create an AMI"."""
 TURN_EXPECTED = timedelta(hours=2)
 STOP_EXPECTED = timedelta(minutes=10)
 IMAGE_EXPECTED = timedelta(minutes=60)
-POINTER_EXPECTED = timedelta(minutes=5)
 
 
 def expected_of_command(timeout_seconds: int) -> timedelta:

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bakery import naming
-from bakery.bake import State
+from bakery.bake import State, Template
 from bakery.errors import CannotMovePointerError
 from bakery.formats import AMI_ID, LABEL
 from bakery.problems import Problem
@@ -82,6 +82,14 @@ class Change(State):
     description: str
 
 
+class NewVersion(State):
+    """A launch template that gets a version with the image."""
+
+    region: str
+    id: str
+    image_id: str
+
+
 @dataclass(frozen=True)
 class Place:
     """One Region of the recipe, as AWS shows it."""
@@ -148,6 +156,20 @@ def changes(asked: Asked, target: str, places: Sequence[Place]) -> tuple[Change,
         raise CannotMovePointerError(asked.recipe, [Problem("", text)])
     regions = {it.region for it in moves}
     return (*moves, *_ways_back(asked, [it for it in places if it.region in regions]))
+
+
+def new_versions(
+    asked: Asked, templates: Sequence[Template], places: Sequence[Place]
+) -> tuple[NewVersion, ...]:
+    """What launches from templates goes back with the pointer; a label has none."""
+    if asked.why == "promote":
+        return ()
+    images = {place.region: image.id for place in places for image in _usable(asked, place)}
+    return tuple(
+        NewVersion(region=it.region, id=it.id, image_id=images[it.region])
+        for it in templates
+        if it.region in images
+    )
 
 
 def _problems(asked: Asked, target: str, places: Sequence[Place]) -> Iterator[Problem]:

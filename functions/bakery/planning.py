@@ -192,7 +192,7 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
         test=test,
         places=tuple(Place(region=it) for it in regions_of(world.region, world.recipe)),
         pointers=tuple(_pointers(world)),
-        templates=tuple(_templates(world)),
+        templates=templates_of(world.region, world.recipe),
     )
 
 
@@ -214,12 +214,15 @@ def _pointers(world: World) -> Iterator[Pointer]:
             yield Pointer(region=region, name=naming.label_pointer(world.name, label))
 
 
-def _templates(world: World) -> Iterator[Template]:
-    for id_ in world.recipe.publish.launch_templates:
-        yield Template(region=world.region, id=id_)
-    for place in world.recipe.distribute:
-        for id_ in place.launch_templates:
-            yield Template(region=place.region, id=id_)
+def templates_of(home: str, recipe: Recipe) -> tuple[Template, ...]:
+    """The launch templates that get a version with the image of their Region."""
+    own = (Template(region=home, id=id_) for id_ in recipe.publish.launch_templates)
+    others = (
+        Template(region=place.region, id=id_)
+        for place in recipe.distribute
+        for id_ in place.launch_templates
+    )
+    return (*own, *others)
 
 
 def _test(world: World) -> WholeTestPlan:

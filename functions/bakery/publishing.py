@@ -1,48 +1,72 @@
-"""Moving an image parameter, and waiting until Parameter Store has the value in force."""
+"""Moving image parameters, several at once, and waiting until Parameter Store has them in force.
 
-import os
-from datetime import timedelta
+Parameter Store validates such a value after it has answered, and keeps the old one when it refuses
+the new one. What was put and is not in force yet could come into force after CleanUp has looked, so
+nothing here ends, well or badly, while a value is under way.
+"""
 
-from bakery import budgets, clock, waiting
-from bakery.aws import ssm
-from bakery.settings import WaitSettings
-from bakery.waits import Kind, Wait
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bakery import clock
+from bakery.aws import ec2, ssm
+from bakery.errors import BakeryError, NotYetVisibleError, PointerRejectedError
 
 BUDGET = timedelta(minutes=10)
+"""Values are in force within seconds; later they were refused."""
 
 
-def put(
-    name: str,
-    image_id: str,
-    *,
-    region: str,
-    description: str,
-    token: str,
-    bake: str,
-    recipe: str,
-) -> None:
-    """Put the parameter unless it holds the image already, and begin to wait for the value.
+@dataclass(frozen=True)
+class Move:
+    """A parameter and the image that it shall hold."""
 
-    Idempotent because of that look. The waiting task ends with PointerRejectedError when
-    Parameter Store refuses the value, which it validates after it has answered.
+    region: str
+    name: str
+    image_id: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"{self.image_id} for {self.name} in {self.region}"
+
+
+def settle(moves: Sequence[Move], entered: datetime) -> None:
+    """Have every parameter hold its image; safe to repeat, what is in force is left alone.
+
+    Raises NotYetVisibleError, for another try, while a value is under way; when none is, the first
+    error of those that could not be put. ``entered`` is when the state was entered, the same for
+    all tries: after BUDGET a value that is not in force was refused, PointerRejectedError.
     """
-    elsewhere = region if region != os.environ["AWS_REGION"] else ""
-    if ssm.get_parameter(name, region=region) != image_id:
-        ssm.put_image_parameter(name, image_id, description, region=region)
-    now = clock.now()
-    waiting.begin(
-        WaitSettings.load().table,
-        Wait(
-            kind=Kind.POINTER,
-            target=name,
-            token=token,
-            bake=bake,
-            begun=now,
-            expected=now + budgets.POINTER_EXPECTED,
-            deadline=now + BUDGET,
-            label=f"Setting parameter {name}{f' in {elsewhere}' if elsewhere else ''}",
-            image_id=image_id,
-            recipe=recipe,
-            region=elsewhere,
-        ),
-    )
+    errors: list[BakeryError] = []
+    under_way: list[Move] = []
+    for move in moves:
+        try:
+            if not _in_force(move):
+                under_way.append(move)
+        except BakeryError as error:
+            errors.append(error)
+    late = clock.now() >= entered + BUDGET
+    if under_way and not late:
+        raise NotYetVisibleError(f"not in force yet: {_listing(under_way)}")
+    if errors:
+        raise errors[0]
+    if under_way:
+        raise PointerRejectedError(
+            f"Parameter Store has not accepted {_listing(under_way)} within {BUDGET}; is the image "
+            "available there, and may the task's role describe it?"
+        )
+
+
+def _in_force(move: Move) -> bool:
+    """Put the value unless it is there; raises PointerRejectedError for an image that cannot be."""
+    if ssm.get_parameter(move.name, region=move.region) == move.image_id:
+        return True
+    found = ec2.find_images([move.image_id], region=move.region)
+    if found and found[0].state != "available":
+        raise PointerRejectedError(f"Parameter Store takes no {found[0].state} image: {move}")
+    ssm.put_image_parameter(move.name, move.image_id, move.description, region=move.region)
+    return ssm.get_parameter(move.name, region=move.region) == move.image_id
+
+
+def _listing(moves: Sequence[Move]) -> str:
+    return ", ".join(map(str, moves))

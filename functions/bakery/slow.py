@@ -34,7 +34,7 @@ def tell(table_name: str, wait: Wait) -> None:
 
 def told(table_name: str, bake: str, subject: str) -> None:
     """Remember that people were told of the wait; safe to repeat."""
-    table.remember(table_name, _mark(bake, subject), _TOLD, clock.now(), days=_LIFE.days)
+    table.assign(table_name, _mark(bake, subject), by=_TOLD, now=clock.now(), days=_LIFE.days)
 
 
 def told_by(table_name: str, event: dict[str, Any]) -> None:

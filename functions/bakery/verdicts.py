@@ -14,7 +14,6 @@ from bakery.errors import (
     BuilderTakenError,
     CopyFailedError,
     ImageFailedError,
-    PointerRejectedError,
     RecipeBusyError,
     StageTimedOutError,
     TestInstanceLostError,
@@ -243,20 +242,6 @@ def _image_error(wait: Wait) -> str:
 
 def _there(wait: Wait) -> str:
     return f" in {wait.region}" if wait.region else ""
-
-
-def pointer_verdict(wait: Wait, value: str | None, exception: str | None) -> Verdict:
-    """The parameter has the new value, or Parameter Store has refused it."""
-    if value == wait.image_id:
-        return Done({"parameter": wait.target, "image": wait.image_id})
-    if exception:
-        return Failed(
-            PointerRejectedError.__name__,
-            f"Parameter Store refused {wait.image_id} for {wait.target}{_there(wait)}: "
-            f"{exception}. "
-            f"The pointer is still {value or 'empty'}.",
-        )
-    return None
 
 
 def turn_verdict(wait: Wait, holder: Execution | None) -> Verdict:

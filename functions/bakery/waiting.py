@@ -29,14 +29,14 @@ def forget_all(table_name: str, bake: str) -> None:
             table.forget_wait(table_name, wait)
 
 
-def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool:
+def settle(table_name: str, wait: Wait) -> bool:
     """Resume the task if its wait is over; whether it was.
 
-    ``exception`` is what a Parameter Store event said went wrong. Safe to run twice and at the
+    Safe to run twice and at the
     same time as another: the second finds that nobody waits for the token any more.
     """
     now = clock.now()
-    verdict = _observe(wait, exception, now) or verdicts.overdue(wait, now)
+    verdict = _observe(wait, now) or verdicts.overdue(wait, now)
     verdict = verdicts.tolerated(wait, verdicts.known_to_release(wait, verdict))
     if verdict is None:
         return False
@@ -51,7 +51,7 @@ def settle(table_name: str, wait: Wait, *, exception: str | None = None) -> bool
     return True
 
 
-def _observe(wait: Wait, exception: str | None, now: datetime) -> Verdict:
+def _observe(wait: Wait, now: datetime) -> Verdict:
     match wait.kind:
         case Kind.COMMAND:
             seen = ssm.invocation(wait.target, wait.instance_id)
@@ -61,8 +61,5 @@ def _observe(wait: Wait, exception: str | None, now: datetime) -> Verdict:
         case Kind.IMAGE:
             found = ec2.find_images([wait.target], region=wait.region or None)
             return verdicts.image_verdict(wait, found[0] if found else None, now)
-        case Kind.POINTER:
-            value = ssm.get_parameter(wait.target, region=wait.region or None)
-            return verdicts.pointer_verdict(wait, value, exception)
         case Kind.TURN:
             return verdicts.turn_verdict(wait, stepfunctions.find_execution(wait.execution))

@@ -22,7 +22,6 @@ class Kind(StrEnum):
     COMMAND = "command"
     STOP = "stop"
     IMAGE = "image"
-    POINTER = "pointer"
     TURN = "turn"
 
 
@@ -37,7 +36,7 @@ class Wait(BaseModel):
 
     kind: Kind
     target: str
-    """Command id, instance id, image id, parameter name; TURN: see ``turn``."""
+    """Command id, instance id, image id; TURN: see ``turn``."""
     token: str
     bake: str
     begun: datetime
@@ -50,8 +49,6 @@ class Wait(BaseModel):
     """COMMAND: name of the error that its failure is."""
     sentinel: str = ""
     """COMMAND: a line without which Success is not believed; empty when none is due."""
-    image_id: str = ""
-    """POINTER: the value that must come into force."""
     recipe: str = ""
     """For what is told about the wait; empty where the release before stored it."""
     expected: datetime | None = None
@@ -61,7 +58,7 @@ class Wait(BaseModel):
     redriven: bool = False
     """STOP: whether this is a retry of a bake that had failed."""
     region: str = ""
-    """IMAGE, POINTER: where it is, if not in the Region of the stack."""
+    """IMAGE: where it is, if not in the Region of the stack."""
     optional: bool = False
     """IMAGE: whether the bake goes on without it."""
     on_test: bool = False
@@ -71,9 +68,7 @@ class Wait(BaseModel):
 
     @property
     def subject(self) -> str:
-        # Ids of images are unique among all Regions, names of parameters are not.
-        elsewhere = self.region if self.kind is Kind.POINTER else ""
-        return subject(self.kind, f"{elsewhere}{self.target}")
+        return subject(self.kind, self.target)
 
 
 def read(stored: str) -> Wait | None:
@@ -108,8 +103,6 @@ def subject_of_event(event: Mapping[str, Any]) -> str | None:
             return subject(Kind.STOP, detail["instance-id"])
         case "EC2 AMI State Change":
             return subject(Kind.IMAGE, detail["ImageId"])
-        case "Parameter Store Change":
-            return subject(Kind.POINTER, detail["name"])
         case "Step Functions Execution Status Change":
             return subject(Kind.TURN, turn(detail["name"], EVERY))
         case _:

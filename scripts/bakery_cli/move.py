@@ -49,4 +49,6 @@ def _show(screen: Console, execution: Execution) -> int:
     line(screen, f"{output['parameter']} has moved", style="green")
     for region, it in output["regions"].items():
         line(screen, f"  {region}: {it['from'] or 'nothing'} -> {it['to']}")
+    for id_, version in output["launch_templates"].items():
+        line(screen, f"  launch template {id_}: version {version}")
     return 0

@@ -39,8 +39,6 @@ _REPLACES = "ReplaceBuilder"
 _EACH = {
     "Customize": "step",
     "Test": "instance",
-    "PublishPointers": "pointer",
-    "UpdateTemplates": "launch template",
 }
 _FAILS = "FailBake"
 """Ends the execution by failing itself; what follows it follows a redrive."""

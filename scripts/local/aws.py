@@ -250,15 +250,13 @@ class LocalAws:
 
     def finished(self, execution_arn: str, *, seconds: float = 60.0) -> dict[str, Any]:
         """Wait for an execution to end and describe it."""
-        states = self.client("stepfunctions")
-
-        def ended() -> dict[str, Any] | None:
-            found: dict[str, Any] = states.describe_execution(executionArn=execution_arn)
-            return None if found["status"] == "RUNNING" else found
-
-        found: dict[str, Any] = self.until(
-            ended, seconds=seconds, what=f"the end of {execution_arn}"
+        self.until(
+            lambda: not self.executions.is_running(execution_arn),
+            seconds=seconds,
+            what=f"the end of {execution_arn}",
         )
+        states = self.client("stepfunctions")
+        found: dict[str, Any] = states.describe_execution(executionArn=execution_arn)
         return found
 
     # Ends

@@ -130,11 +130,11 @@ def assembly() -> Path:
 @pytest.fixture(scope="module")
 def deployed(assembly: Path) -> Iterator[World]:
     with LocalAws.start(assembly, region="eu-west-1", scale=120.0) as aws:
-        _prepare(aws)
+        prepare(aws)
         yield World(aws, aws.deploy())
 
 
-def _prepare(aws: LocalAws) -> None:
+def prepare(aws: LocalAws) -> None:
     """What the recipes take for granted: keys and launch templates of the account."""
     for region in ("eu-west-1", "eu-central-1"):
         kms = aws.client("kms", region)

@@ -30,9 +30,7 @@ class Making:
         content = {"recipe": recipe, "force": True}
         event = {"bake": bake, "execution": world.execution(bake), "input": content}
         plan = world.invoke("plan", event)
-        return cls(
-            world, bake, plan, json.loads(world.items()[f"claim#steps#{bake}"]["holder"]["S"])
-        )
+        return cls(world, bake, plan, json.loads(world.items()[f"text#steps#{bake}"]["text"]["S"]))
 
     # Payloads
 
@@ -61,18 +59,14 @@ class Making:
 
     def checks(self) -> list[Mapping[str, Any]]:
         """The commands of the tests."""
-        return list(json.loads(self.world.items()[f"claim#tests#{self.bake}"]["holder"]["S"]))
+        return list(json.loads(self.world.items()[f"text#tests#{self.bake}"]["text"]["S"]))
 
     def plan_checks(self, checks: Sequence[Mapping[str, Any]]) -> None:
         """Put other tests into the table than Plan did."""
         self._plan("tests", checks)
 
     def _plan(self, kind: str, commands: Sequence[Mapping[str, Any]]) -> None:
-        dynamodb = self.world.aws.client("dynamodb")
-        (table,) = dynamodb.list_tables()["TableNames"]
-        item = self.world.items()[f"claim#{kind}#{self.bake}"]
-        item["holder"] = {"S": json.dumps(commands)}
-        dynamodb.put_item(TableName=table, Item=item)
+        self.world.put_item(f"text#{kind}#{self.bake}", text=json.dumps(commands))
 
     def stopping(self, builder: str, *, token: str = NOBODY) -> dict[str, Any]:
         return {**self._waiting(token), "instance_id": builder}

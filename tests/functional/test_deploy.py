@@ -18,6 +18,7 @@ import pytest
 
 from scripts.bakery_cli.synthesis import PROJECT
 from scripts.local import LocalAws
+from tests.account import named
 from tests.functional.conftest import RECIPES, World
 
 pytestmark = pytest.mark.long
@@ -131,9 +132,9 @@ def pinned(world: World, arn: str) -> dict[str, tuple[str, str]]:
     ]
     fixed = [plan[key] for key in ("prepare", "remove_identity", "generalize", "verify_identity")]
     (kept,) = {
-        call.parameters["Item"]["holder"]["S"]
+        call.parameters["Item"]["text"]["S"]
         for call in world.aws.calls.of("dynamodb", "PutItem")
-        if call.parameters["Item"]["id"]["S"] == f"claim#steps#{plan['bake']}"
+        if named(call.parameters["Item"]) == f"text#steps#{plan['bake']}"
     }
     steps = json.loads(kept)
     return {c["document"]: (c["version"], c["hash"]) for c in [*fixed, *steps]}

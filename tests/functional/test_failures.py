@@ -197,11 +197,11 @@ def test_a_pointer_that_parameter_store_refuses_stays(world: World) -> None:
     world.aws.faults.after("ssm", "PutParameter", deregister, when=remember)
     ended = fail(world)
     assert ended.error == "PointerRejectedError"
-    assert "Parameter Store refused" in ended.cause
+    assert "Parameter Store has not accepted" in ended.cause
 
 
 def test_a_pointer_that_had_moved_is_moved_back(world: World) -> None:
-    """KeepPrevious is denied after PublishPointer has moved the pointer."""
+    """KeepPrevious is denied after PublishPointers has moved the pointer."""
 
     def second_put(parameters: dict[str, object]) -> bool:
         return str(parameters["Name"]).endswith("previous-image")

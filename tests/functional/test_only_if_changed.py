@@ -243,5 +243,5 @@ def test_each_of_ten_changes_makes_one_image_and_says_why(world: World, asset: A
         assert sorted(images(world)) == sorted([*made, output["image"]["id"]])
         assert world.pointer("nightly") == output["image"]["id"]
     # The sweeper looks at the whole table every minute: it must not grow with every bake.
-    known = json.loads(world.items()["claim#inputs#nightly"]["holder"]["S"])
+    known = json.loads(world.items()["text#inputs#nightly"]["text"]["S"])
     assert len(known) == 2

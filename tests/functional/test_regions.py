@@ -1,6 +1,7 @@
 """Publishing to three Regions: everything everywhere, or nothing anywhere."""
 
 import json
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 
 from bakery.naming import TAG_BAKE, label_pointer, pointer, previous_pointer
 from scripts.local.clock import parse_time
-from tests.functional.conftest import World
+from tests.functional.conftest import Ended, World
 
 HOME, OTHERS = "eu-west-1", ("eu-central-1", "us-east-1")
 REGIONS = (HOME, *OTHERS)
+MOVER = "MoverMovePointerRole"
 TEMPLATES = {"lt-0123456789abcdef0": HOME, "lt-0123456789abcdef1": "eu-central-1"}
 
 
@@ -134,25 +136,99 @@ def test_a_failed_copy_leaves_everything_as_it_was(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "skip"),
+    ("task", "service", "operation", "skip"),
     [
-        ("ssm", "PutParameter", 0),
-        ("ssm", "PutParameter", 1),
-        ("ssm", "PutParameter", 5),
-        ("ec2", "CreateLaunchTemplateVersion", 1),
-        ("ec2", "ModifySnapshotAttribute", 1),
+        ("PublishPointers", "ssm", "PutParameter", 0),
+        ("PublishPointers", "ssm", "PutParameter", 1),
+        ("PublishPointers", "ssm", "PutParameter", 5),
+        ("KeepPrevious", "ssm", "PutParameter", 1),
+        ("UpdateTemplates", "ec2", "CreateLaunchTemplateVersion", 1),
+        ("ReleaseImages", "ec2", "ModifySnapshotAttribute", 1),
     ],
     ids=lambda value: str(value),
 )
 def test_a_publish_call_that_fails_half_way_moves_everything_back(
-    world: World, service: str, operation: str, skip: int
+    world: World, task: str, service: str, operation: str, skip: int
 ) -> None:
     assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
     before = published(world, "wide")
-    world.aws.faults.error(service, operation, code="AccessDeniedException", skip=skip)
+    world.aws.faults.error(
+        service, operation, code="AccessDeniedException", skip=skip, times=99, role=task
+    )
     ended = world.bake("wide", force=True, seconds=120)
     assert (ended.status, ended.error) == ("FAILED", "AccessDeniedError"), ended.cause
     nothing_has_changed(world, before, ended.name)
+
+
+@pytest.fixture
+def baked_twice(world: World) -> list[dict[str, str | None]]:
+    """The images of two bakes, by Region."""
+    found = []
+    for _ in range(2):
+        assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
+        found.append({region: world.pointer("wide", region) for region in REGIONS})
+    return found
+
+
+def rollback(world: World) -> Ended:
+    answer = world.aws.client("stepfunctions").start_execution(
+        stateMachineArn=world.outputs["MoveStateMachineArn"],
+        name=f"move-{uuid.uuid4().hex[:8]}",
+        input=json.dumps({"recipe": "wide"}),
+    )
+    return world.ended(answer["executionArn"])
+
+
+@pytest.mark.parametrize("killed", ["", "before", "after"])
+def test_a_rollback_takes_the_launch_templates_along(
+    world: World, baked_twice: list[dict[str, str | None]], killed: str
+) -> None:
+    older, _ = baked_twice
+    counts = {id_: len(versions(world, id_)) for id_ in TEMPLATES}
+    if killed:
+        world.aws.faults.crash(MOVER, "CreateLaunchTemplateVersion", after=killed == "after")
+    ended = rollback(world)
+    assert ended.status == "SUCCEEDED", ended.cause
+    for template, region in TEMPLATES.items():
+        newest, *others = versions(world, template)
+        assert newest[1:] == (True, older[region])
+        assert len(others) == counts[template]
+        assert ended.output["launch_templates"][template] == newest[0]
+        assert world.pointer("wide", region) == older[region]
+
+
+@pytest.mark.parametrize(
+    ("operation", "skip"),
+    [
+        ("CreateLaunchTemplateVersion", 0),
+        ("CreateLaunchTemplateVersion", 1),
+        ("ModifyLaunchTemplate", 1),
+    ],
+)
+@pytest.mark.usefixtures("baked_twice")
+def test_a_rollback_that_fails_at_a_launch_template_changes_nothing(
+    world: World, operation: str, skip: int
+) -> None:
+    before = published(world, "wide")
+    world.aws.faults.error("ec2", operation, code="UnauthorizedOperation", status=403, skip=skip)
+    ended = rollback(world)
+    assert (ended.status, ended.error) == ("FAILED", "AccessDeniedError")
+    assert ended.cause.endswith("Everything is as before.")
+    assert published(world, "wide") == before
+
+
+@pytest.mark.usefixtures("baked_twice")
+def test_a_launch_template_version_that_cannot_be_removed_is_named(world: World) -> None:
+    world.aws.faults.error(
+        "ec2", "ModifyLaunchTemplate", code="UnauthorizedOperation", status=403, role=MOVER
+    )
+    world.aws.faults.error(
+        "ec2", "DeleteLaunchTemplateVersions", code="AuthFailure", status=403, role=MOVER, times=99
+    )
+    ended = rollback(world)
+    assert ended.error == "AccessDeniedError"
+    template = next(iter(TEMPLATES))
+    assert f"the new version of launch template {template} in {HOME}" in ended.cause
 
 
 def test_where_any_region_will_do_one_that_fails_is_left_out_and_said(world: World) -> None:

@@ -55,7 +55,7 @@ def fail_publish(world: World) -> Fault:
         "ssm",
         "PutParameter",
         times=99,
-        role="PublishPointer",
+        role="PublishPointers",
         **DENIED,  # type: ignore[arg-type]
     )
 

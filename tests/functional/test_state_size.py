@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 
 from bakery.bake import MAX_STATE_BYTES
@@ -16,6 +17,9 @@ pytestmark = pytest.mark.long
 
 STEPS = 200
 RECIPE = "r" * 48
+REGIONS = boto3.session.Session().get_available_regions("ec2")
+AWAY = [it for it in REGIONS if it != "eu-west-1"][:29]
+LABEL = "l" * 32
 OUTPUT = "€" * (64 * 1024 // 3)
 LAST = f"AmiBakery.{RECIPE}.{STEPS - 1:03}{'n' * 57}"
 
@@ -27,6 +31,8 @@ def worst_recipe() -> dict[str, Any]:
         "base": {
             "parameter": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
         },
+        "distribute": [{"region": region} for region in AWAY],
+        "publish": {"labels": [LABEL]},
         "builder": {"instance_types": ["t3.medium", "t3a.medium", "m6i.large", "t3.small"]},
         "customize": [
             {"name": f"{number:03}{'n' * 57}", "shell": f"echo {number}", "timeout_seconds": 1200}
@@ -84,6 +90,9 @@ def test_the_worst_bake_stays_within_its_state_and_history(world: World) -> None
     world.aws.agent.script(f"AmiBakery.{RECIPE}.*", stdout=OUTPUT, stderr=OUTPUT, times=STEPS)
     ended = world.ended(world.start({"recipe": RECIPE}, name="b" * 80), seconds=300)
     assert ended.status == "SUCCEEDED", ended.cause
+    assert len(AWAY) == 29 and set(ended.output["copies"]) == set(AWAY)
+    for region in AWAY:
+        assert world.pointer(RECIPE, region) == ended.output["copies"][region]
     assert len(world.sent_to_builders()) == STEPS + 4
     events = history(world, ended)
     assert too_large(events) == {}

@@ -7,12 +7,11 @@ from tests.functional.conftest import World
 _COMMAND = "EC2 Command Invocation Status-change Notification"
 _INSTANCE = "EC2 Instance State-change Notification"
 _IMAGE = "EC2 AMI State Change"
-_PARAMETER = "Parameter Store Change"
 
 
 @pytest.mark.failure(45)
 def test_a_bake_without_any_event_ends_by_the_sweeper(world: World) -> None:
-    for kind in (_COMMAND, _INSTANCE, _IMAGE, _PARAMETER):
+    for kind in (_COMMAND, _INSTANCE, _IMAGE):
         world.aws.events.drop(kind, times=float("inf"))
     ended = world.bake("small", force=True, seconds=90)
     assert ended.status == "SUCCEEDED", ended.cause

@@ -85,7 +85,7 @@ EVERYBODY = {"Add": [{"Group": "all"}]}
 EVENT = {"Source": "ami-bakery", "DetailType": "Bake Succeeded", "Detail": "{}"}
 
 LAUNCHER, TESTER = "TasksLaunchBuilderRole", "TasksLaunchTestRole"
-SHARER, COPIER = "TasksReleaseImageRole", "TasksCopyImageRole"
+SHARER, COPIER = "TasksReleaseImagesRole", "TasksCopyImageRole"
 CLEANER, JANITOR, RETIRER = "TasksCleanUpRole", "JobsRemoveOrphansRole", "TasksRetireImagesRole"
 BUILDER = "BuilderHostBuilderwebRole"
 
@@ -566,17 +566,17 @@ REQUESTS = [
         "ec2:DisableImageBlockPublicAccess on *",
     ),
     # Pointers and launch templates
-    Row("TasksPublishPointerRole", "move a pointer", "ssm:PutParameter", POINTER),
-    Row("TasksPublishPointerRole", "move it elsewhere", "ssm:PutParameter", POINTER, region=AWAY),
+    Row("TasksPublishPointersRole", "move a pointer", "ssm:PutParameter", POINTER),
+    Row("TasksPublishPointersRole", "move it elsewhere", "ssm:PutParameter", POINTER, region=AWAY),
     Row(
-        "TasksPublishPointerRole",
+        "TasksPublishPointersRole",
         "write somebody else's parameter",
         "ssm:PutParameter",
         {**PRIVATE, "Value": "x"},
         "ssm:PutParameter on parameter/payroll/password",
     ),
     Row(
-        "TasksPublishPointerRole",
+        "TasksPublishPointersRole",
         "read somebody else's secret",
         "ssm:GetParameter",
         PRIVATE,
@@ -597,13 +597,13 @@ REQUESTS = [
         "ssm:PutParameter on parameter/ami-bakery/web/image",
     ),
     Row(
-        "TasksUpdateTemplateRole",
+        "TasksUpdateTemplatesRole",
         "give a recipe's launch template the image",
         "ec2:CreateLaunchTemplateVersion",
         {"LaunchTemplateId": "lt-0000000000000000a"},
     ),
     Row(
-        "TasksUpdateTemplateRole",
+        "TasksUpdateTemplatesRole",
         "change a launch template that no recipe names",
         "ec2:CreateLaunchTemplateVersion",
         {"LaunchTemplateId": "lt-0ffffffffffffffff"},

@@ -193,12 +193,10 @@ def regions_of(statement: dict[str, Any]) -> set[str]:
     [
         ("copy_image", "ec2:CopyImage"),
         ("copy_image", "ec2:CreateTags"),
-        ("copy_image", "ssm:GetParameter"),
-        ("resume_waits", "ssm:GetParameter"),
-        ("release_image", "ec2:ModifyImageAttribute"),
-        ("release_image", "ec2:ModifySnapshotAttribute"),
-        ("release_image", "ec2:EnableImageDeprecation"),
-        ("publish_pointer", "ssm:PutParameter"),
+        ("release_images", "ec2:ModifyImageAttribute"),
+        ("release_images", "ec2:ModifySnapshotAttribute"),
+        ("release_images", "ec2:EnableImageDeprecation"),
+        ("publish_pointers", "ssm:PutParameter"),
         ("keep_previous", "ssm:PutParameter"),
         ("keep_previous", "ssm:GetParameterHistory"),
         ("clean_up", "ssm:PutParameter"),
@@ -271,7 +269,7 @@ def test_only_images_of_bakes_are_hardened_or_shared(stack: Synthesized, action:
     granting = [(id_, s) for id_, s in statements(stack) if action in listed(s["Action"])]
     assert granting
     for id_, statement in granting:
-        assert id_.startswith(("TasksHardenImage", "TasksReleaseImage", "TasksRetireImages"))
+        assert id_.startswith(("TasksHardenImage", "TasksReleaseImages", "TasksRetireImages"))
         ours = {f"aws:ResourceTag/{TAG_BAKE}": "*"}
         assert statement["Condition"]["StringLike"] == ours
 
@@ -296,8 +294,11 @@ def test_only_launch_templates_that_recipes_name_are_changed_each_in_its_region(
     stack: Synthesized,
 ) -> None:
     assert changing_templates(stack) == {
-        "TasksUpdateTemplate ec2:CreateLaunchTemplateVersion": TEMPLATES,
-        "TasksUpdateTemplate ec2:ModifyLaunchTemplate": TEMPLATES,
+        "TasksUpdateTemplates ec2:CreateLaunchTemplateVersion": TEMPLATES,
+        "TasksUpdateTemplates ec2:ModifyLaunchTemplate": TEMPLATES,
+        "MoverMovePointer ec2:CreateLaunchTemplateVersion": TEMPLATES,
+        "MoverMovePointer ec2:DeleteLaunchTemplateVersions": TEMPLATES,
+        "MoverMovePointer ec2:ModifyLaunchTemplate": TEMPLATES,
         "TasksCleanUp ec2:DeleteLaunchTemplateVersions": TEMPLATES,
         "TasksCleanUp ec2:ModifyLaunchTemplate": TEMPLATES,
     }

@@ -235,11 +235,11 @@ BUGS = (
         ("tests/unit/test_planning.py",),
     ),
     Bug(
-        "the pointers of two Regions are one wait",
-        "functions/bakery/waits.py",
-        'elsewhere = self.region if self.kind is Kind.POINTER else ""',
-        'elsewhere = ""',
-        ("tests/unit/test_waits.py",),
+        "a pointer that cannot be put fails the bake while another is under way",
+        "functions/bakery/publishing.py",
+        "if under_way and not late:",
+        "if under_way and not late and not errors:",
+        ("tests/functional/tasks/test_publish_pointers.py",),
     ),
     Bug(
         "a retry goes on after pointers that clean up has moved back",

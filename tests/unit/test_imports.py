@@ -134,8 +134,8 @@ def test_a_module_imports_only_what_its_place_allows(module: str, path: Path) ->
     [
         ("bakery.naming", "boto3"),
         ("bakery.naming", "bakery.aws.ec2"),
-        ("bakery.tasks.publish_pointer", "botocore.exceptions.ClientError"),
-        ("bakery.tasks.publish_pointer", "bakery.tasks.create_image"),
+        ("bakery.tasks.publish_pointers", "botocore.exceptions.ClientError"),
+        ("bakery.tasks.publish_pointers", "bakery.tasks.create_image"),
         ("bakery.aws.ec2", "bakery.tasks.create_image"),
         ("bakery.recipe", "yaml"),
         ("bakery.recipe", "infra.loading"),

@@ -41,9 +41,6 @@ TURN = COMMAND.model_copy(
         "begun": NOW - timedelta(hours=12),
     }
 )
-POINTER = COMMAND.model_copy(
-    update={"kind": Kind.POINTER, "target": "/ami-bakery/web/image", "image_id": "ami-new"}
-)
 RUNNING = Instance(id="i-1", state="running", instance_type="t3.medium")
 TAKEN = ["Server.SpotInstanceShutdown", "Server.SpotInstanceTermination", "Server.ScheduledStop"]
 BY_HAND = ["Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown", ""]
@@ -439,37 +436,6 @@ def test_a_copy_without_a_failure_says_none() -> None:
     )
 
 
-# --- pointer ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("value", [None, "ami-old"])
-def test_a_pointer_that_still_has_its_old_value_is_waited_for(value: str | None) -> None:
-    assert verdicts.pointer_verdict(POINTER, value, None) is None
-
-
-@pytest.mark.parametrize("exception", [None, "of an earlier try"])
-def test_a_pointer_with_the_new_value_is_done(exception: str | None) -> None:
-    assert verdicts.pointer_verdict(POINTER, "ami-new", exception) == Done(
-        {"parameter": "/ami-bakery/web/image", "image": "ami-new"}
-    )
-
-
-@pytest.mark.parametrize(("value", "still"), [(None, "empty"), ("ami-old", "ami-old")])
-def test_a_refused_pointer_fails_with_the_reason_and_the_value_that_is_left(
-    value: str | None, still: str
-) -> None:
-    verdict = failed(verdicts.pointer_verdict(POINTER, value, "not a valid AMI"))
-    assert verdict.error == "PointerRejectedError"
-    assert "refused ami-new for /ami-bakery/web/image: not a valid AMI" in verdict.cause
-    assert verdict.cause.endswith(f"The pointer is still {still}.")
-
-
-def test_a_pointer_of_another_region_that_is_refused_names_that_region() -> None:
-    away = POINTER.model_copy(update={"region": "eu-central-1"})
-    verdict = failed(verdicts.pointer_verdict(away, "ami-old", "not a valid AMI"))
-    assert "refused ami-new for /ami-bakery/web/image in eu-central-1: not a" in verdict.cause
-
-
 def test_every_error_of_a_verdict_is_one_that_the_product_declares() -> None:
     declared = {n for n, k in vars(errors).items() if isinstance(k, type)}
     lost = verdicts.stop_verdict(STOP, None)
@@ -477,10 +443,7 @@ def test_every_error_of_a_verdict_is_one_that_the_product_declares() -> None:
     bad = verdicts.image_verdict(CREATE, replace(IMAGE, state="failed"), NOW)
     copy = verdicts.image_verdict(COPY, replace(IMAGE, state="failed"), NOW)
     ended = verdicts.command_verdict(ON_TEST, None, builder("terminated"))
-    refused = verdicts.pointer_verdict(POINTER, None, "x")
-    assert {
-        failed(verdict).error for verdict in (lost, late, bad, copy, ended, refused)
-    } <= declared
+    assert {failed(verdict).error for verdict in (lost, late, bad, copy, ended)} <= declared
 
 
 def test_a_builder_that_was_started_since_it_was_verified_is_not_believed_to_be_stopped() -> None:

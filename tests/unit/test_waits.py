@@ -53,16 +53,6 @@ IMAGE_AVAILABLE = {
     "resources": [f"arn:aws:ec2:eu-west-1::image/{IMAGE}"],
     "detail": {"RequestId": "r", "ImageId": IMAGE, "State": "available", "ErrorMessage": ""},
 }
-PARAMETER_CHANGED = {
-    "detail-type": "Parameter Store Change",
-    "source": "aws.ssm",
-    "detail": {
-        "operation": "Update",
-        "name": "/ami-bakery/web/image",
-        "type": "String",
-        "dataType": "aws:ec2:image",
-    },
-}
 SNAPSHOT_MADE = {
     "detail-type": "EBS Snapshot Notification",
     "source": "aws.ec2",
@@ -81,7 +71,6 @@ EXECUTION_ENDED = {
         (INVOCATION_ENDED, f"command/{COMMAND}"),
         (INSTANCE_STOPPED, f"stop/{INSTANCE}"),
         (IMAGE_AVAILABLE, f"image/{IMAGE}"),
-        (PARAMETER_CHANGED, "pointer//ami-bakery/web/image"),
         (EXECUTION_ENDED, "turn/bake-1/*"),
     ],
 )
@@ -104,7 +93,6 @@ def wait(kind: Kind, target: str, token: str = "t") -> Wait:
         (wait(Kind.COMMAND, COMMAND), INVOCATION_ENDED),
         (wait(Kind.STOP, INSTANCE), INSTANCE_STOPPED),
         (wait(Kind.IMAGE, IMAGE), IMAGE_AVAILABLE),
-        (wait(Kind.POINTER, "/ami-bakery/web/image"), PARAMETER_CHANGED),
     ],
 )
 def test_every_kind_of_wait_is_found_by_its_event(waiting: Wait, event: dict[str, Any]) -> None:
@@ -122,20 +110,6 @@ def test_all_that_wait_for_one_bake_begin_as_its_event_says_and_those_for_others
 
 def test_two_kinds_of_wait_for_one_thing_have_different_subjects() -> None:
     assert len({subject(kind, "x") for kind in Kind}) == len(Kind)
-
-
-def test_a_pointer_in_another_region_is_another_subject() -> None:
-    """Names of parameters are the same in every Region; the events of others do not come here."""
-    home = wait(Kind.POINTER, "/ami-bakery/web/image")
-    away = home.model_copy(update={"region": "eu-central-1"})
-    other = home.model_copy(update={"region": "us-east-1"})
-    assert len({home.subject, away.subject, other.subject}) == 3
-    assert subject_of_event(PARAMETER_CHANGED) == home.subject
-
-
-def test_the_label_of_a_recipe_is_another_subject_than_its_pointer() -> None:
-    label = wait(Kind.POINTER, "/ami-bakery/web/labels/canary")
-    assert label.subject != wait(Kind.POINTER, "/ami-bakery/web/image").subject
 
 
 def test_a_copy_is_found_by_the_event_of_its_image_wherever_that_is() -> None:
@@ -163,9 +137,6 @@ FIRST_RELEASE = {
         "begun": "2026-01-01T00:00:00Z", "deadline": "2026-01-01T01:00:00Z"}""",
     "image": """{"kind": "image", "target": "ami-0123456789abcdef0", "token": "t", "bake": "b",
         "begun": "2026-01-01T00:00:00Z", "deadline": "2026-01-01T01:00:00Z", "label": "Image"}""",
-    "pointer": """{"kind": "pointer", "target": "/ami-bakery/web/image", "token": "t", "bake": "b",
-        "begun": "2026-01-01T00:00:00Z", "deadline": "2026-01-01T01:00:00Z",
-        "image_id": "ami-0123456789abcdef0", "unknown": {"to": "this release"}}""",
 }
 """As the first release stored them. They stay as they are, whatever becomes of the model."""
 

@@ -1,6 +1,8 @@
-"""The bakery's table: open waits, and claims that something happens once.
+"""The bakery's table: open waits, claims that something happens once, and texts to recall.
 
-One item per wait or claim, key ``id``; ``expires`` (epoch seconds) lets DynamoDB forget it.
+Key ``part`` and ``id``. All waits are one part, and all claims another, so that the sweeper, every
+minute, reads these and nothing else; each text, which may be long, is a part of its own.
+``expires`` (epoch seconds) lets DynamoDB forget an item.
 """
 
 from collections.abc import Iterator
@@ -13,21 +15,22 @@ from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.waits import EVERY, Wait
 
+_WAIT, _CLAIM = "wait", "claim"
+
 # A little longer than the longest wait, so that an item never vanishes under a live one.
 _WAIT_LIFE = timedelta(days=2)
 
 
 def store_wait(table: str, wait: Wait) -> None:
     """Remember the wait, in place of an earlier one for its subject (a retry has a new token)."""
-    expires = int((wait.deadline + _WAIT_LIFE).timestamp())
     with translated("dynamodb:PutItem", wait.subject):
         clients.dynamodb().put_item(
             TableName=table,
             Item={
-                "id": {"S": _key(wait.subject)},
+                **_key(_WAIT, wait.subject),
                 "wait": {"S": wait.model_dump_json()},
                 "token": {"S": wait.token},
-                "expires": {"N": str(expires)},
+                **_expiry(wait.deadline + _WAIT_LIFE),
             },
         )
 
@@ -35,42 +38,17 @@ def store_wait(table: str, wait: Wait) -> None:
 def find_waits(table: str, subject: str) -> list[Wait]:
     """The open waits for the subject: one at most, any number for one that ends in EVERY."""
     if subject.endswith(EVERY):
-        items = list(_items(table, _key(subject.removesuffix(EVERY))))
+        items = list(_items(table, _WAIT, subject.removesuffix(EVERY)))
     else:
-        items = _item(table, subject)
+        item = _item(table, _WAIT, subject)
+        items = [item] if item else []
     return [Wait.model_validate_json(item["wait"]["S"]) for item in items]
 
 
-def _item(table: str, subject: str) -> list[Any]:
-    with translated("dynamodb:GetItem", subject):
-        item = (
-            clients.dynamodb()
-            .get_item(TableName=table, Key={"id": {"S": _key(subject)}}, ConsistentRead=True)
-            .get("Item")
-        )
-    return [item] if item else []
-
-
 def open_waits(table: str) -> Iterator[tuple[str, str]]:
-    """Key and JSON of all open waits: one that another release wrote may not fit the model."""
-    for item in _items(table, _key("")):
+    """Subject and JSON of all open waits: one that another release wrote may not fit the model."""
+    for item in _items(table, _WAIT, ""):
         yield item["id"]["S"], item["wait"]["S"]
-
-
-def _items(table: str, prefix: str) -> Iterator[Any]:
-    with translated("dynamodb:Scan", table):
-        pages = (
-            clients.dynamodb()
-            .get_paginator("scan")
-            .paginate(
-                TableName=table,
-                FilterExpression="begins_with(id, :prefix)",
-                ExpressionAttributeValues={":prefix": {"S": prefix}},
-                ConsistentRead=True,
-            )
-        )
-        for page in pages:
-            yield from page["Items"]
 
 
 def forget_wait(table: str, wait: Wait) -> None:
@@ -79,7 +57,7 @@ def forget_wait(table: str, wait: Wait) -> None:
         try:
             clients.dynamodb().delete_item(
                 TableName=table,
-                Key={"id": {"S": _key(wait.subject)}},
+                Key=_key(_WAIT, wait.subject),
                 ConditionExpression="#token = :token",
                 ExpressionAttributeNames={"#token": "token"},
                 ExpressionAttributeValues={":token": {"S": wait.token}},
@@ -131,7 +109,7 @@ def release(table: str, what: str, *, by: str) -> None:
         try:
             clients.dynamodb().delete_item(
                 TableName=table,
-                Key={"id": {"S": f"claim#{what}"}},
+                Key=_key(_CLAIM, what),
                 ConditionExpression="attribute_not_exists(id) OR holder = :holder",
                 ExpressionAttributeValues={":holder": {"S": by}},
             )
@@ -140,51 +118,95 @@ def release(table: str, what: str, *, by: str) -> None:
                 raise
 
 
+def assign(table: str, what: str, *, by: str, now: datetime, days: int) -> None:
+    """Give the claim of ``what`` to ``by``, whoever holds it."""
+    with translated("dynamodb:PutItem", what):
+        clients.dynamodb().put_item(
+            TableName=table, Item=_claim(what, by, now + timedelta(days=days))
+        )
+
+
 def holders(table: str, prefix: str) -> dict[str, str]:
     """Who holds the claims that begin with ``prefix``, by the rest of their names."""
-    start = f"claim#{prefix}"
     return {
-        item["id"]["S"].removeprefix(start): item["holder"]["S"] for item in _items(table, start)
+        item["id"]["S"].removeprefix(prefix): item["holder"]["S"]
+        for item in _items(table, _CLAIM, prefix)
     }
+
+
+def holder_of(table: str, what: str) -> str | None:
+    """Who has claimed ``what``, or None."""
+    item = _item(table, _CLAIM, what)
+    return item["holder"]["S"] if item else None
 
 
 def remember(table: str, key: str, text: str, now: datetime, *, days: int) -> None:
     """Keep a text for so many days, in place of an earlier one."""
     with translated("dynamodb:PutItem", key):
         clients.dynamodb().put_item(
-            TableName=table, Item=_claim(key, text, now + timedelta(days=days))
+            TableName=table,
+            Item={**_text(key), "text": {"S": text}, **_expiry(now + timedelta(days=days))},
         )
+
+
+def recall(table: str, key: str) -> str | None:
+    """The text that ``remember`` kept, or None."""
+    with translated("dynamodb:GetItem", key):
+        found = clients.dynamodb().get_item(TableName=table, Key=_text(key), ConsistentRead=True)
+    return found["Item"]["text"]["S"] if "Item" in found else None
 
 
 def forget(table: str, key: str) -> None:
     """Drop the text that ``remember`` kept; harmless when there is none."""
     with translated("dynamodb:DeleteItem", key):
-        clients.dynamodb().delete_item(TableName=table, Key={"id": {"S": f"claim#{key}"}})
+        clients.dynamodb().delete_item(TableName=table, Key=_text(key))
 
 
-def recall(table: str, key: str) -> str | None:
-    """The text that ``remember`` kept, or None."""
-    return holder_of(table, key)
-
-
-def holder_of(table: str, what: str) -> str | None:
-    """Who has claimed ``what``, or None."""
-    with translated("dynamodb:GetItem", what):
-        item = (
+def _items(table: str, part: str, prefix: str) -> Iterator[Any]:
+    condition, values = "part = :part", {":part": {"S": part}}
+    if prefix:
+        condition, values = (
+            f"{condition} AND begins_with(id, :prefix)",
+            {
+                **values,
+                ":prefix": {"S": prefix},
+            },
+        )
+    with translated("dynamodb:Query", table):
+        pages = (
             clients.dynamodb()
-            .get_item(TableName=table, Key={"id": {"S": f"claim#{what}"}}, ConsistentRead=True)
+            .get_paginator("query")
+            .paginate(
+                TableName=table,
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                ConsistentRead=True,
+            )
+        )
+        for page in pages:
+            yield from page["Items"]
+
+
+def _item(table: str, part: str, id_: str) -> Any:
+    with translated("dynamodb:GetItem", id_):
+        return (
+            clients.dynamodb()
+            .get_item(TableName=table, Key=_key(part, id_), ConsistentRead=True)
             .get("Item")
         )
-    return item["holder"]["S"] if item else None
 
 
-def _claim(what: str, by: str, expires: datetime) -> dict[str, Any]:
-    return {
-        "id": {"S": f"claim#{what}"},
-        "holder": {"S": by},
-        "expires": {"N": str(int(expires.timestamp()))},
-    }
+def _claim(what: str, by: str, expires: datetime) -> Any:
+    return {**_key(_CLAIM, what), "holder": {"S": by}, **_expiry(expires)}
 
 
-def _key(subject: str) -> str:
-    return f"wait#{subject}"
+def _text(key: str) -> Any:
+    return _key(f"text#{key}", "text")
+
+
+def _key(part: str, id_: str) -> Any:
+    return {"part": {"S": part}, "id": {"S": id_}}
+
+
+def _expiry(moment: datetime) -> Any:
+    return {"expires": {"N": str(int(moment.timestamp()))}}

@@ -11,13 +11,13 @@ from bakery.aws.failures import code_of, translated
 from bakery.errors import AwsCallFailedError
 
 _GONE = {"launchTemplateIdDoesNotExist", "launchTemplateVersionDoesNotExist"}
-_DESCRIPTION = "ami-bakery {bake}, default before: {before}"
+_DESCRIPTION = "ami-bakery {by}, default before: {before}"
 _BEFORE = re.compile(r"ami-bakery (\S+), default before: (\d+)")
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version that a bake made."""
+    """A version that a bake, or a rollback, made."""
 
     number: int
     is_default: bool
@@ -36,8 +36,8 @@ def existing(ids: Sequence[str], *, region: str) -> set[str]:
         return {it["LaunchTemplateId"] for page in pages for it in page["LaunchTemplates"]}
 
 
-def version_of_bake(template: str, bake: str, *, region: str) -> Version | None:
-    """The version that the bake made, if it did, and the template is there."""
+def version_by(by: str, template: str, *, region: str) -> Version | None:
+    """The version that the bake or rollback made, if it did, and the template is there."""
     with translated("ec2:DescribeLaunchTemplateVersions", f"{template} in {region}"):
         try:
             pages = (
@@ -52,12 +52,12 @@ def version_of_bake(template: str, bake: str, *, region: str) -> Version | None:
             raise
     for it in records:
         found = _BEFORE.fullmatch(it.get("VersionDescription", ""))
-        if found and found[1] == bake:
+        if found and found[1] == by:
             return Version(it["VersionNumber"], it["DefaultVersion"], int(found[2]))
     return None
 
 
-def add_version(template: str, image_id: str, *, bake: str, client_token: str, region: str) -> int:
+def add_version(template: str, image_id: str, *, by: str, client_token: str, region: str) -> int:
     """Make a version like the latest one, with this image; returns its number."""
     subject = f"{template} in {region}"
     with translated("ec2:DescribeLaunchTemplates", subject):
@@ -67,7 +67,7 @@ def add_version(template: str, image_id: str, *, bake: str, client_token: str, r
         answer = clients.ec2(region).create_launch_template_version(
             LaunchTemplateId=template,
             SourceVersion="$Latest",
-            VersionDescription=_DESCRIPTION.format(bake=bake, before=before),
+            VersionDescription=_DESCRIPTION.format(by=by, before=before),
             LaunchTemplateData={"ImageId": image_id},
             ClientToken=client_token,
         )

@@ -48,7 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         table.release(settings.table, end, by=me)
         raise
     # Lambda's own queue may deliver what it has delivered, under the same request id.
-    table.remember(settings.table, end, "told", clock.now(), days=_MARK_DAYS)
+    table.assign(settings.table, end, by="told", now=clock.now(), days=_MARK_DAYS)
 
 
 def announcement(ended: dict[str, Any]) -> tuple[str, dict[str, object]]:

@@ -1,9 +1,10 @@
 """Roll a recipe's pointer back, or give one label the image of another: everywhere or nowhere.
 
 The two states of the machine ``AmiBakery-MovePointer``. Move checks every Region, then puts
-the parameters and ends when all values are in force, which Parameter Store validates after it has
-answered: until then it raises, and the machine tries it again. Restore puts back what was
-put when that fails. Both hold the recipe's lease, so no bake moves a pointer meanwhile.
+the parameters, gives the recipe's launch templates their versions, and ends when all values are in
+force, which Parameter Store validates after it has answered: until then it raises, and the machine
+tries it again. Restore puts back what was put when that fails. Both hold the recipe's lease, so no
+bake moves a pointer meanwhile.
 Idempotent because what was decided, and how far it got, is noted under the execution's name before
 each step.
 """
@@ -15,9 +16,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from bakery import catalogue, clock, failures, leases, moving, planning
-from bakery.aws import ec2, events, ssm, table
-from bakery.bake import State
+from bakery import catalogue, clock, failures, launching, leases, moving, planning
+from bakery.aws import ec2, events, ssm, table, templates
+from bakery.bake import State, Template
 from bakery.errors import (
     RETRYABLE,
     BakeryError,
@@ -26,11 +27,11 @@ from bakery.errors import (
     NotYetVisibleError,
     PointerRejectedError,
 )
-from bakery.moving import Asked, Change, Place
+from bakery.moving import Asked, Change, NewVersion, Place
 from bakery.naming import TAG_BAKE
 from bakery.observability import logger
 from bakery.problems import Problem, brief_listing
-from bakery.recipe import validation_problems
+from bakery.recipe import Recipe, validation_problems
 from bakery.settings import MoveSettings
 from bakery.task import lambda_handler
 
@@ -59,6 +60,7 @@ class Note(State):
     """In the bakery's own Region."""
     moved_to: str
     changes: tuple[Change, ...]
+    new_versions: tuple[NewVersion, ...] = ()
     at: str = ""
     """When the first of them was put, perhaps; empty: none was."""
     put: int = 0
@@ -77,6 +79,8 @@ class Result(State):
     moved_to: str
     regions: dict[str, dict[str, str | None]]
     """For each Region that moved: ``from`` and ``to``."""
+    launch_templates: dict[str, int]
+    """The new version of each, by its id."""
     by: str
     execution: str
 
@@ -97,8 +101,8 @@ def run(request: Request) -> Result | Failed:
     catalogue.load(asked.recipe)
     leases.take(table_name, asked.recipe, request.execution)
     note = _recalled(request, table_name) or _decided(asked, request, table_name)
-    _moved(note, asked, request, table_name)
-    result = _result(asked, note, request)
+    versions = _moved(note, asked, request, table_name)
+    result = _result(asked, note, versions, request)
     if note.changes:
         detail = result.model_dump(mode="json", exclude={"moved_from", "moved_to"})
         events.announce(
@@ -138,9 +142,21 @@ def _decided(asked: Asked, request: Request, table_name: str) -> Note:
         moved_from=held[home].get(asked.moved),
         moved_to=target,
         changes=moving.changes(asked, target, places),
+        new_versions=moving.new_versions(asked, _templates(home, recipe), places),
     )
     _remember(note, request, table_name)
     return note
+
+
+def _templates(home: str, recipe: Recipe) -> list[Template]:
+    """Those that are there: one that was deleted must not keep the others from going back."""
+    named = planning.templates_of(home, recipe)
+    regions = {it.region for it in named}
+    there = {
+        region: templates.existing([it.id for it in named if it.region == region], region=region)
+        for region in regions
+    }
+    return [it for it in named if it.id in there[it.region]]
 
 
 def _place(
@@ -158,24 +174,55 @@ def _place(
     )
 
 
-def _moved(note: Note, asked: Asked, request: Request, table_name: str) -> None:
-    """Put everything and see it in force: what people launch from first, and only when that has
-    moved everywhere what remembers how it was.
+def _moved(note: Note, asked: Asked, request: Request, table_name: str) -> dict[str, int]:
+    """Put everything and see it in force: what people launch from first, the pointers and then the
+    launch templates, and only when that has moved everywhere what remembers how it was.
 
-    That a part begins to be put is noted before, that it is put after.
+    Returns the new version of each launch template.
     """
     first = [it for it in note.changes if it.parameter == asked.moved]
     second = [it for it in note.changes if it.parameter != asked.moved]
-    for number, part in enumerate((first, second), start=1):
-        if part and note.put < number:
-            note = note.model_copy(update={"at": clock.now().isoformat()})
-            _remember(note, request, table_name)
-            for change in part:
-                if _value(change) != change.after:
-                    _put(change, change.after)
-            note = note.model_copy(update={"put": number})
-            _remember(note, request, table_name)
-        _wait_for(part, note)
+    note = _put_part(1, first, note, request, table_name)
+    _wait_for(first, note)
+    versions = {it.id: _give_version(it, asked, request) for it in note.new_versions}
+    note = _put_part(2, second, note, request, table_name)
+    _wait_for(second, note)
+    return versions
+
+
+def _put_part(
+    number: int, part: list[Change], note: Note, request: Request, table_name: str
+) -> Note:
+    """That a part begins to be put is noted before, that it is put after."""
+    if not part or note.put >= number:
+        return note
+    note = note.model_copy(update={"at": clock.now().isoformat()})
+    _remember(note, request, table_name)
+    for change in part:
+        if _value(change) != change.after:
+            _put(change, change.after)
+    note = note.model_copy(update={"put": number})
+    _remember(note, request, table_name)
+    return note
+
+
+def _give_version(wanted: NewVersion, asked: Asked, request: Request) -> int:
+    me, region = _me(request), wanted.region
+    made = templates.version_by(me, wanted.id, region=region)
+    number = (
+        made.number
+        if made
+        else templates.add_version(
+            wanted.id,
+            wanted.image_id,
+            by=me,
+            client_token=launching.client_token(me, wanted.id),
+            region=region,
+        )
+    )
+    if catalogue.load(asked.recipe).publish.default_version:
+        templates.set_default(wanted.id, number, region=region)
+    return number
 
 
 def _wait_for(part: list[Change], note: Note) -> None:
@@ -205,6 +252,8 @@ def _restore(request: Request, table_name: str) -> Failed:
         if not note.restoring:
             note = note.model_copy(update={"restoring": clock.now().isoformat()})
             _remember(note, request, table_name)
+        for wanted in note.new_versions:
+            _take_version(wanted, request, left)
         pending = [it for it in reversed(note.changes) if _put_back(it, left)]
         if pending and clock.now() - clock.parse(note.restoring) < IN_FORCE:
             raise NotYetVisibleError(f"not at the value of before yet: {_names(pending)}")
@@ -212,7 +261,7 @@ def _restore(request: Request, table_name: str) -> Failed:
     recipe = request.input.get("recipe") if isinstance(request.input, dict) else None
     if isinstance(recipe, str):
         leases.give_back(table_name, recipe, request.execution)
-    after = "All parameters are as before."
+    after = "Everything is as before."
     if left:
         after = "NOT as before, put it back by hand: " + "; ".join(left)
     return Failed(error=error, cause=f"{text.removeprefix(f'{error}: ')}\n{after}")
@@ -236,6 +285,24 @@ def _put_back(change: Change, left: list[str]) -> bool:
         return False
 
 
+def _take_version(wanted: NewVersion, request: Request, left: list[str]) -> None:
+    what = f"the new version of launch template {wanted.id} in {wanted.region}"
+    try:
+        made = templates.version_by(_me(request), wanted.id, region=wanted.region)
+        if made:
+            templates.remove_version(wanted.id, made, region=wanted.region)
+    except BakeryError as error:
+        if type(error).__name__ in RETRYABLE:
+            raise
+        logger.exception("could not remove", template=wanted.id, region=wanted.region)
+        left.append(f"{what} ({error})")
+
+
+def _me(request: Request) -> str:
+    """Who made a version of a launch template; no bake has a slash in its name."""
+    return f"move/{request.execution.rpartition(':')[2]}"
+
+
 def _was(change: Change) -> str:
     return f"{change.parameter} in {change.region} was {change.before or 'not there'}"
 
@@ -248,7 +315,7 @@ def _put(change: Change, image: str) -> None:
     ssm.put_image_parameter(change.parameter, image, change.description, region=change.region)
 
 
-def _result(asked: Asked, note: Note, request: Request) -> Result:
+def _result(asked: Asked, note: Note, versions: dict[str, int], request: Request) -> Result:
     return Result(
         recipe=asked.recipe,
         why=asked.why,
@@ -260,6 +327,7 @@ def _result(asked: Asked, note: Note, request: Request) -> Result:
             for it in note.changes
             if it.parameter == asked.moved
         },
+        launch_templates=versions,
         by=asked.by,
         execution=request.execution,
     )

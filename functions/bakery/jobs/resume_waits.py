@@ -36,7 +36,7 @@ def resume_one(table_name: str, event: dict[str, Any]) -> None:
     """Settle the waits that the event is about; events of others' resources find none."""
     subject = subject_of_event(event)
     for wait in table.find_waits(table_name, subject) if subject else ():
-        waiting.settle(table_name, wait, exception=event["detail"].get("exception"))
+        waiting.settle(table_name, wait)
 
 
 def sweep(table_name: str) -> None:

@@ -164,7 +164,7 @@ def _volumes(bake: str) -> list[Removal]:
 
 
 def _template_version(bake: str, region: str, template: str) -> list[Removal]:
-    made = templates.version_of_bake(template, bake, region=region)
+    made = templates.version_by(bake, template, region=region)
     if made is None:
         return []
     what = f"version {made.number} of launch template {template}"

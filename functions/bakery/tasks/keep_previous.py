@@ -1,57 +1,61 @@
-"""KeepPrevious: remember the image that was current before in a Region, for a way back.
+"""KeepPrevious: remember in each Region the image that was current before, for a way back.
 
-Like the pointer, the parameter is validated asynchronously, so the task ends only when its value
-can be read back. When it fails for good, CleanUp moves the pointer back.
-Idempotent because the value comes from the pointer's own history, not from what a first try saw,
-and because a parameter that holds it already is left alone.
+Like the pointers, the parameters are validated asynchronously, so the task ends only when their
+values can be read back. When it fails for good, CleanUp moves the pointers back.
+Idempotent because the values come from the pointers' own history, not from what a first try saw,
+and because a parameter that holds its value already is left alone.
 """
 
+import os
+from datetime import datetime
+
 from bakery import publishing
-from bakery.aws import ec2, ssm, stepfunctions
-from bakery.bake import State
+from bakery.aws import ec2, ssm
+from bakery.bake import Copied, State
 from bakery.naming import pointer, previous_pointer
 from bakery.observability import logger
+from bakery.publishing import Move
 from bakery.task import lambda_handler
 
 
 class Request(State):
-    token: str
     bake: str
     recipe: str
-    region: str
-    image_id: str | None
-    """None: the Region is left out."""
+    entered: datetime
+    """When the machine entered the state, the same for all tries."""
+    copies: tuple[Copied, ...]
 
 
-def run(request: Request) -> None:
-    """Set ``previous-image`` to what the pointer held before ``image_id``, if anything.
-
-    The task's output has it as ``image``: None for a first image, and for a way back that is none
-    because its image is gone; then the parameter stays as it is.
-    """
-    before = _before(request)
-    if before is None:
-        stepfunctions.succeed(request.token, {"image": None})
-        return
-    publishing.put(
-        previous_pointer(request.recipe),
-        before,
-        region=request.region,
-        description=f"Previous image of recipe {request.recipe}",
-        token=request.token,
-        bake=request.bake,
-        recipe=request.recipe,
-    )
+class Result(State):
+    image: str | None
+    """In the Region of the stack; None for a first image, and for one that is no way back because
+    it is gone: then the parameter stays as it is."""
 
 
-def _before(request: Request) -> str | None:
-    if request.image_id is None:
+def run(request: Request) -> Result:
+    """Set ``previous-image`` to what the pointer held before; see ``publishing.settle``."""
+    befores = {copy.region: _before(request.recipe, copy) for copy in request.copies}
+    moves = [
+        Move(
+            region=region,
+            name=previous_pointer(request.recipe),
+            image_id=before,
+            description=f"Previous image of recipe {request.recipe}",
+        )
+        for region, before in befores.items()
+        if before
+    ]
+    publishing.settle(moves, request.entered)
+    return Result(image=befores.get(os.environ["AWS_REGION"]))
+
+
+def _before(recipe: str, copy: Copied) -> str | None:
+    if copy.image_id is None:
         return None
-    name, region = pointer(request.recipe), request.region
-    before = ssm.earlier_value(name, request.image_id, region=region)
+    before = ssm.earlier_value(pointer(recipe), copy.image_id, region=copy.region)
     if before is None:
         return None
-    found = ec2.find_images([before], region=region)
+    found = ec2.find_images([before], region=copy.region)
     if found and found[0].state == "available":
         return before
     logger.warning("the image that was current before cannot be launched", image=before)

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from scripts.local import LocalAws
-from tests.functional.conftest import World
+from tests.functional.conftest import World, prepare
 from tests.functional.faults.invariants import Watched
 
 
 @pytest.fixture(scope="module")
 def deployed(assembly: Path) -> Iterator[World]:
     with LocalAws.start(assembly, region="eu-west-1", scale=400.0) as aws:
+        prepare(aws)
         yield World(aws, aws.deploy())
 
 

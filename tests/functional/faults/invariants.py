@@ -91,8 +91,7 @@ class Watched:
     def _ended(self, arn: str) -> Ended:
         """The end of the execution; one that is stuck is helped to its time-outs."""
         patience = time.monotonic() + _STUCK_SECONDS
-        describe = self.world.aws.client("stepfunctions").describe_execution
-        while describe(executionArn=arn)["status"] == "RUNNING":
+        while self.world.aws.executions.is_running(arn):
             if time.monotonic() > patience:
                 self.world.aws.clock.advance(hours=26)
                 patience = time.monotonic() + _STUCK_SECONDS / 2

@@ -21,7 +21,7 @@ def bad_reads(faults: Faults, dice: random.Random) -> list[Fault]:
     return [
         fault
         for part in ("Tasks", "Jobs")
-        for operation in ("Describe*", "Get*", "List*", "Scan")
+        for operation in ("Describe*", "Get*", "List*", "Query")
         for fault in (
             faults.error(
                 "*",

@@ -25,16 +25,17 @@ _OTHERWISE = {
     "ReplaceBuilder": "taken",
     "CompareIdentity": "whole",
     "CopyImage": "whole",
-    "ReleaseImage": "whole",
+    "PublishPointers": "whole",
+    "ReleaseImages": "whole",
     "RetireImages": "whole",
-    "UpdateTemplate": "whole",
+    "UpdateTemplates": "whole",
 }
 """What works differently, or only, in another bake than a good one."""
 
 _NOT_IN_A_GOOD_BAKE = {
     "CompareIdentity": "its recipe does not ask",
     "RetireImages": "its recipe lets no image go",
-    "UpdateTemplate": "its recipe names none",
+    "UpdateTemplates": "its recipe names none",
     "AwaitTurn": "there is no other bake; see tests/functional/test_busy.py",
     "FailBake": "it does not fail",
     "NextWave": "it makes no call, and is no task of a bake",

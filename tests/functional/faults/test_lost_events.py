@@ -9,6 +9,7 @@ import pytest
 from bakery import clock
 from bakery.waits import subject_of_event
 from scripts.local import LocalAws
+from tests.account import named
 from tests.functional.conftest import World
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -34,7 +35,7 @@ def happened(world: World) -> Mapping[str, datetime]:
 def settled(world: World) -> Mapping[str, datetime]:
     """Subject of each wait to when it was over for the bakery."""
     deleted = world.aws.calls.of("dynamodb", "DeleteItem")
-    keys = ((call.parameters["Key"]["id"]["S"], call.time) for call in deleted)
+    keys = ((named(call.parameters["Key"]), call.time) for call in deleted)
     return {key.removeprefix("wait#"): time for key, time in keys if key.startswith("wait#")}
 
 

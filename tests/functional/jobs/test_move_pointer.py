@@ -160,6 +160,7 @@ def test_a_rollback_moves_back_everywhere_and_a_second_one_forward_again(
             "from": went[HOME],
             "to": came[HOME],
             "regions": {r: {"from": went[r], "to": came[r]} for r in REGIONS},
+            "launch_templates": {},
             "by": WHO,
             "execution": output["execution"],
         }
@@ -340,7 +341,7 @@ def test_a_refusal_half_way_puts_everything_back(
     ended = moving.refused()
     assert ended.error == error
     assert "why" in ended.cause
-    assert ended.cause.endswith("All parameters are as before.")
+    assert ended.cause.endswith("Everything is as before.")
     moving.world.aws.faults.clear()
     moving.moved()
 

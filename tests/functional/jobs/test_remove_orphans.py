@@ -283,7 +283,7 @@ READS = (
     ("ssm", "GetParametersByPath"),
     ("ssm", "GetParameterHistory"),
     ("stepfunctions", "DescribeExecution"),
-    ("dynamodb", "Scan"),
+    ("dynamodb", "Query"),
 )
 
 

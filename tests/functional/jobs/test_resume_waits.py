@@ -16,10 +16,8 @@ Event = dict[str, Any]
 @pytest.fixture(autouse=True)
 def nothing_waits(quiet: World) -> Iterator[None]:
     """Each test begins with an empty table."""
-    dynamodb = quiet.aws.client("dynamodb")
-    (table,) = dynamodb.list_tables()["TableNames"]
     for key in quiet.open_waits():
-        dynamodb.delete_item(TableName=table, Key={"id": {"S": key}})
+        quiet.remove_item(key)
     yield
 
 
@@ -157,10 +155,7 @@ def test_a_retry_that_waits_with_a_newer_token_is_not_forgotten(making: Making) 
     newer = {**making.world.waits()[f"wait#stop/{builder}"], "token": "newer"}
 
     def tried_again() -> None:
-        dynamodb = making.world.aws.client("dynamodb")
-        (table,) = dynamodb.list_tables()["TableNames"]
-        item = {"id": f"wait#stop/{builder}", "token": "newer", "wait": json.dumps(newer)}
-        dynamodb.put_item(TableName=table, Item={k: {"S": v} for k, v in item.items()})
+        making.world.put_item(f"wait#stop/{builder}", token="newer", wait=json.dumps(newer))
 
     making.world.aws.faults.after("ec2", "DescribeInstances", tried_again)
     making.world.invoke("resume_waits", instance_event(builder))
@@ -236,10 +231,7 @@ def test_a_wait_that_an_earlier_release_stored_is_settled(making: Making) -> Non
     (stored,) = world.waits().values()
     always = ("kind", "target", "token", "bake", "begun", "deadline")
     earlier = {**{name: stored[name] for name in always}, "polls": 3}
-    dynamodb = world.aws.client("dynamodb")
-    (table,) = dynamodb.list_tables()["TableNames"]
-    item = {"id": f"wait#stop/{builder}", "token": NOBODY, "wait": json.dumps(earlier)}
-    dynamodb.put_item(TableName=table, Item={k: {"S": v} for k, v in item.items()})
+    world.put_item(f"wait#stop/{builder}", token=NOBODY, wait=json.dumps(earlier))
     world.invoke("resume_waits", instance_event(builder))
     assert resumed(world) == [{"output": json.dumps({"instance_id": builder})}]
     assert world.open_waits() == []
@@ -248,10 +240,7 @@ def test_a_wait_that_an_earlier_release_stored_is_settled(making: Making) -> Non
 def test_a_wait_of_another_release_does_not_stop_the_others(making: Making) -> None:
     builder = stopping(making)
     has(making, builder, "stopped")
-    dynamodb = making.world.aws.client("dynamodb")
-    (table,) = dynamodb.list_tables()["TableNames"]
-    strange = {"id": "wait#stop/i-1", "token": "t", "wait": '{"kind": "later"}'}
-    dynamodb.put_item(TableName=table, Item={k: {"S": v} for k, v in strange.items()})
+    making.world.put_item("wait#stop/i-1", token="t", wait='{"kind": "later"}')
     with pytest.raises(FunctionFailedError) as failed:
         making.world.invoke("resume_waits", {})
     assert failed.value.name == "ExceptionGroup"
@@ -374,10 +363,7 @@ def test_a_wait_of_a_release_without_soft_limits_is_not_told(slow: Making) -> No
     world = slow.world
     ((key, stored),) = world.waits().items()
     del stored["expected"], stored["recipe"]
-    dynamodb = world.aws.client("dynamodb")
-    (table,) = dynamodb.list_tables()["TableNames"]
-    item = {"id": key, "token": NOBODY, "wait": json.dumps(stored)}
-    dynamodb.put_item(TableName=table, Item={k: {"S": v} for k, v in item.items()})
+    world.put_item(key, token=NOBODY, wait=json.dumps(stored))
     world.invoke("resume_waits", {})
     assert told(world) == []
 

@@ -22,10 +22,8 @@ def holder(quiet: World) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_waits(quiet: World) -> None:
-    dynamodb = quiet.aws.client("dynamodb")
-    (table,) = dynamodb.list_tables()["TableNames"]
     for key in quiet.open_waits():
-        dynamodb.delete_item(TableName=table, Key={"id": {"S": key}})
+        quiet.remove_item(key)
 
 
 def await_turn(world: World, holder: str, *, bake: str = BAKE, token: str = NOBODY) -> str:

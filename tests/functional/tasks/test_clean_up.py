@@ -447,6 +447,6 @@ def test_a_good_bake_keeps_its_result_and_not_the_image_of_a_builder_that_aws_to
 
 
 def test_the_commands_of_the_steps_go_with_the_bake(making: Making) -> None:
-    assert f"claim#steps#{making.bake}" in making.world.items()
+    assert f"text#steps#{making.bake}" in making.world.items()
     clean(making)
-    assert f"claim#steps#{making.bake}" not in making.world.items()
+    assert f"text#steps#{making.bake}" not in making.world.items()

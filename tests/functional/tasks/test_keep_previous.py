@@ -1,15 +1,12 @@
 """KeepPrevious: the way back, read from the pointer's own history."""
 
-import json
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from bakery.naming import pointer, previous_pointer
 from tests.functional.conftest import FunctionFailedError, World
-from tests.functional.making import NOBODY, resumed
 
 A, B, C = "ami-0c0de201803000011", "ami-0c0de180400000012", "ami-0a120230000000064"
 DISABLED, MISSING = "ami-0bad00000000000f5", "ami-0123456789abcdef0"
@@ -31,23 +28,30 @@ class Keeping:
         """Give the pointer a value that was fine when it was put, and is not any more."""
         self.world.aws.parameters.publish(pointer(self.recipe), image, "eu-west-1")
 
-    def keep(self, image: str, *, token: str = NOBODY) -> None:
-        """Run the task."""
-        parts = {"recipe": self.recipe, "region": "eu-west-1", "image_id": image}
-        assert self.world.invoke("keep_previous", {"token": token, "bake": "made", **parts}) is None
+    def keep(self, image: str) -> str | None:
+        """Call the task once."""
+        parts = {
+            "recipe": self.recipe,
+            "entered": self.world.aws.clock.now().isoformat(),
+            "copies": [{"region": "eu-west-1", "image_id": image}],
+        }
+        answer = self.world.invoke("keep_previous", {"bake": "made", **parts})
+        found: str | None = answer["image"]
+        return found
 
     def kept(self, image: str) -> str | None:
-        """Run the task to its end: the image that it told, which is in force then."""
-        token = uuid.uuid4().hex
-        self.keep(image, token=token)
+        """Call it until it is over: the image that it told, which is in force then."""
+        told: list[str | None] = []
 
-        def told() -> list[dict[str, Any]]:
-            self.world.invoke("resume_waits", {})
-            return resumed(self.world, token)
+        def over() -> bool:
+            try:
+                told.append(self.keep(image))
+            except FunctionFailedError as error:
+                assert error.name == "NotYetVisibleError", error
+            return bool(told)
 
-        (told_once,) = self.world.aws.until(told, what="the answer")
-        answer = json.loads(told_once["output"])
-        found: str | None = answer["image"]
+        self.world.aws.until(over)
+        (found,) = told
         if found:
             assert self.world.previous(self.recipe) == found
         return found
@@ -132,13 +136,12 @@ def test_a_pointer_that_is_gone_is_told(keeping: Keeping) -> None:
     assert "ParameterNotFound" in failed.value.message
 
 
-def test_it_waits_until_the_value_is_in_force(keeping: Keeping) -> None:
+def test_it_is_not_over_before_the_value_is_in_force(keeping: Keeping) -> None:
     keeping.pointed(A, B)
-    keeping.keep(B)
-    name = previous_pointer(keeping.recipe)
-    wait = keeping.world.waits()[f"wait#pointer/{name}"]
-    assert (wait["kind"], wait["image_id"], wait["token"]) == ("pointer", A, NOBODY)
-    assert resumed(keeping.world) == []
+    with pytest.raises(FunctionFailedError) as failed:
+        keeping.keep(B)
+    assert failed.value.name == "NotYetVisibleError"
+    assert f"{A} for {previous_pointer(keeping.recipe)} in eu-west-1" in failed.value.message
     keeping.world.aws.until(lambda: keeping.world.previous(keeping.recipe) == A)
 
 

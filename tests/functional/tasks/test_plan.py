@@ -37,26 +37,24 @@ def refused(world: World, recipe: str = "small", **more: Any) -> FunctionFailedE
     return failed.value
 
 
-def claims(world: World) -> list[dict[str, Any]]:
-    dynamodb = world.aws.client("dynamodb")
-    (table,) = dynamodb.list_tables()["TableNames"]
-    found = dynamodb.scan(TableName=table)["Items"]
-    return [item for item in found if item["id"]["S"].startswith("claim#")]
+def kept(world: World) -> list[str]:
+    """Claims and texts in the table."""
+    return [key for key in world.items() if not key.startswith("wait#")]
 
 
-def slots(world: World) -> list[dict[str, Any]]:
-    return [item for item in claims(world) if item["id"]["S"].startswith("claim#slot#")]
+def slots(world: World) -> dict[str, str]:
+    """Who holds which slot."""
+    items = world.items().items()
+    return {key: item["holder"]["S"] for key, item in items if key.startswith("claim#slot#")}
 
 
 @pytest.fixture
 def forgotten(deployed: World) -> World:
     """The world without the claims and pointers of the test before."""
-    dynamodb, ssm = deployed.aws.client("dynamodb"), deployed.aws.client("ssm")
-    (table,) = dynamodb.list_tables()["TableNames"]
-    for item in claims(deployed):
-        dynamodb.delete_item(TableName=table, Key={"id": item["id"]})
+    for item in kept(deployed):
+        deployed.remove_item(item)
     if deployed.pointer("small"):
-        ssm.delete_parameter(Name=pointer("small"))
+        deployed.aws.client("ssm").delete_parameter(Name=pointer("small"))
     return deployed
 
 
@@ -93,7 +91,7 @@ def test_the_plan_pins_everything_that_the_bake_will_use(quiet: World) -> None:
     assert len({subnet["zone"] for subnet in planned["launch"]["subnets"]}) >= 2
     assert planned["image_tags"][TAG_BASE_IMAGE] == AL2023
     commands = [planned[key] for key in ("prepare", "remove_identity", "generalize")]
-    steps = json.loads(quiet.items()["claim#steps#made-now"]["holder"]["S"])
+    steps = json.loads(quiet.items()["text#steps#made-now"]["text"]["S"])
     assert planned["customize"] == [{"label": step["label"]} for step in steps]
     for command in [*commands, planned["verify_identity"], *steps]:
         described = quiet.aws.client("ssm").describe_document(Name=command["document"])["Document"]
@@ -171,9 +169,7 @@ def test_a_slot_is_claimed_by_the_first_bake_and_kept_at_its_second_try(
     assert (
         late["reason"] == f"the schedule's slot {now} was delivered twice; bake made-first has it"
     )
-    (claim,) = slots(quiet)
-    assert claim["id"]["S"] == f"claim#slot#small#{now}"
-    assert claim["holder"]["S"] == "made-first"
+    assert slots(quiet) == {f"claim#slot#small#{now}": "made-first"}
 
 
 def test_the_same_slot_of_another_recipe_is_another(quiet: World, forgotten: World) -> None:
@@ -190,12 +186,12 @@ def test_after_a_lost_answer_the_claim_is_still_this_bakes(quiet: World, forgott
 
 def test_a_preview_claims_nothing(quiet: World, forgotten: World) -> None:
     assert plan(quiet, content={"slot": slot(quiet)}, preview=True)["bake_needed"] is True
-    assert claims(quiet) == []
+    assert kept(quiet) == []
 
 
 def test_a_plan_that_is_refused_claims_nothing(quiet: World, forgotten: World) -> None:
     assert refused(quiet, "child", content={"slot": slot(quiet)}).name == "InvalidRecipeError"
-    assert claims(quiet) == []
+    assert kept(quiet) == []
 
 
 def test_a_recipe_based_on_one_that_was_not_baked_yet_says_what_to_do(quiet: World) -> None:
@@ -245,12 +241,8 @@ def test_what_changed_is_named_though_other_bakes_have_failed_since(
     point(making, image)
     for _ in range(2):
         plan(world, content={"force": True})
-        world.aws.client("dynamodb").delete_item(
-            TableName=world.aws.client("dynamodb").list_tables()["TableNames"][0],
-            Key={"id": {"S": "claim#lease#small"}},
-        )
-    inputs = world.items()["claim#inputs#small"]
-    known = json.loads(inputs["holder"]["S"])
+        world.remove_item("claim#lease#small")
+    known = json.loads(world.items()["text#inputs#small"]["text"]["S"])
     assert len(known) == 2
     shown = retold(making, image, known[making.bake], document="AmiBakery-prepare-linux")
     assert shown == "document AmiBakery-prepare-linux changed"
@@ -265,10 +257,7 @@ def retold(making: Making, image: str, known: dict[str, Any], *, document: str) 
     tag = dict(part.split("=") for part in making.plan["image_tags"][TAG_FINGERPRINT].split())
     tag |= dict(part.split("=") for part in before.to_tag().split())
     retag(making, image, TAG_FINGERPRINT, " ".join(f"{k}={v}" for k, v in tag.items()))
-    (table,) = world.aws.client("dynamodb").list_tables()["TableNames"]
-    item = world.items()["claim#inputs#small"]
-    item["holder"] = {"S": json.dumps({making.bake: other} if known else {})}
-    world.aws.client("dynamodb").put_item(TableName=table, Item=item)
+    world.put_item("text#inputs#small", text=json.dumps({making.bake: other} if known else {}))
     return str(plan(world, preview=True)["reason"])
 
 
@@ -357,7 +346,7 @@ def test_a_slot_in_the_future_is_refused_with_what_to_do(quiet: World, forgotten
     assert error.name == "InvalidInputError"
     assert re.search(r"- slot: '.*' is (3 h 0|2 h 59) min ahead of the start", error.message)
     assert "leave slot out" in error.message
-    assert claims(quiet) == []
+    assert kept(quiet) == []
 
 
 def test_clocks_that_differ_a_little_make_no_slot_wrong(quiet: World, forgotten: World) -> None:

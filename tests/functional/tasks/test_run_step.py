@@ -150,10 +150,9 @@ def test_a_builder_that_goes_away_under_its_command_ends_the_wait(making: Making
 
 
 def test_without_its_command_a_step_is_not_run(making: Making) -> None:
-    for step in [key for key in making.world.items() if key == f"claim#steps#{making.bake}"]:
-        dynamodb = making.world.aws.client("dynamodb")
-        (table,) = dynamodb.list_tables()["TableNames"]
-        dynamodb.delete_item(TableName=table, Key={"id": {"S": step}})
+    steps = f"text#steps#{making.bake}"
+    assert steps in making.world.items()
+    making.world.remove_item(steps)
     with pytest.raises(FunctionFailedError) as failed:
         run(making, "i-0123456789abcdef0", 0)
     assert failed.value.name == "DocumentGoneError"

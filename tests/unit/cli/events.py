@@ -172,17 +172,6 @@ class Script:
         self.add("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
         return self.add("MapStateSucceeded").exit("Retire", state, "Map")
 
-    def each(self, name: str, *tasks: str, state: Any = None) -> "Script":
-        """A Map with an iteration for each of the tasks, one after the other."""
-        self.enter(name, "Map").add("MapStateStarted")
-        for index, task in enumerate(tasks):
-            details = {"name": name, "index": index}
-            self.add("MapIterationStarted", mapIterationStartedEventDetails=details)
-            self.wait(task, {})
-            self.add("MapIterationSucceeded", mapIterationSucceededEventDetails=details)
-        self.add("MapStateSucceeded")
-        return self.exit(name, STATE if state is None else state, "Map")
-
     def test_and_copy(self, state: Any, *, places: Sequence[Mapping[str, Any]] = ()) -> "Script":
         """Two test instances that are tested at the same time, while copies are made."""
         home = {"region": "eu-west-1", "image_id": IMAGE, "failed": None}
@@ -217,12 +206,9 @@ class Script:
         """From the image to its launch templates."""
         state = STATE if state is None else state
         self.function("HardenImage", state).test_and_copy(state)
-        self.each("ReleaseImages", "ReleaseImage", state=state)
-        self.each("PublishPointers", "PublishPointer", state=state)
-        self.each("UpdateTemplates", state=state)
-        return self.each("KeepPrevious", "KeepPreviousImage", state=state).retire(
-            STATE if state is None else state
-        )
+        for name in ("ReleaseImages", "PublishPointers", "UpdateTemplates", "KeepPrevious"):
+            self.function(name, state)
+        return self.retire(state)
 
     def fail(self, error: str, cause: str) -> "Script":
         return self.add("TaskFailed", taskFailedEventDetails={"error": error, "cause": cause})

@@ -20,6 +20,7 @@ MOVED = {
         "eu-west-1": {"from": "ami-2", "to": "ami-1"},
         "us-east-1": {"from": None, "to": "ami-3"},
     },
+    "launch_templates": {"lt-1": 7},
 }
 
 
@@ -67,6 +68,7 @@ def test_it_asks_in_the_name_of_who_asks_and_waits_for_the_end() -> None:
         "/ami-bakery/web/image has moved",
         "  eu-west-1: ami-2 -> ami-1",
         "  us-east-1: nothing -> ami-3",
+        "  launch template lt-1: version 7",
     ]
 
 

@@ -136,9 +136,7 @@ def test_a_refusal_says_that_nothing_was_created() -> None:
 def test_an_aborted_bake_claims_nothing_that_is_not_certain() -> None:
     state = {k: v for k, v in events.STATE.items() if k != "clean_up"}
     script = events.Script().function("Plan", {"plan": events.PLAN})
-    script.each("PublishPointers", "PublishPointer", state=state).enter("KeepPrevious", "Map").add(
-        "ExecutionAborted"
-    )
+    script.function("PublishPointers", state).enter("KeepPrevious").add("ExecutionAborted")
     _, text = shown(execution("ABORTED"), script.events)
     assert "The bake of web was stopped in Keep previous" in text
     assert "as it was" not in text
@@ -149,7 +147,7 @@ def test_a_bake_that_is_aborted_while_pointers_move_claims_nothing_of_them() -> 
     """Some of them may have moved already."""
     before = {k: v for k, v in events.STATE.items() if k not in {"clean_up", "publish"}}
     script = events.Script().function("Plan", {"plan": events.PLAN})
-    script.function("CreateImage", before).enter("PublishPointers", "Map").add("ExecutionAborted")
+    script.function("CreateImage", before).enter("PublishPointers").add("ExecutionAborted")
     _, text = shown(execution("ABORTED"), script.events)
     assert "was stopped in Publish" in text
     assert "as it was" not in text

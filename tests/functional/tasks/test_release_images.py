@@ -1,4 +1,4 @@
-"""ReleaseImage: what a copy gets before anybody is pointed to it."""
+"""ReleaseImages: what a copy gets before anybody is pointed to it."""
 
 import pytest
 
@@ -18,10 +18,9 @@ def release(making: Making, image: str | None, region: str = THERE) -> None:
     event = {
         "bake": making.bake,
         "recipe": making.plan["recipe"],
-        "region": region,
-        "image_id": image,
+        "copies": [{"region": region, "image_id": image}],
     }
-    assert making.world.invoke("release_image", event) is None
+    assert making.world.invoke("release_images", event) is None
 
 
 def permissions(making: Making, image: str) -> list[dict[str, str]]:

@@ -1,0 +1,51 @@
+"""UpdateTemplates: each launch template gets a version with the image, and perhaps a new default.
+
+A version is like the latest one, with another image. Its description names the bake and the default
+of before, so that CleanUp of a bake that fails later can put both back.
+Idempotent because a version with this bake's description is adopted.
+"""
+
+from bakery import catalogue, launching
+from bakery.aws import templates
+from bakery.bake import Copied, State, Template
+from bakery.task import lambda_handler
+
+
+class Request(State):
+    bake: str
+    recipe: str
+    templates: tuple[Template, ...]
+    copies: tuple[Copied, ...]
+    redrives: int = 0
+
+
+def run(request: Request) -> None:
+    """Make the versions, and the defaults if the recipe says so; not in a Region left out."""
+    images = {copy.region: copy.image_id for copy in request.copies if copy.image_id}
+    default = catalogue.load(request.recipe).publish.default_version
+    for it in request.templates:
+        if it.region in images:
+            _update(request, it, images[it.region], default=default)
+
+
+def _update(request: Request, template: Template, image_id: str, *, default: bool) -> None:
+    region = template.region
+    made = templates.version_by(request.bake, template.id, region=region)
+    number = (
+        made.number
+        if made
+        else templates.add_version(
+            template.id,
+            image_id,
+            by=request.bake,
+            client_token=launching.client_token(
+                request.bake, template.id, image_id, request.redrives
+            ),
+            region=region,
+        )
+    )
+    if default:
+        templates.set_default(template.id, number, region=region)
+
+
+handler = lambda_handler(Request, run)
