@@ -253,7 +253,7 @@ class Permissions:
         """What is to be made has tags in the request; the source has an owner, and no tags that a
         policy of CopyImage could see.
 
-        Source: EC2 user guide, "Grant permissions to copy Amazon EC2 AMIs", on what holds since October 2024.
+        Source: EC2 user guide, "Grant permissions to copy Amazon EC2 AMIs" (as of 2024-10).
         """
         return [
             iam.PolicyStatement(

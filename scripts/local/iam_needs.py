@@ -209,6 +209,7 @@ def _run_instances(action: str, parameters: Parameters, arns: Arns) -> list[Need
     ]
     place = arns.facts.keys(arns.ec2("subnet", subnets[0])) if subnets else {}
     zone = {"ec2:AvailabilityZone": place.get("ec2:AvailabilityZone")}
+    template, placement = (parameters.get(name) or {} for name in ("LaunchTemplate", "Placement"))
     market = (parameters.get("InstanceMarketOptions") or {}).get("MarketType") or "on-demand"
     profile = parameters.get("IamInstanceProfile") or {}
     asked = str(profile.get("Name") or profile.get("Arn") or "")
@@ -219,6 +220,8 @@ def _run_instances(action: str, parameters: Parameters, arns: Arns) -> list[Need
         *((f"subnet/{it}", {}) for it in subnets),
         *((f"security-group/{it}", {}) for it in groups),
         *((f"key-pair/{it}", {"ec2:KeyPairName": it}) for it in _ids(parameters, "KeyName")),
+        *((f"launch-template/{it}", {}) for it in _ids(template, "LaunchTemplateId")),
+        *((f"placement-group/{it}", {}) for it in _ids(placement, "GroupName")),
     ]
     if market == "spot":
         requested = _specified(parameters, "spot-instances-request")

@@ -224,6 +224,13 @@ REQUESTS = [
         "ec2:RunInstances on security-group/sg-payroll",
     ),
     Row(
+        LAUNCHER,
+        "launch as a template says that anybody may change",
+        "ec2:RunInstances",
+        launch(LaunchTemplate={"LaunchTemplateId": "lt-payroll"}),
+        "ec2:RunInstances on launch-template/lt-payroll",
+    ),
+    Row(
         TESTER,
         "launch a test instance of the spot market",
         "ec2:RunInstances",
