@@ -163,7 +163,12 @@ def document_arn(name: str, arns: Arns) -> str:
 
 
 def _send_command(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
-    instances = [arns.of("ec2", f"instance/{i}") for i in _ids(parameters, "InstanceIds")]
+    """Targets that are no ids are any instance, of which no tags are known."""
+    targets = parameters.get("Targets") or []
+    ids = _ids(parameters, "InstanceIds")
+    for target in targets:
+        ids += target.get("Values", []) if target.get("Key") == "InstanceIds" else ["*"]
+    instances = [arns.of("ec2", f"instance/{i}") for i in ids]
     document = document_arn(str(parameters.get("DocumentName")), arns)
     return [Need(action, resource) for resource in (document, *instances)]
 

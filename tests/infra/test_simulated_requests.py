@@ -310,6 +310,22 @@ REQUESTS = [
         command("AmiBakery.web.packages", "i-theirs"),
         "ssm:SendCommand on instance/i-theirs",
     ),
+    *(
+        Row(
+            "TasksGeneralizeRole",
+            f"wipe whatever has a {key}",
+            "ssm:SendCommand",
+            {
+                "DocumentName": "AmiBakery-generalize-linux",
+                "Targets": [{"Key": key, "Values": values}],
+            },
+            f"ssm:SendCommand on instance/{refused}",
+        )
+        for key, values, refused in (
+            ("tag:Name", ["payroll"], "*"),
+            ("InstanceIds", ["i-ours", "i-theirs"], "i-theirs"),
+        )
+    ),
     Row(
         "TasksGeneralizeRole",
         "wipe somebody else's instance",
