@@ -8,7 +8,9 @@ from pathlib import Path
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from bakery.recipe import Recipe
@@ -37,8 +39,14 @@ class FunctionFactory:
         environment: Environment | None = None,
         timeout: Duration | None = None,
         memory_mib: int = 256,
+        dead_letters: sqs.IQueue | None = None,
     ) -> lambda_.Function:
-        """The function whose handler is ``bakery.<module>.handler``, e.g. ``tasks.plan``."""
+        """The function whose handler is ``bakery.<module>.handler``, e.g. ``tasks.plan``.
+
+        ``dead_letters`` gets the events on which it has failed as often as Lambda tries. A rule's
+        own queue does not: to EventBridge an event is delivered when Lambda has taken it.
+        Source: Lambda developer guide, "Invoking a Lambda function asynchronously".
+        """
         id_ = "".join(part.title() for part in re.split(r"[._]", module)[1:])
         log_group = logs.LogGroup(
             scope,
@@ -78,6 +86,8 @@ class FunctionFactory:
                 removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
             ),
         )
+        if dead_letters is not None:
+            function.configure_async_invoke(on_failure=destinations.SqsDestination(dead_letters))
         depend_on_policy_only(function, role)
         return function
 

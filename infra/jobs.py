@@ -31,7 +31,7 @@ _ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 class Jobs(Construct):
     """Resumes waits by events and by the sweeper; announces how bakes ended; bakes what builds on a
-    new image; the janitor."""
+    new image; removes what bakes left behind, and old images."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Jobs(Construct):
         store: Store,
         machine: BakeMachine,
         mover: MoveMachine,
+        retire_images: lambda_.Function,
         documents: Documents,
         may: Permissions,
         settings: Settings,
@@ -60,7 +61,8 @@ class Jobs(Construct):
                 may.announce(),
             ],
             environment=env.WaitSettings(table=store.table.table_name),
-            timeout=Duration.seconds(55),
+            # A Region that does not answer takes two minutes of it.
+            timeout=Duration.minutes(5),
         )
         self._every(
             Duration.minutes(1),
@@ -84,6 +86,7 @@ class Jobs(Construct):
                 may.announce(),
             ],
             environment=env.AnnounceSettings(table=store.table.table_name),
+            dead_letters=store.dead_letters,
         )
         self._on(
             "BakeEnded",
@@ -130,14 +133,32 @@ class Jobs(Construct):
             "jobs.bake_dependents",
             statements=[may.start_bakes()],
             environment=env.DependentsSettings(machine=may.machine_arn),
+            # A base may have a hundred recipes on it, and Step Functions be short of time.
+            timeout=Duration.minutes(5),
+            dead_letters=store.dead_letters,
         )
         self._on(
             "ImagePublished",
             dependents,
             {"source": [EVENT_SOURCE], "detail_type": [BAKE_SUCCEEDED]},
         )
+        retire = factory.make(
+            self,
+            "jobs.retire_daily",
+            statements=[may.table("GetItem"), may.start_retiring(retire_images)],
+            environment=env.RetireSettings(
+                table=store.table.table_name, function=retire_images.function_arn
+            ),
+        )
+        self._every(
+            Duration.days(1),
+            retire,
+            "Retire",
+            description="AMI Bakery: let old images go",
+            content={},
+        )
         self.sweeper = resume
-        self.others = (announce, dependents, janitor)
+        self.others = (announce, dependents, janitor, retire)
 
     def _every(
         self,
@@ -161,7 +182,7 @@ class Jobs(Construct):
                 # Without an input, Scheduler sends an event that looks like one of EventBridge's.
                 input=scheduler.ScheduleTargetInput.from_object(dict(content)),
                 dead_letter_queue=self._dead_letters,
-                max_event_age=period,
+                max_event_age=Duration.seconds(min(period.to_seconds(), 3600)),
                 # The next run is the retry of this one.
                 retry_attempts=0,
             ),

@@ -68,7 +68,7 @@ class BakeMachine(Construct):
             "clean_up",
             {**BAKE, **_EXECUTION, "state": sfn.JsonPath.entire_payload},
             key="clean_up",
-            result={"result.$": "$"},
+            result={"result.$": "$", "redrives.$": "$$.Execution.RedriveCount"},
         )
         self._replace = self._replace_builder()
         self._states.failures_lead_to(self._clean_up, lost_builder=self._replace)
@@ -458,6 +458,7 @@ class BakeMachine(Construct):
                 for name in ("recipe", "region", "image_id", "image_name", "description")
             }
             | {
+                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
                 "image_tags": sfn.JsonPath.object_at("$.image_tags"),
                 "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
             },
@@ -506,10 +507,7 @@ class BakeMachine(Construct):
         return self._published(
             "UpdateTemplates",
             "update_templates",
-            {
-                "templates": sfn.JsonPath.object_at("$.plan.templates"),
-                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
-            },
+            {"templates": sfn.JsonPath.object_at("$.plan.templates")},
             key="templates",
         )
 
@@ -538,9 +536,12 @@ class BakeMachine(Construct):
             module,
             {
                 **BAKE,
+                **_EXECUTION,
                 **payload,
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
+                "before": sfn.JsonPath.object_at("$.plan.current.image"),
                 "copies": sfn.JsonPath.object_at("$.test_and_copy.copies"),
+                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
             },
             key=key,
             result=result or {},

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from bakery.inventory import PREFIX
@@ -347,19 +348,20 @@ class Permissions:
         images, snapshots = self._images(["image"]), self._images(["snapshot"])
         return [
             self.read(
+                "autoscaling:DescribeAutoScalingGroups",
                 "autoscaling:DescribeLaunchConfigurations",
                 "ec2:DescribeFleets",
                 "ec2:DescribeImageReferences",
                 "ec2:DescribeImageUsageReportEntries",
                 "ec2:DescribeImageUsageReports",
                 "ec2:DescribeImages",
+                "ec2:DescribeLaunchTemplateVersions",
                 "ec2:DescribeSnapshots",
                 "ec2:DescribeSpotFleetRequests",
             ),
             iam.PolicyStatement(
                 actions=[
                     "ec2:DescribeInstances",
-                    "ec2:DescribeLaunchTemplateVersions",
                     "ec2:DescribeLaunchTemplates",
                     "imagebuilder:GetContainerRecipe",
                     "imagebuilder:ListContainerRecipes",
@@ -373,6 +375,8 @@ class Permissions:
                 },
             ),
             self.list_pointers("GetParametersByPath"),
+            # One version of a pointer, or what has one of its labels.
+            self.pointers("GetParameter"),
             iam.PolicyStatement(
                 actions=[
                     "ec2:CreateImageUsageReport",
@@ -407,6 +411,11 @@ class Permissions:
                 },
             ),
         ]
+
+    def start_retiring(self, retire_images: lambda_.IFunction) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            actions=["lambda:InvokeFunction"], resources=[retire_images.function_arn]
+        )
 
     def read_command_log(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(

@@ -71,6 +71,7 @@ class AmiBakery(Stack):
             store=store,
             machine=machine,
             mover=mover,
+            retire_images=functions["retire_images"],
             documents=documents,
             may=may,
             settings=settings,

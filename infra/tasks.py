@@ -158,10 +158,17 @@ class TaskFunctions(Construct):
             timeout=_ALL_REGIONS,
             memory_mib=_MANY_CLIENTS,
         )
+        # After a redrive they take the lease, perhaps of a bake that has ended.
+        again = [may.table("PutItem"), may.executions("DescribeExecution")]
         # Parameter Store checks an image parameter with the DescribeImages of who puts it.
         self._add(
             "publish_pointers",
-            [may.read("ec2:DescribeImages"), may.pointers("GetParameter", "PutParameter")],
+            [
+                may.read("ec2:DescribeImages"),
+                may.pointers("GetParameter", "PutParameter"),
+                *again,
+            ],
+            waits,
             timeout=_ALL_REGIONS,
             memory_mib=_MANY_CLIENTS,
         )
@@ -170,7 +177,10 @@ class TaskFunctions(Construct):
             [
                 may.read("ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"),
                 *may.templates("CreateLaunchTemplateVersion", "ModifyLaunchTemplate"),
+                may.pointers("GetParameter"),
+                *again,
             ],
+            waits,
             timeout=_ALL_REGIONS,
             memory_mib=_MANY_CLIENTS,
         )
@@ -179,7 +189,9 @@ class TaskFunctions(Construct):
             [
                 may.read("ec2:DescribeImages"),
                 may.pointers("GetParameter", "GetParameterHistory", "PutParameter"),
+                *again,
             ],
+            waits,
             timeout=_ALL_REGIONS,
             memory_mib=_MANY_CLIENTS,
         )
@@ -201,20 +213,24 @@ class TaskFunctions(Construct):
                 may.read(
                     *_DESCRIBE_OWN,
                     _DESCRIBE_SPOT,
+                    "ec2:DescribeImageAttribute",
                     "ec2:DescribeImages",
                     "ec2:DescribeLaunchTemplateVersions",
                     "ec2:DescribeSnapshots",
                     "ec2:DescribeVolumes",
                 ),
                 *may.remove(),
+                may.on_own_images("ResetImageAttribute", "ResetSnapshotAttribute"),
                 *may.templates("DeleteLaunchTemplateVersions", "ModifyLaunchTemplate"),
                 may.pointers(
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
+                may.list_pointers("GetParametersByPath"),
                 may.table("DeleteItem", "GetItem", "PutItem", "Query"),
             ],
             env.CleanUpSettings(table=store.table.table_name),
-            timeout=Duration.minutes(3),
+            # A Region that does not answer takes two minutes of it for each service.
+            timeout=Duration.seconds(285),
         )
         self._add(
             "retire_images",

@@ -46,6 +46,11 @@ LONGEST_IMAGE = timedelta(hours=24)
 """For the image, or a copy of it, to be available: AWS documents up to that for large volumes.
 Source: EC2 user guide, "Create an AMI"."""
 
+COPY_PATIENCE = timedelta(hours=12)
+"""How long to try again while a Region takes no more copies."""
+ANSWER_PATIENCE = timedelta(minutes=5)
+"""How long to try again while a Region does not answer that the bake can go on without."""
+
 # The soft limits. Source of the figures: what such tools publish, see docs/architecture.md.
 TURN_EXPECTED = timedelta(hours=2)
 STOP_EXPECTED = timedelta(minutes=10)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bakery.errors import UnknownRecipeError
-from bakery.recipe import Recipe, RecipeBase, parse_recipe
+from bakery.recipe import AmiBase, Recipe, RecipeBase, parse_recipe
 
 FILE = "recipes.json"
 
@@ -42,6 +42,11 @@ def names_hint() -> str:
     """A sentence with the names that exist."""
     names = sorted(_deployed())
     return f"Deployed recipes: {', '.join(names)}." if names else "No recipe is deployed."
+
+
+def pinned_bases() -> dict[str, str]:
+    """Images that recipes are built on by their id, each with one of these recipes."""
+    return {it.base.ami: name for name, it in all_recipes().items() if isinstance(it.base, AmiBase)}
 
 
 @cache

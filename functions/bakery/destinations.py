@@ -1,9 +1,10 @@
 """Whether the Regions, keys and launch templates that a recipe publishes to are there: looked at
 before any money is spent."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 
 from bakery.aws import ec2, kms, templates
+from bakery.errors import ServiceUnavailableError
 from bakery.problems import Problem
 from bakery.recipe import Destination, Recipe
 
@@ -14,23 +15,41 @@ def closed_regions(recipe: Recipe) -> set[str]:
     return named - ec2.enabled_regions() if named else set()
 
 
-def problems(recipe: Recipe, home: str, closed: Set[str]) -> Iterator[Problem]:
-    """Everything that would keep an image from a Region, with its path in the recipe."""
+def look(recipe: Recipe, home: str) -> tuple[list[Problem], set[str]]:
+    """Everything that would keep an image from a Region, with its path in the recipe; and the
+    Regions that cannot be asked: closed ones, and those that do not answer and may be left out."""
     own = recipe.publish.launch_templates
-    yield from _template_problems("publish.launch_templates", own, home)
+    problems = list(_template_problems("publish.launch_templates", own, home))
+    mute = closed_regions(recipe)
     for index, place in enumerate(recipe.distribute):
         path = f"distribute[{index}]"
-        if place.region in closed:
-            yield Problem(
-                f"{path}.region",
-                f"{place.region} is no Region that is enabled for this account; correct it, or "
-                "enable it first",
+        if place.region in mute:
+            problems.append(
+                Problem(
+                    f"{path}.region",
+                    f"{place.region} is no Region that is enabled for this account; correct it, or "
+                    "enable it first",
+                )
             )
             continue
-        yield from _key_problems(path, place)
-        yield from _template_problems(
-            f"{path}.launch_templates", place.launch_templates, place.region
-        )
+        try:
+            problems.extend(_problems_of(path, place))
+        except ServiceUnavailableError:
+            if not may_be_left_out(recipe, place.region, home):
+                raise
+            mute.add(place.region)
+    return problems, mute
+
+
+def may_be_left_out(recipe: Recipe, region: str, home: str) -> bool:
+    """Whether the recipe is published without the Region if need be: CopyImage tries it again."""
+    return region != home and recipe.publish.regions == "any"
+
+
+def _problems_of(path: str, place: Destination) -> Iterator[Problem]:
+    yield from _key_problems(path, place)
+    templates_path = f"{path}.launch_templates"
+    yield from _template_problems(templates_path, place.launch_templates, place.region)
 
 
 def _key_problems(path: str, place: Destination) -> Iterator[Problem]:

@@ -39,5 +39,10 @@ def give_back(table_name: str, recipe: str, execution: str) -> None:
     table.release(table_name, _key(recipe), by=execution)
 
 
+def holder(table_name: str, recipe: str) -> str | None:
+    """The execution that has the recipe, or None; it may have ended without giving it back."""
+    return table.holder_of(table_name, _key(recipe))
+
+
 def _key(recipe: str) -> str:
     return f"{PREFIX}{recipe}"

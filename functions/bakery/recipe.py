@@ -610,7 +610,8 @@ class Retention(Model):
         ge=1,
         le=3650,
         description="Age at which EC2 calls an image deprecated: it can be launched, but is not "
-        "listed for others.",
+        "listed for others. The current one, too, if nothing newer was baked by then: see "
+        "`schedule.max_age_days`.",
     )
     grace_days: Number = Field(
         default=14,

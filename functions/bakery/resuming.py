@@ -24,8 +24,8 @@ STATES: Mapping[str, str] = {
 """Stages that can be tried again, and their states in the machine."""
 
 _NEED_BUILDER = {"stop", "create_image"}
-_PUBLISHED = ("publish", "templates", "keep_previous")
-"""Clean up has moved back what had moved: all of them again."""
+_PUBLISHED = ("release", "publish", "templates", "keep_previous")
+"""Clean up has taken back what others may use, and moved back what had moved: all of them again."""
 _DROPPED = {"failure", "replace_failure", "clean_up", "clean_up_failure"}
 
 

@@ -14,6 +14,8 @@ from enum import StrEnum
 from bakery.naming import TAG_DISABLED_AT
 from bakery.recipe import Retention
 
+_WHOLE = ("available", "disabled")
+
 
 class Verb(StrEnum):
     """What is done with an image."""
@@ -41,6 +43,8 @@ class OldImage:
     launched: datetime | None = None
     """When it was last launched, by anybody; EC2 tells it a day late."""
     snapshots: tuple[str, ...] = ()
+    bake: str = ""
+    """The bake that made it, as its tag says; whoever copies an image may copy its tags."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,15 @@ def to_ask(seen: Seen, policy: Retention, *, now: datetime) -> tuple[str, ...]:
 def _line(images: Sequence[OldImage], keep: int) -> datetime | None:
     """When the last of the newest ``keep`` was made; None: there are not so many.
 
-    Only those count that can be launched: a disabled one is no way back.
+    Only those count that can be launched: a disabled one is no way back. Several of one bake count
+    once.
     """
-    made = sorted((it.created for it in images if it.state == "available"), reverse=True)
+    of_bakes: dict[str, datetime] = {}
+    for it in images:
+        if it.state == "available":
+            which = it.bake or it.id
+            of_bakes[which] = min(it.created, of_bakes.get(which, it.created))
+    made = sorted(of_bakes.values(), reverse=True)
     return made[keep - 1] if len(made) >= keep else None
 
 
@@ -149,7 +159,13 @@ def _reasons_to_keep(
 ) -> Iterator[str]:
     """Whatever its age; the first is told."""
     yield from _known_uses(image, seen)
-    if image.state not in {"available", "disabled"}:
+    of_bake = [it for it in seen.images if it.bake == image.bake and it.state in _WHOLE]
+    if image.bake and len(of_bake) > 1:
+        yield (
+            f"another image has the tag of bake {image.bake}, too, which makes one; take the tags "
+            "of the bakery off the copy"
+        )
+    if image.state not in _WHOLE:
         yield f"is {image.state}"
     if image.protected and not policy.protect:
         yield "is protected against deregistration, and not by this recipe (retention.protect)"

@@ -114,6 +114,15 @@ class JanitorSettings(Settings):
     """Those that recipes give their images to."""
 
 
+class RetireSettings(Settings):
+    """The job that lets old images go every day."""
+
+    table: str
+    """Where leases are."""
+    function: str
+    """ARN of RetireImages."""
+
+
 class MoveSettings(Settings):
     """The job that rolls back and promotes: where leases and its own notes are."""
 

@@ -1,12 +1,16 @@
 """Beginning a wait, and settling it when AWS says that it is over."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bakery import clock, verdicts, waits
 from bakery.aws import ec2, ssm, stepfunctions, table
+from bakery.errors import BakeryError
 from bakery.observability import logger
 from bakery.verdicts import Done, Verdict
 from bakery.waits import Kind, Wait
+
+_UNSEEN = timedelta(minutes=2)
+"""How long after its deadline a wait is still looked at in vain."""
 
 
 def begin(table_name: str, wait: Wait) -> None:
@@ -36,7 +40,13 @@ def settle(table_name: str, wait: Wait) -> bool:
     same time as another: the second finds that nobody waits for the token any more.
     """
     now = clock.now()
-    verdict = _observe(wait, now) or verdicts.overdue(wait, now)
+    try:
+        verdict = _observe(wait, now) or verdicts.overdue(wait, now)
+    except BakeryError:
+        # What nobody can look at any more ends too; but it may have been over in time.
+        verdict = verdicts.overdue(wait, now - _UNSEEN)
+        if verdict is None:
+            raise
     verdict = verdicts.tolerated(wait, verdicts.known_to_release(wait, verdict))
     if verdict is None:
         return False

@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from scripts.local import catalog, moto_seam
 from scripts.local.agent import Agent
+from scripts.local.autoscaling import AutoScaling
 from scripts.local.calls import Call, CallLog
 from scripts.local.clock import Clock, Timers
 from scripts.local.cloudformation import Assembly, CloudFormation, StackFile
@@ -148,6 +149,7 @@ class LocalAws:
     def _register(self) -> None:
         gateway = self._gateway
         gateway.handle("ec2", self.ec2.handlers())
+        gateway.handle("autoscaling", AutoScaling(self.clock).handlers())
         gateway.handle(
             "ssm",
             {**self.documents.handlers(), **self.parameters.handlers(), **self.commands.handlers()},

@@ -96,6 +96,7 @@ class Images:
             "EnableImageDeprecation": self.enable_deprecation,
             "DisableImageDeprecation": self.disable_deprecation,
             "ModifyImageAttribute": self.modify_attribute,
+            "ResetImageAttribute": self.reset_attribute,
             "DescribeImageAttribute": self.describe_attribute,
         }
 
@@ -529,6 +530,13 @@ class Images:
             kept = [x for x in image.get("LaunchPermissions", []) if x not in remove]
             image["LaunchPermissions"] = kept + [x for x in add if x not in kept]
             image["Public"] = {"Group": "all"} in image["LaunchPermissions"]
+
+    def reset_attribute(self, call: Call) -> None:
+        """Only launch permissions can be reset; then only the owner has one."""
+        with self._state.lock:
+            _region, image = self._own(call)
+            check_dry_run(call.parameters)
+            image.update(LaunchPermissions=[], Public=False)
 
     def _permissions(self, p: dict[str, Any]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         change = p.get("LaunchPermission") or {}

@@ -13,9 +13,8 @@ from scripts.local.records import Record, filtered, new_id, page
 if TYPE_CHECKING:
     from scripts.local.calls import Call, Handler
 
-_FILTERS = {
+TEMPLATE_FILTERS = {
     "launch-template-name": "LaunchTemplateName",
-    "launch-template-id": "LaunchTemplateId",
     "create-time": "CreateTime",
 }
 
@@ -152,22 +151,51 @@ class Templates:
                 self._by_id(region, id_)
             wanted = p.get("LaunchTemplateIds") or list(region.templates)
             found = [_shown(region.templates[id_]) for id_ in wanted]
-            chosen, token = page(filtered(found, p.get("Filters"), _FILTERS), p, 200)
+            chosen, token = page(filtered(found, p.get("Filters"), TEMPLATE_FILTERS), p, 200)
             return {"LaunchTemplates": chosen, "NextToken": token}
 
     def describe_versions(self, call: Call) -> dict[str, Any]:
         p = call.parameters
         with self._state.lock:
-            _region, template = self._find(call)
-            wanted = [_number(template, str(it)) for it in p.get("Versions") or []]
-            # Newest first, as EC2 shows them.
-            numbers = wanted or sorted(template["Versions"], reverse=True)
-            chosen, token = page([_version(template, it) for it in numbers], p, 200)
+            named = p.get("LaunchTemplateId") or p.get("LaunchTemplateName")
+            found = self._of_one(call) if named else self._of_all(call)
+            chosen, token = page(found, p, 200)
             return {"LaunchTemplateVersions": chosen, "NextToken": token}
 
+    def _of_one(self, call: Call) -> list[Record]:
+        _region, template = self._find(call)
+        wanted = [_number(template, str(it)) for it in call.parameters.get("Versions") or []]
+        # Newest first, as EC2 shows them.
+        numbers = wanted or sorted(template["Versions"], reverse=True)
+        return [_version(template, it) for it in numbers]
+
+    def _of_all(self, call: Call) -> list[Record]:
+        """The newest and default versions of all templates, where none is named."""
+        wanted = [str(it) for it in call.parameters.get("Versions") or []]
+        if not wanted or set(wanted) - {"$Latest", "$Default"}:
+            raise AwsError(
+                "MissingParameter",
+                "The request must contain the parameter LaunchTemplateId or LaunchTemplateName",
+            )
+        templates = self._state.region(call.region).templates.values()
+        # A version that is both is shown once.
+        return [
+            _version(template, number)
+            for template in templates
+            for number in sorted({_number(template, it) for it in wanted}, reverse=True)
+        ]
+
     def _find(self, call: Call) -> tuple[Region, Record]:
-        region = self._state.region(call.region)
-        return region, self._by_id(region, str(call.parameters["LaunchTemplateId"]))
+        region, name = self._state.region(call.region), call.get("LaunchTemplateName")
+        if name is None:
+            return region, self._by_id(region, str(call.parameters["LaunchTemplateId"]))
+        for template in region.templates.values():
+            if template["LaunchTemplateName"] == name:
+                return region, template
+        raise AwsError(
+            "InvalidLaunchTemplateName.NotFoundException",
+            f"The specified launch template, with template name {name}, does not exist.",
+        )
 
     def _by_id(self, region: Region, id_: str) -> Record:
         if id_ not in region.templates:

@@ -25,7 +25,12 @@ _KINDS = (
     "imagebuilder:ImageRecipe",
     "imagebuilder:ContainerRecipe",
 )
-_REPORT_KINDS = ("ec2:Instance", "ec2:LaunchTemplate")
+_REPORT_KINDS = (
+    "ec2:Instance",
+    "ec2:LaunchTemplate",
+    "imagebuilder:ImageRecipe",
+    "imagebuilder:ContainerRecipe",
+)
 _ALL_STATES = ("pending", "running", "shutting-down", "terminated", "stopping", "stopped")
 _KEPT = timedelta(days=30)
 # What the caller must be allowed to do beside, through EC2.
@@ -182,6 +187,7 @@ class Usage:
                 for report in self._wanted(call)
                 if report["State"] == "available"
                 for account, kind, count in self.elsewhere.get(report["ImageId"], [])
+                if kind in {it["ResourceType"] for it in report["ResourceTypes"]}
             ]
             chosen, token = page(rows, call.parameters)
             return {"ImageUsageReportEntries": chosen, "NextToken": token}

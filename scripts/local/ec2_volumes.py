@@ -13,6 +13,9 @@ from scripts.local.records import Getter, Record, filtered, new_id, page, specif
 if TYPE_CHECKING:
     from scripts.local.calls import Call, Handler
 
+_MOST_MODIFICATIONS = 500
+"""Of a snapshot's permissions. Source: EC2 API reference, ModifySnapshotAttribute."""
+
 VOLUME_FILTERS: dict[str, Getter] = {
     "volume-id": "VolumeId",
     "status": "State",
@@ -52,6 +55,7 @@ class Volumes:
             "CreateSnapshot": self.create_snapshot,
             "DeleteSnapshot": self.delete_snapshot,
             "ModifySnapshotAttribute": self.modify_snapshot_attribute,
+            "ResetSnapshotAttribute": self.reset_snapshot_attribute,
             "DescribeSnapshotAttribute": self.describe_snapshot_attribute,
         }
 
@@ -143,9 +147,18 @@ class Volumes:
             named = [{"UserId": it} for it in p.get("UserIds") or []]
             named += [{"Group": it} for it in p.get("GroupNames") or []]
             (remove if p.get("OperationType") == "remove" else add).extend(named)
+            if len(add) + len(remove) > _MOST_MODIFICATIONS:
+                message = f"More than {_MOST_MODIFICATIONS} modifications in one call."
+                raise AwsError("InvalidParameterValue", message)
             check_dry_run(p)
             permissions[:] = [it for it in permissions if it not in remove]
             permissions += [it for it in add if it not in permissions]
+
+    def reset_snapshot_attribute(self, call: Call) -> None:
+        with self._state.lock:
+            permissions = self._permissions(call)
+            check_dry_run(call.parameters)
+            permissions.clear()
 
     def describe_snapshot_attribute(self, call: Call) -> dict[str, Any]:
         with self._state.lock:

@@ -31,9 +31,13 @@ class Fault:
     side_effect: Callable[[], None] | None = None
     role: str = ""
     """A part of the name of the caller's role; empty for every caller."""
+    region: str = ""
+    """Where the call is made; empty for everywhere."""
 
     def applies(self, call: Call) -> bool:
         if self.times <= 0 or self.role not in call.principal.role:
+            return False
+        if self.region not in ("", call.region):
             return False
         if not fnmatchcase(call.service, self.service):
             return False
@@ -65,10 +69,11 @@ class Faults:
         skip: int = 0,
         when: Predicate | None = None,
         role: str = "",
+        region: str = "",
     ) -> Fault:
         """Answer with this error instead of doing the work."""
         error = AwsError(code, message, status)
-        fault = Fault(service, operation, times, when, error, skip, role=role)
+        fault = Fault(service, operation, times, when, error, skip, role=role, region=region)
         self._errors.append(fault)
         return fault
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from bakery.naming import TAG_TEST, pointer, previous_pointer
 from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
+from scripts.local.lambdas import Function
 from tests.account import Account
 from tests.functional.making import Making
 
@@ -61,6 +63,30 @@ class World(Account):
         """ARN of the execution of that name, whether there is one or not."""
         machine = self.outputs["BakeStateMachineArn"]
         return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+    @contextmanager
+    def carrying(self, recipes: dict[str, Any], module: str, folder: Path) -> Iterator[None]:
+        """Meanwhile a function's deployment has these recipes; the machine does not know of it."""
+        (function,) = [
+            it for it in self.aws.lambdas.functions.values() if f".{module}." in it.handler
+        ]
+        before, root = function.root, folder / "asset"
+        root.mkdir()
+        for part in before.iterdir():
+            if part.name != "recipes.json":
+                (root / part.name).symlink_to(part.resolve())
+        (root / "recipes.json").write_text(json.dumps(recipes), encoding="utf-8")
+        try:
+            self._unpack(function, root)
+            yield
+        finally:
+            self._unpack(function, before)
+
+    @staticmethod
+    def _unpack(function: Function, root: Path) -> None:
+        function.root = root
+        while function.idle:
+            function.idle.pop().kill()
 
     def ended(self, arn: str, *, seconds: float = 60) -> Ended:
         """Wait for the end of an execution."""

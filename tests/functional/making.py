@@ -104,7 +104,14 @@ class Making:
 
     def copying(self, image: str, region: str, *, token: str = NOBODY) -> dict[str, Any]:
         parts = {key: self.plan[key] for key in ("image_name", "description", "image_tags")}
-        return {**self._waiting(token), "region": region, "image_id": image, **parts}
+        entered = self.world.aws.clock.now().isoformat()
+        return {
+            **self._waiting(token),
+            "entered": entered,
+            "region": region,
+            "image_id": image,
+            **parts,
+        }
 
     def copied(self, image: str, region: str) -> str:
         """The copy of the image there, available."""

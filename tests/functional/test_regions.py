@@ -115,6 +115,7 @@ def nothing_has_changed(world: World, before: str, bake: str) -> None:
     assert world.left_behind(bake) == []
 
 
+@pytest.mark.failure(66)
 def test_a_failed_test_leaves_everything_as_it_was(world: World) -> None:
     assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
     before = published(world, "wide")
@@ -125,6 +126,7 @@ def test_a_failed_test_leaves_everything_as_it_was(world: World) -> None:
     nothing_has_changed(world, before, ended.name)
 
 
+@pytest.mark.failure(37)
 def test_a_failed_copy_leaves_everything_as_it_was(world: World) -> None:
     assert world.bake("wide", force=True, seconds=120).status == "SUCCEEDED"
     before = published(world, "wide")
@@ -231,6 +233,7 @@ def test_a_launch_template_version_that_cannot_be_removed_is_named(world: World)
     assert f"the new version of launch template {template} in {HOME}" in ended.cause
 
 
+@pytest.mark.failure(37)
 def test_where_any_region_will_do_one_that_fails_is_left_out_and_said(world: World) -> None:
     assert world.bake("anywhere", force=True, seconds=120).status == "SUCCEEDED"
     old = {region: world.pointer("anywhere", region) for region in REGIONS}
@@ -243,4 +246,24 @@ def test_where_any_region_will_do_one_that_fails_is_left_out_and_said(world: Wor
     for region in (HOME, "eu-central-1"):
         assert world.pointer("anywhere", region) not in (None, old[region])
         assert world.previous("anywhere", region) == old[region]
+    assert world.left_behind(ended.name) == []
+
+
+def test_where_any_region_will_do_one_that_does_not_answer_is_left_out(world: World) -> None:
+    assert world.bake("anywhere", force=True, seconds=120).status == "SUCCEEDED"
+    old = world.pointer("anywhere", "us-east-1")
+    world.aws.faults.error(
+        "ec2",
+        "*",
+        code="InternalError",
+        status=503,
+        times=float("inf"),
+        role="CopyImage",
+        region="us-east-1",
+    )
+    ended = world.bake("anywhere", force=True, seconds=120)
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert set(ended.output["copies"]) == {"eu-central-1"}
+    assert "InternalError" in ended.output["left_out"]["us-east-1"]
+    assert world.pointer("anywhere", "us-east-1") == old
     assert world.left_behind(ended.name) == []

@@ -131,8 +131,10 @@ def test_after_a_failed_copy_or_publication_it_goes_on_with_what_is_there(
     first = world.ended(world.start(wanted), seconds=120)
     assert first.status == "FAILED"
     assert world.pointer("wide", "us-east-1") is None
+    assert shared(world, first) == 0, "nobody may use what is not published"
     second = retried(world, first)
     assert second.status == "SUCCEEDED", second.cause
+    assert shared(world, first) == 4
     assert len(builders(world, first)) == 1
     for region in ("eu-west-1", "eu-central-1", "us-east-1"):
         (image,) = world.tagged("image", first.name, region)
@@ -141,6 +143,19 @@ def test_after_a_failed_copy_or_publication_it_goes_on_with_what_is_there(
     assert copied == (3 if what == "copy" else 2), "what was there is adopted"
     assert world.left_behind(first.name) == []
     world.aws.client("ssm", "us-east-1").delete_parameter(Name="/ami-bakery/wide/image")
+
+
+def shared(world: World, ended: Ended) -> int:
+    """How many accounts, organizations and units may launch the bake's images."""
+    permissions = [
+        permission
+        for region in ("eu-west-1", "eu-central-1", "us-east-1")
+        for image in world.tagged("image", ended.name, region)
+        for permission in world.aws.client("ec2", region).describe_image_attribute(
+            ImageId=image["ImageId"], Attribute="launchPermission"
+        )["LaunchPermissions"]
+    ]
+    return len(permissions)
 
 
 def test_an_image_that_failed_is_made_again(world: World) -> None:

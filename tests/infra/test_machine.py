@@ -143,6 +143,25 @@ def test_only_what_needs_room_waits_for_it_by_its_retry(stack: Synthesized) -> N
     assert {retry["MaxDelaySeconds"] for retry in waiting.values()} == {600}
 
 
+def tried_for(retry: dict[str, Any]) -> float:
+    """Seconds for which a state is tried again, without what the tries take."""
+    first, rate = retry["IntervalSeconds"], retry["BackoffRate"]
+    grown = (first * rate**number for number in range(retry["MaxAttempts"]))
+    return float(sum(min(it, retry["MaxDelaySeconds"]) for it in grown))
+
+
+def test_a_copy_is_tried_again_for_longer_than_its_own_patience(stack: Synthesized) -> None:
+    """The task ends it, as the failure of one Region; the machine would end the bake."""
+    (copy,) = [state for name, state in tasks(stack) if name == "CopyImage"]
+    transient, limit = copy["Retry"]
+    assert "ServiceUnavailableError" in transient["ErrorEquals"]
+    assert transient["JitterStrategy"] == "NONE"
+    assert tried_for(transient) > budgets.ANSWER_PATIENCE.total_seconds()
+    assert limit["ErrorEquals"] == ["CopyLimitError"]
+    assert tried_for(limit) > budgets.COPY_PATIENCE.total_seconds()
+    assert copy["Parameters"]["Payload"]["entered.$"] == "$$.State.EnteredTime"
+
+
 def test_every_state_is_reachable(stack: Synthesized) -> None:
     machine = stack.machine
     for part in (machine, *(part for _, state in walk(machine) for part in inside(state))):
@@ -412,12 +431,12 @@ def test_one_task_serves_all_regions_and_has_the_time_to_see_them_settled(
     assert timedelta(seconds=sum(pauses)) > publishing.BUDGET
 
 
-def test_regions_are_served_at_the_same_time_but_never_without_bound(stack: Synthesized) -> None:
+def test_copies_are_made_at_the_same_time_but_never_without_bound(stack: Synthesized) -> None:
+    """Else one that takes a day would hold others up, and the bake's own time-out would come."""
     states = dict(walk(stack.machine))
     for name in ("Copy", "Retire"):
         # More than forty an inline Map does not run at once.
         assert 1 < states[name]["MaxConcurrency"] <= 40, name
-    # Else a copy that takes a day would hold others up, and the bake's own time-out would come.
     assert states["Copy"]["MaxConcurrency"] >= MOST_COPIES
 
 

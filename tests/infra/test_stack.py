@@ -191,7 +191,6 @@ def regions_of(statement: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(
     ("module", "action"),
     [
-        ("copy_image", "ec2:CopyImage"),
         ("copy_image", "ec2:CreateTags"),
         ("release_images", "ec2:ModifyImageAttribute"),
         ("release_images", "ec2:ModifySnapshotAttribute"),
@@ -239,6 +238,7 @@ def test_a_copy_carries_the_bakes_tag_from_the_call_on(stack: Synthesized) -> No
     copying = [s for _, s in statements(stack) if "ec2:CopyImage" in listed(s["Action"])]
     (copy,) = [s for s in copying if not is_about_the_source(s)]
     assert copy["Condition"] == {"StringLike": {f"aws:RequestTag/{TAG_BAKE}": "*"}}
+    assert regions_of(copy) == {HOME, *AWAY}
     assert {parts[5] for parts in arns_of(copy)} == {"image/*", "snapshot/*"}
     (tag,) = [
         s for _, s in statements(stack, "copy_image") if "ec2:CreateTags" in listed(s["Action"])
@@ -579,10 +579,40 @@ def test_the_sweeper_runs_every_minute(stack: Synthesized) -> None:
     assert inputs == ['{"sweep":true}']
 
 
+def test_old_images_go_once_a_day(stack: Synthesized) -> None:
+    (daily,) = [
+        s["Properties"]["Target"]
+        for s in stack.of_type("AWS::Scheduler::Schedule").values()
+        if s["Properties"]["ScheduleExpression"] == "rate(1 day)"
+    ]
+    assert "JobsRetireDaily" in flat(daily["Arn"])
+    (start,) = [
+        statement
+        for _, statement in statements(stack, "retire_daily")
+        if "lambda:InvokeFunction" in listed(statement["Action"])
+    ]
+    (function,) = listed(start["Resource"])
+    assert flat(function).startswith("<TasksRetireImages")
+
+
 def test_every_rule_has_a_dead_letter_queue(stack: Synthesized) -> None:
     for id_, rule in stack.of_type("AWS::Events::Rule").items():
         for target in rule["Properties"]["Targets"]:
             assert "DeadLetterConfig" in target, id_
+
+
+def test_an_event_on_which_a_job_fails_is_kept_unless_a_later_run_makes_it_good(
+    stack: Synthesized,
+) -> None:
+    """The sweeper looks at all waits every minute, the janitor at everything."""
+    ((queue, _),) = stack.of_type("AWS::SQS::Queue").items()
+    kept = {
+        re.sub(r"[0-9A-F]{8}$", "", it["Properties"]["FunctionName"]["Ref"]): flat(
+            it["Properties"]["DestinationConfig"]["OnFailure"]["Destination"]
+        )
+        for it in stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert kept == dict.fromkeys(["JobsAnnounceBake", "JobsBakeDependents"], f"<{queue}>")
 
 
 def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left_or_left_out(
@@ -625,6 +655,7 @@ def test_a_person_is_told_of_dead_letters_and_of_jobs_that_fail(stack: Synthesiz
         "Errors JobsAnnounceBake",
         "Errors JobsBakeDependents",
         "Errors JobsRemoveOrphans",
+        "Errors JobsRetireDaily",
     }
     for properties in alarms(stack).values():
         assert [flat(action) for action in properties["AlarmActions"]] == [f"<{topic}>"]

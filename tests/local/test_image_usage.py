@@ -190,3 +190,47 @@ def test_a_report_takes_its_time_and_is_gone_after_a_month(ec2: Bench, image: st
     assert (entry["AccountId"], entry["UsageCount"]) == (ACCOUNT, 3)
     ec2.aws.clock.advance(days=30)
     assert client.describe_image_usage_reports(**asked)["ImageUsageReports"] == []
+
+
+# Named by what EC2 does not look at
+
+
+def test_the_newest_and_default_versions_of_all_templates_are_told_at_once(ec2: Bench) -> None:
+    client = ec2.aws.client("ec2")
+    made = [
+        client.create_launch_template(
+            LaunchTemplateName=name, LaunchTemplateData={"ImageId": "resolve:ssm:/web/image:1"}
+        )["LaunchTemplate"]["LaunchTemplateId"]
+        for name in ("web", "api")
+    ]
+    for _ in range(2):
+        client.create_launch_template_version(
+            LaunchTemplateId=made[0], LaunchTemplateData={"ImageId": "resolve:ssm:/web/image"}
+        )
+    found = client.describe_launch_template_versions(Versions=["$Latest", "$Default"])
+    assert [
+        (it["LaunchTemplateId"], it["VersionNumber"]) for it in found["LaunchTemplateVersions"]
+    ] == [(made[0], 3), (made[0], 1), (made[1], 1)]
+    for wanted in ({}, {"Versions": ["1"]}):
+        with pytest.raises(ClientError) as error:
+            client.describe_launch_template_versions(**wanted)
+        assert refused(error) == "MissingParameter"
+
+
+def test_a_group_is_shown_as_it_was_made_and_launches_nothing(ec2: Bench) -> None:
+    client = ec2.aws.client("autoscaling")
+    policy = {
+        "LaunchTemplate": {
+            "LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1", "Version": "2"},
+            "Overrides": [{"InstanceType": "t4g.small", "ImageId": "ami-0123456789abcdef0"}],
+        }
+    }
+    given = {"AutoScalingGroupName": "web", "MinSize": 0, "MixedInstancesPolicy": policy}
+    client.create_auto_scaling_group(**given, MaxSize=0)
+    with pytest.raises(ClientError) as error:
+        client.create_auto_scaling_group(**given, MaxSize=0)
+    assert refused(error) == "AlreadyExists"
+    (shown,) = client.describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert shown["MixedInstancesPolicy"] == policy
+    client.delete_auto_scaling_group(AutoScalingGroupName="web")
+    assert client.describe_auto_scaling_groups()["AutoScalingGroups"] == []

@@ -139,8 +139,8 @@ BUGS = (
     Bug(
         "one broken wait stops the sweeper",
         f"{_JOBS}/resume_waits.py",
-        "except (BakeryError, ValidationError) as error:",
-        "except KeyError as error:",
+        "        except BakeryError as error:\n",
+        "        except KeyError as error:\n",
         _SWEEPER,
     ),
     Bug(
@@ -302,15 +302,36 @@ BUGS = (
     Bug(
         "clean up forgets the images of a failed bake",
         f"{_TASKS}/clean_up.py",
-        '            yield f"images in {region}", partial(_images, bake, state, region, results)\n',
+        '            yield Look(f"images in {region}", find, region, pointed_to=True)\n',
         "",
         _CLEAN,
     ),
     Bug(
         "clean up leaves the pointer where it is",
         f"{_TASKS}/clean_up.py",
-        '        yield what, partial(_pointer, state, it["region"], it["name"])\n',
+        '        yield Look(what, find, region, service="ssm", points=points)\n',
         "",
+        _CLEAN,
+    ),
+    Bug(
+        "clean up removes an image that a template still points to",
+        f"{_TASKS}/clean_up.py",
+        "        if look.points and errors:\n",
+        "        if look.points and errors and look.service == 'ssm':\n",
+        _CLEAN,
+    ),
+    Bug(
+        "clean up leaves a kept image to those that it was shared with",
+        f"{_TASKS}/clean_up.py",
+        "        if stages.copies(state) and ec2.is_shared(image.id, region=region):\n",
+        "        if False:\n",
+        _CLEAN,
+    ),
+    Bug(
+        "clean up removes an image that is the previous one of a later bake",
+        f"{_TASKS}/clean_up.py",
+        "    kept = {*results, _current(state, region), *held.values()}\n",
+        "    kept = {*results, _current(state, region)}\n",
         _CLEAN,
     ),
     Bug(
@@ -323,14 +344,14 @@ BUGS = (
     Bug(
         "clean up stops at the first error",
         f"{_TASKS}/clean_up.py",
-        '                logger.exception("could not remove", what=what)\n',
-        "                raise\n",
+        '            logger.exception("could not remove", what=what)\n',
+        "            raise\n",
         _CLEAN,
     ),
     Bug(
         "clean up leaves the spot request, which launches another builder",
         f"{_TASKS}/clean_up.py",
-        '    yield "spot requests", lambda: _spot_requests(bake)\n',
+        '    yield Look("spot requests", lambda: _spot_requests(bake), home)\n',
         "",
         _CLEAN,
     ),
@@ -338,8 +359,8 @@ BUGS = (
         "clean up keeps the lease",
         f"{_TASKS}/clean_up.py",
         "    leases.give_back(table_name, _recipe(request.state), request.execution)\n"
-        "    return Result(removed=tuple(removed), left=left)",
-        "    return Result(removed=tuple(removed), left=left)",
+        "    return Result(removed=tuple(done.removed), left=done.left)",
+        "    return Result(removed=tuple(done.removed), left=done.left)",
         _CLEAN,
     ),
     Bug(

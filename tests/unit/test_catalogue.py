@@ -69,3 +69,10 @@ def test_what_follows_a_recipe_builds_on_it_itself_and_was_not_told_to_wait(
     assert catalogue.followers("web") == ["blog", "shop"]
     assert catalogue.followers("shop") == ["cart"]
     assert catalogue.followers("cart") == catalogue.followers("gone") == []
+
+
+def test_images_that_recipes_are_built_on_by_their_id_are_known(deployed: Path) -> None:
+    pinned = content(base={"ami": "ami-0123456789abcdef0"})
+    stored = {"web": pinned, "api": content(base={"recipe": "web"})}
+    deployed.write_text(json.dumps(stored))
+    assert catalogue.pinned_bases() == {"ami-0123456789abcdef0": "web"}

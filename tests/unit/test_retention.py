@@ -333,6 +333,18 @@ def test_a_bad_image_that_was_disabled_at_once_is_no_way_back_and_stays_for_a_wh
     assert str(decision) == "ami-old: keep: is one of the newest 2"
 
 
+def test_of_two_images_of_one_bake_none_goes_and_they_count_once() -> None:
+    """Somebody has copied an image, tags and all, and may launch from the copy some day."""
+    copied = replace(OLD, bake="bake-1")
+    copy = replace(copied, id="ami-copy", created=NOW - 40 * DAY)
+    kept = "keep: another image has the tag of bake bake-1, too, which makes one"
+    assert kept in of(copied, images=(*NEWEST, copied, copy))
+    assert kept in of(copy, images=(*NEWEST, copied, copy))
+    new = replace(NEWEST[0], bake="bake-2")
+    twice = (new, replace(new, id="ami-new-copy", created=NOW), OLD)
+    assert of(OLD, images=twice) == "ami-old: keep: is one of the newest 2"
+
+
 @pytest.mark.parametrize(
     ("image", "seen", "reason"),
     [

@@ -9,6 +9,7 @@ SERVICES = (
     "ec2",
     "events",
     "kms",
+    "lambda",
     "logs",
     "s3",
     "ssm",

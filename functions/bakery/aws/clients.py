@@ -56,6 +56,11 @@ def autoscaling(region: str | None = None) -> Any:
 
 
 @cache
+def functions() -> Any:
+    return boto3.client("lambda", config=_CONFIG)
+
+
+@cache
 def kms(region: str | None = None) -> "KMSClient":
     return boto3.client("kms", region_name=region, config=_CONFIG)
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
         VolumeTypeDef,
     )
 
+_READERS_PER_CALL = 500
+"""Of a snapshot. Source: EC2 API reference, ModifySnapshotAttribute."""
+
 LIVE_STATES = ("pending", "running", "stopping", "stopped")
 
 # Answers to RunInstances that say "not here", so that the next type or subnet is worth a try.
@@ -558,13 +561,34 @@ def share_image(
     if not accounts:
         return
     for snapshot in image.snapshots:
-        with translated("ec2:ModifySnapshotAttribute", _in(region, snapshot)):
-            clients.ec2(region).modify_snapshot_attribute(
-                SnapshotId=snapshot,
-                Attribute="createVolumePermission",
-                OperationType="add",
-                UserIds=list(accounts),
+        for first in range(0, len(accounts), _READERS_PER_CALL):
+            with translated("ec2:ModifySnapshotAttribute", _in(region, snapshot)):
+                clients.ec2(region).modify_snapshot_attribute(
+                    SnapshotId=snapshot,
+                    Attribute="createVolumePermission",
+                    OperationType="add",
+                    UserIds=list(accounts[first : first + _READERS_PER_CALL]),
+                )
+
+
+def is_shared(image_id: str, *, region: str | None = None) -> bool:
+    """Whether anybody but this account may launch the image."""
+    with translated("ec2:DescribeImageAttribute", _in(region, image_id)):
+        found = clients.ec2(region).describe_image_attribute(
+            ImageId=image_id, Attribute="launchPermission"
+        )
+    return bool(found.get("LaunchPermissions"))
+
+
+def unshare_image(image: Image, *, region: str | None = None) -> None:
+    """Take back what ``share_image`` gave, the image last: by that ``is_shared`` tells."""
+    for snapshot in image.snapshots:
+        with translated("ec2:ResetSnapshotAttribute", _in(region, snapshot)):
+            clients.ec2(region).reset_snapshot_attribute(
+                SnapshotId=snapshot, Attribute="createVolumePermission"
             )
+    with translated("ec2:ResetImageAttribute", _in(region, image.id)):
+        clients.ec2(region).reset_image_attribute(ImageId=image.id, Attribute="launchPermission")
 
 
 def delete_image(image_id: str, snapshots: Iterable[str], *, region: str | None = None) -> None:

@@ -231,9 +231,11 @@ def put_image_parameter(
 
 def earlier_value(name: str, current: str, *, region: str | None = None) -> str | None:
     """The newest value that the parameter had before ``current``, or None if it had no other."""
-    versions = _history(name, region)
-    newest_first = sorted(versions, key=lambda record: record["Version"], reverse=True)
-    return next((it["Value"] for it in newest_first if it["Value"] != current), None)
+    versions = sorted(_history(name, region), key=lambda record: record["Version"], reverse=True)
+    newest_first = [it["Value"] for it in versions]
+    # Somebody may have put another one since.
+    since = newest_first.index(current) if current in newest_first else 0
+    return next((it for it in newest_first[since:] if it != current), None)
 
 
 def parameters_of(recipe: str, *, region: str | None = None) -> dict[str, str]:

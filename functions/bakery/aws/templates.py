@@ -3,12 +3,16 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.errors import AwsCallFailedError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import LaunchTemplateVersionTypeDef
 
 _GONE = {"launchTemplateIdDoesNotExist", "launchTemplateVersionDoesNotExist"}
 _DESCRIPTION = "ami-bakery {by}, default before: {before}"
@@ -27,17 +31,43 @@ class Version:
 def existing(ids: Sequence[str], *, region: str) -> set[str]:
     """Which of the templates there are."""
     with translated("ec2:DescribeLaunchTemplates", region):
-        # A filter, unlike LaunchTemplateIds=, answers for the known ones when one is unknown.
-        pages = (
-            clients.ec2(region)
-            .get_paginator("describe_launch_templates")
-            .paginate(Filters=[{"Name": "launch-template-id", "Values": list(ids)}])
-        )
-        return {it["LaunchTemplateId"] for page in pages for it in page["LaunchTemplates"]}
+        # One by one, because a call that names one that is not there answers for none; EC2 has no
+        # filter for ids.
+        return {id_ for id_ in ids if _exists(id_, region)}
+
+
+def _exists(template: str, region: str) -> bool:
+    try:
+        clients.ec2(region).describe_launch_templates(LaunchTemplateIds=[template])
+    except ClientError as error:
+        if code_of(error) == "InvalidLaunchTemplateId.NotFound":
+            return False
+        raise
+    return True
 
 
 def version_by(by: str, template: str, *, region: str) -> Version | None:
     """The version that the bake or rollback made, if it did, and the template is there."""
+    for it in _versions(template, region):
+        found = _BEFORE.fullmatch(it.get("VersionDescription", ""))
+        if found and found[1] == by:
+            return Version(it["VersionNumber"], it["DefaultVersion"], int(found[2]))
+    return None
+
+
+def named_by_us_only(template: str, *, region: str) -> set[str]:
+    """Images that the template names in versions that bakes or rollbacks made, and in no other."""
+    ours: set[str] = set()
+    others: set[str] = set()
+    for it in _versions(template, region):
+        made_by_us = _BEFORE.fullmatch(it.get("VersionDescription", ""))
+        image = it["LaunchTemplateData"].get("ImageId", "")
+        (ours if made_by_us else others).add(image)
+    return ours - others
+
+
+def _versions(template: str, region: str) -> "list[LaunchTemplateVersionTypeDef]":
+    """All of them, the newest first; none of a template that is not there."""
     with translated("ec2:DescribeLaunchTemplateVersions", f"{template} in {region}"):
         try:
             pages = (
@@ -45,16 +75,11 @@ def version_by(by: str, template: str, *, region: str) -> Version | None:
                 .get_paginator("describe_launch_template_versions")
                 .paginate(LaunchTemplateId=template)
             )
-            records = [it for page in pages for it in page["LaunchTemplateVersions"]]
+            return [it for page in pages for it in page["LaunchTemplateVersions"]]
         except ClientError as error:
             if code_of(error) == "InvalidLaunchTemplateId.NotFound":
-                return None
+                return []
             raise
-    for it in records:
-        found = _BEFORE.fullmatch(it.get("VersionDescription", ""))
-        if found and found[1] == by:
-            return Version(it["VersionNumber"], it["DefaultVersion"], int(found[2]))
-    return None
 
 
 def add_version(template: str, image_id: str, *, by: str, client_token: str, region: str) -> int:

@@ -8,9 +8,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bakery import clock
-from bakery.aws import clients
+from bakery.aws import clients, templates
 from bakery.aws.failures import translated
-from bakery.naming import POINTERS, TAG_BASE_IMAGE, TAG_DISABLED_AT, TAG_RECIPE, TAG_RETIRED
+from bakery.naming import (
+    POINTERS,
+    TAG_BAKE,
+    TAG_BASE_IMAGE,
+    TAG_DISABLED_AT,
+    TAG_RECIPE,
+    TAG_RETIRED,
+)
 from bakery.retention import OldImage
 
 if TYPE_CHECKING:
@@ -63,22 +70,33 @@ def images_of_recipe(recipe: str, *, region: str) -> tuple[OldImage, ...]:
 def _old_image(record: "ImageTypeDef") -> OldImage:
     tags = {tag.get("Key", ""): tag.get("Value", "") for tag in record.get("Tags", [])}
     volumes = [mapping.get("Ebs", {}) for mapping in record.get("BlockDeviceMappings", [])]
+    created, state = clock.parse(record["CreationDate"]), record.get("State", "pending")
     return OldImage(
         id=record["ImageId"],
-        created=clock.parse(record["CreationDate"]),
-        state=record.get("State", "pending"),
+        created=created,
+        state=state,
         deprecated=_moment(record.get("DeprecationTime")),
-        disabled_at=_moment(tags.get(TAG_DISABLED_AT)),
+        disabled_at=_noted(tags.get(TAG_DISABLED_AT), None if state == "disabled" else created),
         # "disabled", "enabled-without-cooldown" or "enabled-with-cooldown"; what else it may say
         # once protection was ended with a cooldown is not documented, and protects.
         protected=record.get("DeregistrationProtection", "disabled") != "disabled",
         launched=_moment(record.get("LastLaunchedTime")),
         snapshots=tuple(v["SnapshotId"] for v in volumes if v.get("SnapshotId")),
+        bake=tags.get(TAG_BAKE, ""),
     )
 
 
 def _moment(text: str | None) -> datetime | None:
     return clock.parse(text) if text else None
+
+
+def _noted(text: str | None, otherwise: datetime | None) -> datetime | None:
+    """The moment in a tag, which a hand may have spoilt: then a disabled image has its grace period
+    anew, and one that is available was disabled at some time."""
+    try:
+        return _moment(text)
+    except ValueError:
+        return otherwise
 
 
 def pointers(*, region: str) -> dict[str, str]:
@@ -111,59 +129,31 @@ def bases(images: Sequence[str], *, region: str) -> dict[str, str]:
     return found
 
 
-def named(*, region: str) -> dict[str, str]:
-    """Images that something names which DescribeImageReferences passes by.
-
-    Launch configurations of Auto Scaling, and requests of Spot Fleet and EC2 Fleet that may still
-    launch. Source: EC2 user guide, "Identify your resources referencing specified AMIs".
-    """
-    found = dict(_of_launch_configurations(region))
-    found.update(_of_spot_fleets(region))
-    found.update(_of_fleets(region))
-    return found
-
-
-def _of_launch_configurations(region: str) -> Iterator[tuple[str, str]]:
-    with translated("autoscaling:DescribeLaunchConfigurations", f"in {region}"):
-        pages = (
-            clients.autoscaling(region).get_paginator("describe_launch_configurations").paginate()
-        )
-        for page in pages:
-            for it in page["LaunchConfigurations"]:
-                yield it.get("ImageId", ""), f"launch configuration {it['LaunchConfigurationName']}"
-
-
-def _of_spot_fleets(region: str) -> Iterator[tuple[str, str]]:
-    with translated("ec2:DescribeSpotFleetRequests", f"in {region}"):
-        pages = clients.ec2(region).get_paginator("describe_spot_fleet_requests").paginate()
-        for it in (it for page in pages for it in page["SpotFleetRequestConfigs"]):
-            if it.get("SpotFleetRequestState") in {"cancelled", "failed"}:
-                continue
-            config: Any = it.get("SpotFleetRequestConfig", {})
-            for launch in config.get("LaunchSpecifications", []):
-                yield launch.get("ImageId", ""), f"Spot Fleet {it.get('SpotFleetRequestId')}"
-
-
-def _of_fleets(region: str) -> Iterator[tuple[str, str]]:
-    with translated("ec2:DescribeFleets", f"in {region}"):
-        pages = clients.ec2(region).get_paginator("describe_fleets").paginate()
-        for fleet in (fleet for page in pages for fleet in page["Fleets"]):
-            if fleet.get("FleetState") in {"deleted", "failed"}:
-                continue
-            for config in fleet.get("LaunchTemplateConfigs", []):
-                for override in config.get("Overrides", []):
-                    yield override.get("ImageId", ""), f"EC2 Fleet {fleet.get('FleetId')}"
-
-
 def references(images: Sequence[str], *, region: str) -> dict[str, tuple[str, ...]]:
     """What in this account refers to each image: instances that are not gone, launch templates in
     any version, parameters, recipes of Image Builder.
 
-    A launch template that names a parameter (``resolve:ssm:…``) refers to no image; what it
-    launches is what the parameter holds. Image Builder's recipes keep no image of ours in use, but
-    somebody means to build on it.
+    Versions of launch templates that bakes or rollbacks have made are none: each image that was
+    published to a template would be named there for ever. The newest and the default one, and those
+    that a group or fleet names, are in ``bakery.aws.named``, and so is what a template launches
+    that names a parameter. Image Builder's recipes keep no image of ours in use, but somebody means
+    to build on it.
     """
     found: dict[str, list[str]] = {image: [] for image in images}
+    past: dict[str, set[str]] = {}
+    for image, kind, arn in _references(images, region):
+        if kind == "ec2:LaunchTemplate":
+            if arn not in past:
+                template = arn.rpartition("/")[2]
+                past[arn] = templates.named_by_us_only(template, region=region)
+            if image in past[arn]:
+                continue
+        found.setdefault(image, []).append(_words(kind, arn))
+    return {image: tuple(uses) for image, uses in found.items()}
+
+
+def _references(images: Sequence[str], region: str) -> Iterator[tuple[str, str, str]]:
+    """Image, resource type and ARN of each."""
     for part in _parts(images, _IDS_PER_CALL):
         with translated("ec2:DescribeImageReferences", f"of {', '.join(part)} in {region}"):
             pages = (
@@ -171,10 +161,9 @@ def references(images: Sequence[str], *, region: str) -> dict[str, tuple[str, ..
                 .get_paginator("describe_image_references")
                 .paginate(ImageIds=part, ResourceTypes=_RESOURCE_TYPES)
             )
-            for it in (it for page in pages for it in page["ImageReferences"]):
-                kind, arn = it.get("ResourceType", "something"), it.get("Arn", "")
-                found.setdefault(it.get("ImageId", ""), []).append(_words(kind, arn))
-    return {image: tuple(uses) for image, uses in found.items()}
+            rows = [it for page in pages for it in page["ImageReferences"]]
+        for it in rows:
+            yield it.get("ImageId", ""), it.get("ResourceType", "something"), it.get("Arn", "")
 
 
 def _words(kind: str, arn: str) -> str:
@@ -251,6 +240,8 @@ def _ask_for_report(image: str, region: str, now: datetime) -> None:
                         {"OptionName": "version-depth", "OptionValues": [_ALL_VERSIONS]}
                     ],
                 },
+                {"ResourceType": "imagebuilder:ImageRecipe"},
+                {"ResourceType": "imagebuilder:ContainerRecipe"},
             ],
             ClientToken=f"ami-bakery-{image}-{now:%Y-%m-%d}",
         )

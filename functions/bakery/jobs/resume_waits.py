@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from bakery import slow, waiting
 from bakery.aws import table
-from bakery.errors import BakeryError
+from bakery.errors import BakeryError, ServiceUnavailableError
 from bakery.naming import STAGE_SLOW
 from bakery.observability import logger
 from bakery.settings import WaitSettings
-from bakery.waits import Wait, subject_of_event
+from bakery.waits import Kind, Wait, subject_of_event
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -42,16 +42,29 @@ def resume_one(table_name: str, event: dict[str, Any]) -> None:
 def sweep(table_name: str) -> None:
     """Settle every wait that is over, tell of one that is slow; none stops the others.
 
+    Those in the Region of the stack come first, and another Region that does not answer is left to
+    the next sweep: one look at it takes the SDK two minutes.
     Raises ExceptionGroup at the end when some could not, so that the failure shows in the metrics.
     """
     errors: list[Exception] = []
+    waits: list[Wait] = []
     for key, stored in table.open_waits(table_name):
         try:
-            wait = Wait.model_validate_json(stored)
+            waits.append(Wait.model_validate_json(stored))
+        except ValidationError as error:
+            logger.exception("wait could not be read", key=key)
+            errors.append(error)
+    silent: set[tuple[str, Kind]] = set()
+    for wait in sorted(waits, key=lambda it: it.region != ""):
+        if (wait.region, wait.kind) in silent:
+            continue
+        try:
             if not waiting.settle(table_name, wait):
                 slow.tell(table_name, wait)
-        except (BakeryError, ValidationError) as error:
-            logger.exception("wait could not be looked at", key=key)
+        except BakeryError as error:
+            logger.exception("wait could not be looked at", subject=wait.subject)
             errors.append(error)
+            if wait.region and isinstance(error, ServiceUnavailableError):
+                silent.add((wait.region, wait.kind))
     if errors:
         raise ExceptionGroup("waits that could not be looked at", errors)

@@ -5,14 +5,21 @@ remembers: a task that failed may have created something without telling.
 Idempotent because it removes what is there and tolerates what is not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from bakery import commands, holds, leases, stages, waiting
 from bakery.aws import ec2, ssm, templates
 from bakery.bake import State
-from bakery.errors import RETRYABLE, BakeryError, NotYetVisibleError
+from bakery.errors import (
+    RETRYABLE,
+    AwsCallFailedError,
+    BakeryError,
+    NotYetVisibleError,
+    ServiceUnavailableError,
+)
 from bakery.naming import pointer, previous_pointer
 from bakery.observability import logger
 from bakery.resources import Instance
@@ -38,7 +45,32 @@ class Result(State):
 
 
 Removal = tuple[str, Callable[[], None]]
-Look = tuple[str, Callable[[], list[Removal]]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Something to look for; ``find`` returns the removals that it comes to."""
+
+    kind: str
+    find: Callable[[], list[Removal]]
+    region: str
+    service: str = "ec2"
+    points: bool = False
+    """Whether what is looked for may point to the image."""
+    pointed_to: bool = False
+    """Whether it is that image."""
+
+
+@dataclass
+class Done:
+    """What was removed, and what could not be, each with the reason."""
+
+    removed: list[str] = field(default_factory=list)
+    errors: dict[str, BakeryError] = field(default_factory=dict)
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        return tuple(f"{what}: {why}" for what, why in self.errors.items())
 
 
 def run(request: Request) -> Result:
@@ -60,46 +92,23 @@ def run(request: Request) -> Result:
 def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
     """Leave the builder, and images that a later try can publish; what was published goes back."""
     table_name, recipe = CleanUpSettings.load().table, _recipe(request.state)
-    removed: list[str] = []
+    # First: what follows may have to be tried for longer than the janitor would wait.
+    until = holds.keep(table_name, request.bake, hours)
     tests = ec2.test_instances_of_bake(request.bake)
     kept = [f"instance {it.id}" for it in (*builders, *tests)]
-    for _, look in _published(request.bake, request.state):
-        for _, move_back in look():
-            move_back()
-    for region in _regions(request.state):
-        for image in ec2.images_of_bake(request.bake, region=region):
-            if image.state == "available":
-                kept.append(f"image {image.id}")
-            else:
-                ec2.delete_image(image.id, image.snapshots, region=region)
-                removed.append(f"image {image.id}")
+    done = _tried(request, _looks_of_kept(request.bake, request.state, kept))
     waiting.forget_all(table_name, request.bake)
-    until = holds.keep(table_name, request.bake, hours)
     leases.give_back(table_name, recipe, request.execution)
-    return Result(removed=tuple(removed), left=(), kept=tuple(kept), kept_until=until.isoformat())
+    return Result(
+        removed=tuple(done.removed),
+        left=done.left,
+        kept=tuple(kept),
+        kept_until=until.isoformat(),
+    )
 
 
 def _remove_all(request: Request) -> Result:
-    removed: list[str] = []
-    errors: dict[str, BakeryError] = {}
-    for kind, look in _looks(request.bake, request.state):
-        try:
-            found = look()
-        except BakeryError as error:
-            logger.exception("could not look", kind=kind)
-            errors[f"{kind} of bake {request.bake}"] = error
-            continue
-        for what, remove in found:
-            try:
-                remove()
-                removed.append(what)
-            except BakeryError as error:
-                logger.exception("could not remove", what=what)
-                errors[what] = error
-    for transient in errors.values():
-        if type(transient).__name__ in RETRYABLE:
-            raise transient
-    left = tuple(f"{what}: {why}" for what, why in errors.items())
+    done = _tried(request, _looks(request.bake, request.state))
     table_name = CleanUpSettings.load().table
     holds.end(table_name, request.bake)  # of an earlier try of this execution
     commands.forget(table_name, request.bake)
@@ -107,7 +116,62 @@ def _remove_all(request: Request) -> Result:
         # A test that fails leaves copies under way, and a copy that fails leaves tests.
         waiting.forget_all(table_name, request.bake)
     leases.give_back(table_name, _recipe(request.state), request.execution)
-    return Result(removed=tuple(removed), left=left)
+    return Result(removed=tuple(done.removed), left=done.left)
+
+
+def _tried(request: Request, looks: Iterable[Look]) -> Done:
+    """Try every removal; raises a retryable error once all were tried.
+
+    A service of another Region that does not answer is not asked again: each time would cost
+    minutes, and this function has few. An image stays where something may still point to it.
+    """
+    done, home = Done(), request.state["plan"]["region"]
+    silent: set[tuple[str, str]] = set()
+    pointing: dict[str, str] = {}
+    for look in looks:
+        if look.pointed_to and look.region in pointing:
+            text = f"not removed, because {pointing[look.region]} may still point to one"
+            errors: dict[str, BakeryError] = {_all_of(look, request): AwsCallFailedError(text)}
+        elif (look.service, look.region) in silent:
+            text = f"{look.service} does not answer in {look.region}"
+            errors = {_all_of(look, request): ServiceUnavailableError(text)}
+        else:
+            errors = _remove(look, request, done.removed)
+        done.errors.update(errors)
+        if look.points and errors:
+            pointing[look.region] = look.kind
+        if look.region != home and _unanswered(errors):
+            silent.add((look.service, look.region))
+    for transient in done.errors.values():
+        if type(transient).__name__ in RETRYABLE:
+            raise transient
+    return done
+
+
+def _remove(look: Look, request: Request, removed: list[str]) -> dict[str, BakeryError]:
+    """Remove what is found, and add it to ``removed``; returns what could not be."""
+    try:
+        found = look.find()
+    except BakeryError as error:
+        logger.exception("could not look", kind=look.kind)
+        return {_all_of(look, request): error}
+    errors: dict[str, BakeryError] = {}
+    for what, remove in found:
+        try:
+            remove()
+            removed.append(what)
+        except BakeryError as error:
+            logger.exception("could not remove", what=what)
+            errors[what] = error
+    return errors
+
+
+def _all_of(look: Look, request: Request) -> str:
+    return f"{look.kind} of bake {request.bake}"
+
+
+def _unanswered(errors: Mapping[str, BakeryError]) -> bool:
+    return any(isinstance(it, ServiceUnavailableError) for it in errors.values())
 
 
 def _recipe(state: dict[str, Any]) -> str:
@@ -120,9 +184,10 @@ def _regions(state: dict[str, Any]) -> list[str]:
 
 def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
     """What to look for, in order; each look comes after the removals of the one before."""
-    yield "spot requests", lambda: _spot_requests(bake)
-    yield "instances", lambda: _instances(bake)
-    yield "volumes", lambda: _volumes(bake)
+    home = state["plan"]["region"]
+    yield Look("spot requests", lambda: _spot_requests(bake), home)
+    yield Look("instances", lambda: _instances(bake), home)
+    yield Look("volumes", lambda: _volumes(bake), home)
     failed, copies = "failure" in state, stages.copies(state)
     if failed:
         yield from _published(bake, state)
@@ -130,18 +195,29 @@ def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
     if failed or stages.LOST in state or any(it.failed for it in copies):
         results = set() if failed else {it.image_id for it in copies}
         for region in _regions(state):
-            yield f"images in {region}", partial(_images, bake, state, region, results)
-            yield f"snapshots in {region}", partial(_snapshots, bake, region)
+            find = partial(_images, bake, state, region, results)
+            yield Look(f"images in {region}", find, region, pointed_to=True)
+            yield Look(f"snapshots in {region}", partial(_snapshots, bake, region), region)
+
+
+def _looks_of_kept(bake: str, state: dict[str, Any], kept: list[str]) -> Iterator[Look]:
+    """The same when the builder stays; adds the images that stay to ``kept``."""
+    yield from _published(bake, state)
+    for region in _regions(state):
+        find = partial(_kept_images, bake, state, region, kept)
+        yield Look(f"images in {region}", find, region)
 
 
 def _published(bake: str, state: dict[str, Any]) -> Iterator[Look]:
-    """What points to the new image already."""
-    for it in state["plan"].get("templates", ()):
-        what = f"launch template {it['id']} in {it['region']}"
-        yield what, partial(_template_version, bake, it["region"], it["id"])
+    """What points to the new image already; nothing can before that has passed its tests."""
+    points = bool(stages.copies(state))
     for it in state["plan"]["pointers"]:
-        what = f"{it['name']} in {it['region']}"
-        yield what, partial(_pointer, state, it["region"], it["name"])
+        what, region = f"{it['name']} in {it['region']}", it["region"]
+        find = partial(_pointer, state, region, it["name"])
+        yield Look(what, find, region, service="ssm", points=points)
+    for it in state["plan"].get("templates", ()):
+        what, region = f"launch template {it['id']} in {it['region']}", it["region"]
+        yield Look(what, partial(_template_version, bake, region, it["id"]), region, points=points)
 
 
 def _spot_requests(bake: str) -> list[Removal]:
@@ -192,16 +268,17 @@ def _pointer(state: dict[str, Any], region: str, name: str) -> list[Removal]:
     held = _current(state, region) if is_pointer else ssm.get_parameter(name, region=region)
     if held != image:
         return []
-    recipe = _recipe(state)
     what = f"move of {name} in {region} to image {image}"
-    return [(what, partial(_move_back, recipe, region, name, image))]
+    return [(what, partial(_move_back, state, region, name, image))]
 
 
 def _images(
     bake: str, state: dict[str, Any], region: str, results: set[str | None]
 ) -> list[Removal]:
-    """All but the bake's results; and what the pointer still holds stays, or it would dangle."""
-    kept = {*results, _current(state, region)}
+    """All but the bake's results; and what a parameter of the recipe holds stays, or it would
+    dangle: a bake that was stopped and redriven may be the previous image of a later one."""
+    held = ssm.parameters_of(_recipe(state), region=region)
+    kept = {*results, _current(state, region), *held.values()}
     return [
         (
             f"image {image.id}",
@@ -210,6 +287,21 @@ def _images(
         for image in ec2.images_of_bake(bake, region=region)
         if image.id not in kept
     ]
+
+
+def _kept_images(bake: str, state: dict[str, Any], region: str, kept: list[str]) -> list[Removal]:
+    """One that a later try can publish stays, but others may not use what is not published."""
+    removals: list[Removal] = []
+    for image in ec2.images_of_bake(bake, region=region):
+        if image.state != "available":
+            remove = partial(ec2.delete_image, image.id, image.snapshots, region=region)
+            removals.append((f"image {image.id}", remove))
+            continue
+        kept.append(f"image {image.id}")
+        if stages.copies(state) and ec2.is_shared(image.id, region=region):
+            unshare = partial(ec2.unshare_image, image, region=region)
+            removals.append((f"launch permissions of image {image.id}", unshare))
+    return removals
 
 
 def _snapshots(bake: str, region: str) -> list[Removal]:
@@ -223,8 +315,9 @@ def _snapshots(bake: str, region: str) -> list[Removal]:
     ]
 
 
-def _move_back(recipe: str, region: str, name: str, image: str) -> None:
+def _move_back(state: dict[str, Any], region: str, name: str, image: str) -> None:
     """Point to what was there before; raises NotYetVisibleError until that is in force."""
+    recipe = _recipe(state)
     before = ssm.earlier_value(name, image, region=region)
     if before is None:
         ssm.delete_parameter(name, region=region)
@@ -232,7 +325,9 @@ def _move_back(recipe: str, region: str, name: str, image: str) -> None:
     what = "Labelled image"
     if name == pointer(recipe):
         what = "Current image"
-        _restore_previous(recipe, region, before)
+        # Before UpdateTemplates has ended, KeepPrevious has not begun.
+        if "templates" in state:
+            _restore_previous(recipe, region, before)
     ssm.put_image_parameter(name, before, f"{what} of recipe {recipe}", region=region)
     if ssm.get_parameter(name, region=region) != before:
         # Validated asynchronously.

@@ -7,6 +7,7 @@ Idempotent because a copy with this bake's tag is adopted, and by CopyImage's cl
 """
 
 import os
+from datetime import datetime
 
 from bakery import budgets, catalogue, clock, launching, planning, verdicts, waiting
 from bakery.aws import ec2, stepfunctions
@@ -16,12 +17,12 @@ from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
 from bakery.waits import Kind, Wait
 
-_AGAIN = {*RETRYABLE, CopyLimitError.__name__}
-
 
 class Request(State):
     token: str
     bake: str
+    entered: datetime
+    """When the machine entered the state, the same for all tries."""
     recipe: str
     region: str
     image_id: str
@@ -36,8 +37,9 @@ def run(request: Request) -> None:
     """Begin or adopt the copy; the task stays open until it is available or has failed.
 
     Its output is ``bake.Copied``: with the reason instead of an image if the recipe publishes to
-    any Region and this one has failed. Else it fails with CopyFailedError; with CopyLimitError,
-    which the machine retries with growing pauses, while the Region takes no more copies.
+    any Region and this one has failed. Else it fails with CopyFailedError. While the Region takes
+    no more copies it fails with CopyLimitError, which the machine retries with growing pauses,
+    until ``budgets.COPY_PATIENCE`` is over.
     """
     home = os.environ["AWS_REGION"]
     if request.region == home:
@@ -50,7 +52,7 @@ def run(request: Request) -> None:
             request, home, planning.destination(recipe, request.region).kms_key
         )
     except BakeryError as error:
-        if type(error).__name__ in _AGAIN:
+        if _worth_another_try(error, request.entered, optional=optional):
             raise
         text = f"{request.region} could not be given its copy: {error}"
         if not optional:
@@ -75,6 +77,16 @@ def run(request: Request) -> None:
             optional=optional,
         ),
     )
+
+
+def _worth_another_try(error: BakeryError, entered: datetime, *, optional: bool) -> bool:
+    """The machine's last try does not know that it is the last: it would end the bake, and not the
+    Region."""
+    waited = clock.now() - entered
+    if isinstance(error, CopyLimitError):
+        return waited < budgets.COPY_PATIENCE
+    transient = type(error).__name__ in RETRYABLE
+    return transient and not (optional and waited >= budgets.ANSWER_PATIENCE)
 
 
 def _adopt(request: Request) -> str | None:

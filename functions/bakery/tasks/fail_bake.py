@@ -36,7 +36,7 @@ def run(request: Request) -> None:
     A redriven one fails again, with CannotResumeError and the reason, when it cannot go on, and
     with RecipeBusyError while another execution bakes the recipe.
     """
-    if request.redrives == request.state.get("redrives", 0):
+    if request.redrives == _redrives_at_failure(request.state):
         # Not redriven since this failure: it may be that of a stage that a redrive went on with.
         error, cause = describe(request.state)
         stepfunctions.fail(request.token, error, cause)
@@ -47,6 +47,12 @@ def run(request: Request) -> None:
         stepfunctions.fail(request.token, type(error).__name__, str(error))
         return
     stepfunctions.succeed(request.token, resumed)
+
+
+def _redrives_at_failure(state: dict[str, Any]) -> int:
+    """As CleanUp noted it: a bake that was stopped is redriven without a failure before."""
+    noted = state.get("clean_up", {}).get("redrives", state.get("redrives", 0))
+    return int(noted)
 
 
 def describe(state: dict[str, Any]) -> tuple[str, str]:

@@ -9,21 +9,19 @@ and because a parameter that holds its value already is left alone.
 import os
 from datetime import datetime
 
-from bakery import publishing
+from bakery import publishing, redriving
 from bakery.aws import ec2, ssm
 from bakery.bake import Copied, State
 from bakery.naming import pointer, previous_pointer
 from bakery.observability import logger
 from bakery.publishing import Move
+from bakery.redriving import Publication
 from bakery.task import lambda_handler
 
 
-class Request(State):
-    bake: str
-    recipe: str
+class Request(Publication):
     entered: datetime
     """When the machine entered the state, the same for all tries."""
-    copies: tuple[Copied, ...]
 
 
 class Result(State):
@@ -33,7 +31,9 @@ class Result(State):
 
 
 def run(request: Request) -> Result:
-    """Set ``previous-image`` to what the pointer held before; see ``publishing.settle``."""
+    """Set ``previous-image`` to what the pointer held before; see ``redriving.check`` and
+    ``publishing.settle``."""
+    redriving.check(request)
     befores = {copy.region: _before(request.recipe, copy) for copy in request.copies}
     moves = [
         Move(

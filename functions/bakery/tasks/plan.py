@@ -28,7 +28,12 @@ from bakery import (
 )
 from bakery.aws import ec2, ssm, stepfunctions, table
 from bakery.bake import Busy, Current, ExecutionInput, Plan, State
-from bakery.errors import InvalidInputError, InvalidRecipeError, RecipeBusyError
+from bakery.errors import (
+    InvalidInputError,
+    InvalidRecipeError,
+    RecipeBusyError,
+    ServiceUnavailableError,
+)
 from bakery.naming import MOVER, instance_profile_parameter, pointer, rolled_back_pointer
 from bakery.problems import Problem, brief_listing
 from bakery.recipe import (
@@ -190,8 +195,8 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
     types = recipe.builder.instance_types or settings.default_instance_types
     current, current_image = _current(name, problems)
     home = os.environ["AWS_REGION"]
-    closed = destinations.closed_regions(recipe)
-    problems.extend(destinations.problems(recipe, home, closed))
+    found, mute = destinations.look(recipe, home)
+    problems.extend(found)
     world = planning.World(
         bake=bake,
         name=name,
@@ -211,15 +216,21 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         inputs=inputs.of_image(settings.table, name, current_image.tags) if current_image else {},
         problems=tuple(problems),
     )
-    return _with_taken_name(world, closed)
+    return _with_taken_name(world, mute)
 
 
-def _with_taken_name(world: planning.World, closed: Set[str]) -> planning.World:
+def _with_taken_name(world: planning.World, mute: Set[str]) -> planning.World:
     name = planning.image_name_of(world)
     for region in planning.regions_of(world.region, world.recipe):
-        if region in closed:
+        if region in mute:
             continue
-        if taken := ec2.own_images_named(name, region=region):
+        try:
+            taken = ec2.own_images_named(name, region=region)
+        except ServiceUnavailableError:
+            if not destinations.may_be_left_out(world.recipe, region, world.region):
+                raise
+            continue
+        if taken:
             where = "" if region == world.region else f" in {region}"
             text = (
                 f"'{name}' is the name of image {taken[0].id}{where} already; "

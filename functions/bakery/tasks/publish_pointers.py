@@ -7,24 +7,24 @@ Idempotent because a parameter that holds the image already is left alone.
 
 from datetime import datetime
 
-from bakery import publishing
-from bakery.bake import Copied, Pointer, State
+from bakery import publishing, redriving
+from bakery.bake import Pointer
 from bakery.naming import pointer
 from bakery.publishing import Move
+from bakery.redriving import Publication
 from bakery.task import lambda_handler
 
 
-class Request(State):
-    bake: str
-    recipe: str
+class Request(Publication):
     entered: datetime
     """When the machine entered the state, the same for all tries."""
     pointers: tuple[Pointer, ...]
-    copies: tuple[Copied, ...]
 
 
 def run(request: Request) -> None:
-    """Put the parameters; see ``publishing.settle``. Those of a Region that is left out stay."""
+    """Put the parameters; see ``redriving.check`` and ``publishing.settle``. Those of a Region that
+    is left out stay."""
+    redriving.check(request)
     images = {copy.region: copy.image_id for copy in request.copies if copy.image_id}
     current = pointer(request.recipe)
     moves = [

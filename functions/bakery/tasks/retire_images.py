@@ -14,12 +14,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bakery import catalogue, clock, planning, retention
-from bakery.aws import ec2, retiring, usage
+from bakery.aws import ec2, named, retiring, usage
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, InvalidInputError, NotYetVisibleError
 from bakery.observability import logger
 from bakery.problems import shortened
-from bakery.recipe import Retention
+from bakery.recipe import RecipeName, Retention
 from bakery.retention import Decision, Evidence, OldImage, Seen, Verb
 from bakery.task import lambda_handler
 
@@ -28,7 +28,8 @@ _LINES, _WIDTH = 2, 180
 
 
 class Request(State):
-    recipe: str
+    recipe: RecipeName
+    """No pattern: a filter of EC2 would take it for one."""
     region: str = ""
     """Empty: the bakery's own."""
     retention: Retention | None = None
@@ -101,7 +102,11 @@ def _look(request: Request, region: str, policy: Retention, now: datetime, left:
         images=images,
         pointers=held,
         bases=usage.bases(sorted(set(held.values())), region=region),
-        named=usage.named(region=region),
+        # An image that a recipe has just been put on is the base of no image yet.
+        named={
+            **named.images(region=region),
+            **{image: f"recipe {name}" for image, name in catalogue.pinned_bases().items()},
+        },
     )
     while asked := retention.to_ask(seen, policy, now=now):
         found = _evidence(seen, asked, region, now, ask=not request.dry_run)

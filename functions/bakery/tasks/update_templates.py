@@ -5,22 +5,21 @@ of before, so that CleanUp of a bake that fails later can put both back.
 Idempotent because a version with this bake's description is adopted.
 """
 
-from bakery import catalogue, launching
+from bakery import catalogue, launching, redriving
 from bakery.aws import templates
-from bakery.bake import Copied, State, Template
+from bakery.bake import Template
+from bakery.redriving import Publication
 from bakery.task import lambda_handler
 
 
-class Request(State):
-    bake: str
-    recipe: str
+class Request(Publication):
     templates: tuple[Template, ...]
-    copies: tuple[Copied, ...]
-    redrives: int = 0
 
 
 def run(request: Request) -> None:
-    """Make the versions, and the defaults if the recipe says so; not in a Region left out."""
+    """Make the versions, and the defaults if the recipe says so; not in a Region left out. See
+    ``redriving.check``."""
+    redriving.check(request)
     images = {copy.region: copy.image_id for copy in request.copies if copy.image_id}
     default = catalogue.load(request.recipe).publish.default_version
     for it in request.templates:

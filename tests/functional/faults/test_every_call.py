@@ -1,10 +1,11 @@
-"""Every call of a bake goes wrong, in every way, one at a time: nothing breaks.
+"""Every call of a bake goes wrong, in every way: nothing breaks.
 
 A killed function, a throttled or failing service and a lost answer are survived. A denied call, and
 one whose subject AWS does not show, may fail the bake: with an error of ours, and all cleaned up.
 """
 
 import contextlib
+from itertools import zip_longest
 
 import pytest
 
@@ -17,7 +18,8 @@ from tests.functional.faults.test_cut_short import begun
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
-SURVIVED = {*kinds.CRASHES, "throttled", "server error", "lost answer"}
+SURVIVED = (*kinds.CRASHES, "throttled", "server error", "lost answer")
+REFUSED = tuple(kind for kind in kinds.KINDS if kind not in SURVIVED)
 
 _OTHERWISE = {
     "CleanUp": "failing",
@@ -31,6 +33,9 @@ _OTHERWISE = {
     "UpdateTemplates": "whole",
 }
 """What works differently, or only, in another bake than a good one."""
+
+_ASKS_UNTIL_IT_IS_SO = {role("tasks", task) for task in ("AwaitManaged", "AwaitTest")}
+_SETTLES = {role("tasks", task) for task in ("PublishPointers", "KeepPrevious")}
 
 _NOT_IN_A_GOOD_BAKE = {
     "CompareIdentity": "its recipe does not ask",
@@ -51,32 +56,66 @@ def sweeps() -> list[tuple[str, str]]:
 
 
 def worth_it(point: Point, scene: str) -> bool:
-    """Without what a task repeats: AwaitManaged polls, and clean up of a failed bake is tried again
-    until the pointer is back."""
-    if point.role == role("tasks", "AwaitManaged"):
+    """Without what a task repeats, more often in one bake than in another: some poll, and clean up
+    of a failed bake is tried again until the pointer is back."""
+    if point.role in _ASKS_UNTIL_IT_IS_SO:
         return point.occurrence == 0
-    return scene == "good" or point.occurrence <= 1
+    return (scene == "good" and point.role not in _SETTLES) or point.occurrence <= 1
 
 
-@pytest.mark.failure(3, 9, 32, 49, 62)
-@pytest.mark.parametrize("kind", [*kinds.CRASHES, *kinds.KINDS])
-@pytest.mark.parametrize(("task", "scene"), sweeps())
-def test_a_task(
-    watched: Watched, task: str, scene: str, kind: str, record_property: Record
-) -> None:
-    row = Row(task, scene, kind)
-    points = [it for it in watched.points(role("tasks", task), scene) if worth_it(it, scene)]
-    for point in points:
-        if (point.role, point.operation, kind) in kinds.UNREAL:
-            continue
-        fault = kinds.inject(watched.world.aws.faults, kind, point)
-        error = watched.bake(str(point), fault, scene=scene)
-        row.add(error)
+def points(watched: Watched, task: str, scene: str, kind: str) -> list[Point]:
+    return [
+        it
+        for it in watched.points(role("tasks", task), scene)
+        if worth_it(it, scene) and (it.role, it.operation, kind) not in kinds.UNREAL
+    ]
+
+
+def bake_under(watched: Watched, scene: str, kind: str, *some: Point) -> str | None:
+    """Bake while each of these calls goes wrong; the error that was made of it, if any."""
+    faults = [kinds.inject(watched.world.aws.faults, kind, point) for point in some]
+    label = ", ".join(map(str, some))
+    error = watched.bake(label, *faults, scene=scene)
+    for point, fault in zip(some, faults, strict=True):
         # How often clean up of a failed bake is tried again, varies.
         if fault.matched < 1 and scene != "failing":
             watched.violations.append(f"{point}: was not reached")
-        if error and kind in SURVIVED:
-            watched.violations.append(f"{point}: {error}")
+    if error and kind in SURVIVED:
+        watched.violations.append(f"{label}: {error}")
+    return error
+
+
+@pytest.mark.failure(3, 9, 32, 49, 62)
+@pytest.mark.parametrize("kind", SURVIVED)
+@pytest.mark.parametrize("scene", SCENES)
+def test_what_every_task_survives(
+    watched: Watched, scene: str, kind: str, record_property: Record
+) -> None:
+    """Each task has its own retries, so one call of each goes wrong in the same bake. What does not
+    survive together is tried alone, and named."""
+    tasks = [task for task, watched_in in sweeps() if watched_in == scene]
+    calls = {task: points(watched, task, scene, kind) for task in tasks}
+    for together in zip_longest(*calls.values()):
+        some = [it for it in together if it]
+        bake_under(watched, scene, kind, *some)
+        if watched.violations and len(some) > 1:
+            watched.violations.clear()
+            for point in some:
+                bake_under(watched, scene, kind, point)
+        assert watched.violations == []
+    for task, made in calls.items():
+        Row(task, scene, kind, calls=len(made), survived=len(made)).record(record_property)
+
+
+@pytest.mark.failure(3, 9, 32, 49, 62)
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize(("task", "scene"), sweeps())
+def test_what_a_task_is_refused(
+    watched: Watched, task: str, scene: str, kind: str, record_property: Record
+) -> None:
+    row = Row(task, scene, kind)
+    for point in points(watched, task, scene, kind):
+        row.add(bake_under(watched, scene, kind, point))
     row.record(record_property)
     assert watched.violations == []
 

@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,21 +26,10 @@ def recipes() -> dict[str, Any]:
 
 
 @pytest.fixture
-def quiet(quiet: World, recipes: dict[str, Any], tmp_path: Any) -> World:
+def quiet(quiet: World, recipes: dict[str, Any], tmp_path: Path) -> Iterator[World]:
     """A deployment with these recipes, as far as the job sees it."""
-    (function,) = [
-        it for it in quiet.aws.lambdas.functions.values() if ".bake_dependents." in it.handler
-    ]
-    root = tmp_path / "asset"
-    root.mkdir()
-    for part in function.root.iterdir():
-        if part.name != "recipes.json":
-            (root / part.name).symlink_to(part.resolve())
-    (root / "recipes.json").write_text(json.dumps(recipes), encoding="utf-8")
-    function.root = root
-    while function.idle:
-        function.idle.pop().kill()
-    return quiet
+    with quiet.carrying(recipes, "bake_dependents", tmp_path):
+        yield quiet
 
 
 def published(recipe: str, image: str) -> dict[str, Any]:
@@ -126,3 +117,18 @@ def test_a_call_that_stays_throttled_is_told_as_such(quiet: World) -> None:
     with pytest.raises(FunctionFailedError) as failed:
         quiet.invoke("bake_dependents", published("ground", new_image()))
     assert failed.value.name == "ThrottledError"
+
+
+def test_an_event_on_which_it_keeps_failing_is_not_lost(quiet: World) -> None:
+    """EventBridge has delivered it, and will not do so again: it becomes a dead letter."""
+    image, aws = new_image(), quiet.aws
+    aws.faults.error(
+        "stepfunctions", "StartExecution", code="AccessDeniedException", status=403, times=99
+    )
+    (function,) = [it for it in aws.lambdas.functions.values() if ".bake_dependents." in it.handler]
+    aws.lambdas.invoke_async(function.arn, json.dumps(published("ground", image)))
+    sqs = aws.client("sqs")
+    (queue,) = sqs.list_queues()["QueueUrls"]
+    (letter,) = aws.until(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
+    assert json.loads(letter["Body"])["requestPayload"]["detail"]["image"]["id"] == image
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=letter["ReceiptHandle"])

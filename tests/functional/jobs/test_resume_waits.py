@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -180,6 +181,56 @@ def test_a_wait_beyond_its_time_is_ended_with_what_it_waited_for(making: Making)
         failure["cause"]
     )
     assert making.world.open_waits() == []
+
+
+@pytest.mark.failure(22)
+def test_a_wait_that_nobody_can_look_at_ends_too(making: Making) -> None:
+    """Step Functions' own time-out would end it later, and as no failure that tells anything."""
+    making.world.aws.ec2.durations.stopping = float("inf")
+    builder = stopping(making)
+    making.world.aws.ec2.durations.stopping = 20
+    making.world.aws.faults.error(
+        "ec2", "DescribeInstances", code="UnauthorizedOperation", times=99, role="ResumeWaits"
+    )
+    making.world.aws.clock.advance(minutes=16)
+    with pytest.raises(FunctionFailedError):
+        making.world.invoke("resume_waits", {})
+    making.world.aws.clock.advance(minutes=2)
+    making.world.invoke("resume_waits", {})
+    (failure,) = resumed(making.world)
+    assert failure["error"] == "StageTimedOutError" and builder in failure["cause"]
+    assert making.world.open_waits() == []
+
+
+def test_a_region_that_does_not_answer_is_asked_once_in_a_sweep_and_not_in_the_way(
+    making: Making,
+) -> None:
+    """The SDK alone spends two minutes on it: of many waits there, none elsewhere would end."""
+    world, image = making.world, making.imaged()
+    world.aws.ec2.durations.copy = 600
+    for number, region in enumerate(("us-east-1", "us-east-1", "eu-central-1")):
+        bake = replace(making, bake=f"{making.bake}-{number}")
+        event = {**bake.copying(image, region, token=f"copy-{number}"), "bake": bake.bake}
+        event["image_name"] = f"{event['image_name']}-{number}"
+        world.invoke("copy_image", event)
+    world.aws.clock.advance(minutes=15)
+    fault = world.aws.faults.error(
+        "ec2",
+        "DescribeImages",
+        code="InternalError",
+        status=503,
+        times=999,
+        role="ResumeWaits",
+        region="us-east-1",
+    )
+    with pytest.raises(FunctionFailedError) as failed:
+        world.invoke("resume_waits", {})
+    assert failed.value.name == "ExceptionGroup"
+    assert fault.matched == 5, "the SDK's tries of one look"
+    assert len(resumed(world, "copy-2")) == 1
+    fault.times = 0
+    world.invoke("resume_waits", {})
+    assert len(resumed(world, "copy-0")) == len(resumed(world, "copy-1")) == 1
 
 
 def test_a_command_is_ended_by_its_event(making: Making) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bakery.naming import TAG_BAKE, pointer, previous_pointer
+from bakery.naming import TAG_BAKE, label_pointer, pointer, previous_pointer
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making, state
 
@@ -155,13 +155,13 @@ def test_a_pointer_that_had_moved_goes_back_before_its_image_goes(
     published: tuple[Making, str],
 ) -> None:
     making, image = published
-    recipe = making.plan["recipe"]
+    recipe, state = making.plan["recipe"], {**result(image), "templates": {}}
     with pytest.raises(FunctionFailedError) as failed:
-        clean(making, **result(image))
+        clean(making, **state)
     assert failed.value.name == "NotYetVisibleError"  # the machine asks again
     assert making.images() == [image]
     making.world.aws.until(lambda: making.world.pointer(recipe) == OLD)
-    assert clean(making, **result(image))["removed"] == [f"image {image}"]
+    assert clean(making, **state)["removed"] == [f"image {image}"]
     assert gone(making)
     assert making.world.pointer(recipe) == OLD
     making.world.aws.until(lambda: making.world.previous(recipe) == OLDER)
@@ -450,3 +450,186 @@ def test_the_commands_of_the_steps_go_with_the_bake(making: Making) -> None:
     assert f"text#steps#{making.bake}" in making.world.items()
     clean(making)
     assert f"text#steps#{making.bake}" not in making.world.items()
+
+
+# --- more than one thing points to the image ------------------------------------------------------
+
+AWAY = "us-east-1"
+
+
+def labelled(making: Making, *labels: str, region: str = "eu-west-1") -> Making:
+    """The same bake, of a recipe of its own with these labels, in one Region."""
+    recipe = f"made-{uuid.uuid4().hex[:8]}"
+    names = [pointer(recipe), *(label_pointer(recipe, it) for it in labels)]
+    pointers = [{"region": region, "name": it} for it in names]
+    places = [{"region": it} for it in dict.fromkeys(["eu-west-1", region])]
+    plan = {**making.plan, "recipe": recipe, "pointers": pointers, "places": places}
+    return replace(making, plan=plan)
+
+
+def moved(making: Making, image: str, *images: str) -> list[str]:
+    """Have all pointers moved to the image, from the others; returns their names."""
+    names = [it["name"] for it in making.plan["pointers"]]
+    for name in names:
+        point(making.world, name, *images, image)
+    making.world.aws.calls.clear()
+    return names
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_one_try_moves_all_pointers_back(making: Making, keep: bool) -> None:
+    """Each is in force later: as many tries as pointers would be too many."""
+    own = labelled(making, *(f"label-{number}" for number in range(10)))
+    own = keeping(own) if keep else own
+    image = own.imaged()
+    names = moved(own, image, OLD)
+    with pytest.raises(FunctionFailedError) as failed:
+        clean(own, **result(image))
+    assert failed.value.name == "NotYetVisibleError"
+    put = own.world.calls("PutParameter")
+    assert {it["Name"]: it["Value"] for it in put} == dict.fromkeys(names, OLD)
+    for name in names:
+        own.world.aws.until(partial(holds, own.world, name, OLD))
+    assert clean(own, **result(image))["left"] == []
+    let_go(own)
+
+
+def test_of_a_kept_bake_too_what_cannot_go_back_is_told_and_not_in_the_way(
+    making: Making,
+) -> None:
+    own = keeping(labelled(making, "canary", "edge"))
+    image = own.imaged()
+    first, *others = moved(own, image, OLD)
+    fault = own.world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        code="AccessDeniedException",
+        times=99,
+        when=lambda call: call["Name"] == first,
+    )
+    with pytest.raises(FunctionFailedError):
+        clean(own, **result(image))
+    for name in others:
+        own.world.aws.until(partial(holds, own.world, name, OLD))
+    done = clean(own, **result(image))
+    assert done["left"][0].startswith(f"move of {first} in eu-west-1 to image {image}: ")
+    assert done["kept_until"] is not None
+    fault.times = 0
+    own.world.aws.client("ssm").delete_parameter(Name=first)
+    let_go(own)
+
+
+@pytest.mark.parametrize("stuck", ["label", "template"])
+def test_an_image_stays_where_anything_may_still_point_to_it(making: Making, stuck: str) -> None:
+    """What is launched from there would fail."""
+    own = labelled(making, "canary")
+    image = own.imaged()
+    current, canary = moved(own, image, OLD)
+    template = {"region": "eu-west-1", "id": "lt-0123456789abcdef0"}
+    own = replace(own, plan={**own.plan, "templates": [template]})
+    denied = partial(own.world.aws.faults.error, code="UnauthorizedOperation", times=99)
+    if stuck == "label":
+        fault = denied("ssm", "PutParameter", when=lambda call: call["Name"] == canary)
+    else:
+        fault = denied("ec2", "DescribeLaunchTemplateVersions")
+    with pytest.raises(FunctionFailedError):  # the pointer is not back yet
+        clean(own, **result(image))
+    for name in [current] if stuck == "label" else [current, canary]:
+        own.world.aws.until(partial(holds, own.world, name, OLD))
+    done = clean(own, **result(image))
+    assert own.images() == [image]
+    what = f"{canary} in eu-west-1" if stuck == "label" else "lt-0123456789abcdef0"
+    assert what in done["left"][0]
+    assert done["left"][1].startswith(f"images in eu-west-1 of bake {own.bake}: not removed")
+    assert what in done["left"][1]
+    fault.times = 0
+    if stuck == "label":
+        point(own.world, canary, OLD)
+    clean(own, **result(image))
+    assert gone(own)
+
+
+def test_what_was_previous_before_the_pointers_moved_stays_so(making: Making) -> None:
+    """A person had put the pointer back to it; KeepPrevious has not begun."""
+    own = labelled(making)
+    image = own.imaged()
+    moved(own, image, OLD)
+    point(own.world, previous_pointer(own.plan["recipe"]), OLDER, OLD)
+    with pytest.raises(FunctionFailedError):
+        clean(own, **result(image))
+    own.world.aws.until(lambda: own.world.pointer(own.plan["recipe"]) == OLD)
+    clean(own, **result(image))
+    assert gone(own)
+    assert own.world.previous(own.plan["recipe"]) == OLD
+
+
+def test_an_image_that_is_kept_is_shared_with_nobody_until_it_is_published(
+    making: Making,
+) -> None:
+    own = keeping(labelled(making))
+    image = own.imaged()
+    ec2 = own.world.aws.client("ec2")
+    (snapshot,) = own.world.tagged("snapshot", own.bake)
+    ec2.modify_image_attribute(
+        ImageId=image, LaunchPermission={"Add": [{"UserId": "444455556666"}]}
+    )
+    ec2.modify_snapshot_attribute(
+        SnapshotId=snapshot["SnapshotId"],
+        Attribute="createVolumePermission",
+        OperationType="add",
+        UserIds=["444455556666"],
+    )
+    own.world.aws.faults.lost_answer("ec2", "ResetSnapshotAttribute", times=5)
+    with pytest.raises(FunctionFailedError, match="ServiceUnavailableError"):
+        clean(own, **result(image))
+    done = clean(own, **result(image))
+    assert done["removed"] == [f"launch permissions of image {image}"]
+    seen = ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
+    assert seen["LaunchPermissions"] == []
+    readers = ec2.describe_snapshot_attribute(
+        SnapshotId=snapshot["SnapshotId"], Attribute="createVolumePermission"
+    )
+    assert readers["CreateVolumePermissions"] == []
+    let_go(own)
+
+
+def test_a_region_that_does_not_answer_is_asked_once_and_is_not_in_the_way(
+    making: Making,
+) -> None:
+    """The SDK alone spends two minutes on it: all of them together would be too many."""
+    labels = [f"label-{number}" for number in range(4)]
+    own = labelled(making, *labels, region=AWAY)
+    image = own.imaged()
+    copies = [{"region": it, "image_id": image} for it in ("eu-west-1", AWAY)]
+    state = {**result(image), "test_and_copy": {"copies": copies}}
+    silent = [
+        own.world.aws.faults.error(
+            it, "*", code="InternalError", status=503, times=999, role="CleanUp", region=AWAY
+        )
+        for it in ("ssm", "ec2")
+    ]
+    with pytest.raises(FunctionFailedError) as failed:
+        clean(own, **state)
+    assert failed.value.name == "ServiceUnavailableError"
+    assert own.images() == [], "that of the stack's Region is gone"
+    # Five tries of the SDK.
+    assert [it.matched for it in silent] == [5, 5]
+    own.world.aws.faults.clear()
+    clean(own, **state)
+    assert gone(own)
+
+
+@pytest.mark.parametrize("name", [previous_pointer, partial(label_pointer, label="stable")])
+def test_an_image_that_a_later_bake_or_a_person_has_given_a_name_stays(
+    making: Making, name: Any
+) -> None:
+    """The bake was stopped when it had published, and redriven after the next one."""
+    own = labelled(making)
+    image, recipe = own.imaged(), own.plan["recipe"]
+    moved(own, OLD)
+    point(own.world, name(recipe), image)
+    clean(own, **result(image))
+    assert own.images() == [image]
+    own.world.aws.client("ssm").delete_parameter(Name=name(recipe))
+    clean(own, **result(image))
+    assert gone(own)

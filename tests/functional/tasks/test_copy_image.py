@@ -1,13 +1,20 @@
 """CopyImage: one copy for each Region, adopted and not begun twice."""
 
 import json
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from bakery import budgets
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import NOBODY, Making, resumed
 
 THERE = "eu-central-1"
+
+
+LIMIT = {"code": "ResourceLimitExceeded"}
+SILENCE = {"code": "InternalError", "status": 503, "times": 5}
 
 
 @pytest.fixture
@@ -73,6 +80,7 @@ def test_with_its_tag_not_shown_yet_the_client_token_finds_it(wide: tuple[Making
     assert copies(making) == [copy]
 
 
+@pytest.mark.failure(38)
 def test_too_many_copies_under_way_are_waited_for(wide: tuple[Making, str]) -> None:
     making, image = wide
     making.world.aws.faults.error("ec2", "CopyImage", code="ResourceLimitExceeded")
@@ -99,3 +107,80 @@ def test_where_any_region_will_do_a_refusal_leaves_the_region_out(quiet: World) 
     output = json.loads(told["output"])
     assert (output["region"], output["image_id"]) == (THERE, None)
     assert "UnauthorizedOperation" in output["failed"]
+
+
+def after(making: Making, image: str, patience: timedelta) -> dict[str, Any]:
+    """A try when the state was entered that long ago."""
+    entered = making.world.aws.clock.now() - patience
+    return {**making.copying(image, THERE), "entered": entered.isoformat()}
+
+
+@pytest.mark.failure(38)
+def test_too_many_copies_under_way_are_not_waited_for_without_end(
+    wide: tuple[Making, str],
+) -> None:
+    making, image = wide
+    making.world.aws.faults.error("ec2", "CopyImage", **LIMIT)  # type: ignore[arg-type]
+    with pytest.raises(FunctionFailedError) as failed:
+        making.world.invoke("copy_image", after(making, image, budgets.COPY_PATIENCE))
+    assert failed.value.name == "CopyFailedError"
+    assert f"{THERE} takes no more copies now" in failed.value.message
+
+
+def test_a_region_that_does_not_answer_is_tried_as_long_as_the_machine_does(
+    wide: tuple[Making, str],
+) -> None:
+    making, image = wide
+    making.world.aws.faults.error("ec2", "CopyImage", **SILENCE)  # type: ignore[arg-type]
+    with pytest.raises(FunctionFailedError, match="ServiceUnavailableError"):
+        making.world.invoke("copy_image", after(making, image, budgets.COPY_PATIENCE))
+
+
+@pytest.mark.failure(37, 38)
+@pytest.mark.parametrize(
+    ("fault", "patience", "name"),
+    [
+        (LIMIT, budgets.COPY_PATIENCE, "CopyLimitError"),
+        (SILENCE, budgets.ANSWER_PATIENCE, "ServiceUnavailableError"),
+    ],
+)
+def test_where_any_region_will_do_one_that_is_waited_for_in_vain_is_left_out(
+    quiet: World, fault: dict[str, Any], patience: timedelta, name: str
+) -> None:
+    making = Making.begin(quiet, "anywhere")
+    image = making.imaged()
+    quiet.aws.faults.error("ec2", "CopyImage", **fault)
+    with pytest.raises(FunctionFailedError) as failed:
+        quiet.invoke("copy_image", after(making, image, patience - timedelta(minutes=2)))
+    assert failed.value.name == name and resumed(quiet) == []
+    quiet.aws.faults.error("ec2", "CopyImage", **fault)
+    quiet.invoke("copy_image", after(making, image, patience))
+    (told,) = resumed(quiet)
+    output = json.loads(told["output"])
+    assert (output["region"], output["image_id"]) == (THERE, None)
+    assert fault["code"] in output["failed"]
+
+
+@pytest.mark.failure(39)
+def test_a_key_that_was_disabled_since_the_plan_fails_the_copy_with_ec2s_reason(
+    wide: tuple[Making, str],
+) -> None:
+    """KMS looks at it after CopyImage has answered."""
+    making, image = wide
+    kms = making.world.aws.client("kms", THERE)
+    key = kms.describe_key(KeyId="alias/images")["KeyMetadata"]["KeyId"]
+    kms.disable_key(KeyId=key)
+    try:
+        making.world.invoke("copy_image", making.copying(image, THERE, token="late"))
+    finally:
+        kms.enable_key(KeyId=key)
+
+    def has_failed() -> bool:
+        (found,) = making.world.tagged("image", making.bake, THERE)
+        return bool(found["State"] == "failed")
+
+    making.world.aws.until(has_failed, what="the failure")
+    making.world.invoke("resume_waits", {})
+    (failure,) = resumed(making.world, "late")
+    assert failure["error"] == "CopyFailedError"
+    assert THERE in failure["cause"] and "KMS" in failure["cause"], failure

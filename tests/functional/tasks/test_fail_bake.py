@@ -139,12 +139,18 @@ def test_a_stage_that_fails_again_after_a_redrive_ends_the_execution_again(
     assert redriven(making, state)["error"] == "CustomizationFailedError"
 
 
-@pytest.mark.parametrize("stage", ["publish", "keep_previous"])
+def test_a_bake_that_was_stopped_and_redriven_tells_its_first_failure(making: Making) -> None:
+    making.launched()
+    state = {**failed_at(making, "create_image"), "clean_up": {"result": {}, "redrives": 1}}
+    assert redriven(making, state)["error"] == "CustomizationFailedError"
+
+
+@pytest.mark.parametrize("stage", ["release", "publish", "keep_previous"])
 def test_a_redrive_publishes_again_while_the_image_is_there(making: Making, stage: str) -> None:
     making.imaged()
     answer = json.loads(redriven(making, failed_at(making, stage))["output"])
-    assert answer["resume_at"] == "PublishPointers"
-    assert "publish" not in answer
+    assert answer["resume_at"] == "ReleaseImages", "clean up has taken back the permissions"
+    assert not {"release", "publish"} & answer.keys()
 
 
 @pytest.mark.parametrize("stage", ["launch", "prepare", "customize", "verify_identity"])

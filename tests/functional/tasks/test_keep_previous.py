@@ -104,6 +104,11 @@ def test_after_a_rollback_the_image_that_was_rolled_back_is_not_lost(keeping: Ke
     assert keeping.kept(C) == A
 
 
+def test_what_a_person_has_put_since_is_no_previous_image(keeping: Keeping) -> None:
+    keeping.pointed(A, B, C)
+    assert keeping.kept(B) == A
+
+
 def test_a_lost_answer_is_ridden_out(keeping: Keeping) -> None:
     keeping.pointed(A, B)
     keeping.world.aws.faults.lost_answer("ssm", "PutParameter")
@@ -153,3 +158,21 @@ def test_an_image_that_cannot_be_launched_is_no_way_back(keeping: Keeping, image
     keeping.remembered(image)
     assert keeping.kept(C) is None
     assert keeping.world.previous(keeping.recipe) == A
+
+
+def test_after_a_redrive_a_later_bakes_way_back_stays(keeping: Keeping) -> None:
+    """The bake was stopped when it had published; what it keeps would be two images ago."""
+    keeping.pointed(A, B, C)
+    assert keeping.kept(C) == B
+    event = {
+        "bake": "made",
+        "execution": keeping.world.execution("made"),
+        "recipe": keeping.recipe,
+        "entered": keeping.world.aws.clock.now().isoformat(),
+        "copies": [{"region": "eu-west-1", "image_id": B}],
+        "before": A,
+        "redrives": 1,
+    }
+    with pytest.raises(FunctionFailedError, match="CannotResumeError"):
+        keeping.world.invoke("keep_previous", event)
+    assert keeping.world.previous(keeping.recipe) == B

@@ -441,3 +441,31 @@ def test_throttled_looks_and_lost_answers_are_ridden_out(quiet: World) -> None:
 def test_a_look_that_stays_throttled_is_told_as_such(quiet: World) -> None:
     quiet.aws.faults.error("ssm", "DescribeDocument", code="TooManyUpdates", times=9)
     assert refused(quiet).name == "ThrottledError"
+
+
+# --- a Region that does not answer ----------------------------------------------------------------
+
+
+def silence(world: World, region: str) -> None:
+    world.aws.faults.error(
+        "*", "*", code="InternalError", status=503, times=999, role="Plan", region=region
+    )
+
+
+def test_where_any_region_will_do_one_that_does_not_answer_is_no_problem(quiet: World) -> None:
+    """CopyImage asks again, and leaves it out if it has to."""
+    silence(quiet, "us-east-1")
+    making = Making.begin(quiet, "anywhere")
+    assert {"region": "us-east-1"} in making.plan["places"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "region"),
+    [("wide", "eu-central-1"), ("wide", "us-east-1"), ("anywhere", "eu-west-1")],
+)
+def test_one_that_is_needed_and_does_not_answer_is_asked_again_by_the_machine(
+    quiet: World, recipe: str, region: str
+) -> None:
+    silence(quiet, region)
+    with pytest.raises(FunctionFailedError, match="ServiceUnavailableError"):
+        Making.begin(quiet, recipe)

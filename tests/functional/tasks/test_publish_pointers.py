@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -29,9 +30,12 @@ class Publishing:
     def label(self) -> str:
         return label_pointer(self.recipe, "canary")
 
-    def publish(self, image: str | None, *names: str, ago: timedelta = timedelta()) -> None:
+    def publish(
+        self, image: str | None, *names: str, ago: timedelta = timedelta(), **more: object
+    ) -> None:
         """Call the task once, in a state that was entered so long ago."""
         parts = {
+            **more,
             "recipe": self.recipe,
             "entered": (self.world.aws.clock.now() - ago).isoformat(),
             "pointers": [{"region": "eu-west-1", "name": name} for name in names or (self.name,)],
@@ -43,13 +47,16 @@ class Publishing:
         """Call it, and once more when the values are in force."""
         assert self.refused(image, *names).name == "NotYetVisibleError"
         for name in names or (self.name,):
-            self.world.aws.until(lambda name=name: self.world.parameter(name) == image)
+            self.world.aws.until(partial(self._holds, name, image))
         self.publish(image, *names)
 
     def refused(self, image: str, *names: str, ago: timedelta = timedelta()) -> FunctionFailedError:
         with pytest.raises(FunctionFailedError) as failed:
             self.publish(image, *names, ago=ago)
         return failed.value
+
+    def _holds(self, name: str, image: str) -> bool:
+        return self.world.parameter(name) == image
 
     def versions(self) -> list[str]:
         ssm = self.world.aws.client("ssm")
@@ -180,3 +187,46 @@ def test_a_pointer_with_a_hundred_versions_moves_on(publishing: Publishing) -> N
     publishing.published(NEW)
     newest = ssm.get_parameter(Name=publishing.name)["Parameter"]
     assert (newest["Value"], newest["Version"]) == (NEW, 102)
+
+
+# --- after a redrive of a bake that was stopped ---------------------------------------------------
+
+
+def redriven(publishing: Publishing, *, before: str | None) -> FunctionFailedError:
+    """How a call of a redriven bake fails."""
+    execution = publishing.world.execution("made")
+    with pytest.raises(FunctionFailedError) as failed:
+        publishing.publish(NEW, before=before, execution=execution, redrives=1)
+    return failed.value
+
+
+def test_a_redriven_bake_has_the_lease_again_and_goes_on(publishing: Publishing) -> None:
+    publishing.published(OLD)
+    assert redriven(publishing, before=OLD).name == "NotYetVisibleError"
+    publishing.world.aws.until(lambda: publishing.world.pointer(publishing.recipe) == NEW)
+    execution = publishing.world.execution("made")
+    publishing.publish(NEW, before=OLD, execution=execution, redrives=1)
+    assert publishing.world.leases()[publishing.recipe] == execution
+
+
+def test_after_a_redrive_an_older_image_does_not_take_the_place_of_a_newer_one(
+    publishing: Publishing,
+) -> None:
+    publishing.published(OLD)
+    error = redriven(publishing, before=MISSING)
+    assert error.name == "CannotResumeError"
+    assert f"has moved to {OLD} since" in error.message
+    assert publishing.versions() == [OLD]
+
+
+def test_after_a_redrive_nothing_moves_while_another_bake_has_the_recipe(
+    publishing: Publishing,
+) -> None:
+    world = publishing.world
+    world.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
+    running = world.start({"recipe": "small", "force": True})
+    world.aws.until(lambda: world.leases().get("small") == running, what="the lease")
+    own = Publishing(world, "small")
+    assert redriven(own, before=world.pointer("small")).name == "RecipeBusyError"
+    world.aws.client("stepfunctions").stop_execution(executionArn=running)
+    world.ended(running)

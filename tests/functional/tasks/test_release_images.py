@@ -46,6 +46,22 @@ def test_a_region_that_is_left_out_is_left_alone(copy: tuple[Making, str]) -> No
     assert making.world.aws.calls.of("ec2") == []
 
 
+@pytest.mark.failure(41)
+def test_an_account_that_is_none_is_named(copy: tuple[Making, str]) -> None:
+    making, image = copy
+    making.world.aws.faults.error(
+        "ec2",
+        "ModifyImageAttribute",
+        code="InvalidAMIAttributeItemValue",
+        message='Invalid attribute item value "444455556666" for userId item type.',
+        when=lambda call: call["Attribute"] == "launchPermission",
+    )
+    with pytest.raises(FunctionFailedError) as failed:
+        release(making, image)
+    assert failed.value.name == "AwsCallFailedError"
+    assert image in failed.value.message and "444455556666" in failed.value.message
+
+
 def test_a_refusal_is_the_bakes_failure(copy: tuple[Making, str]) -> None:
     making, image = copy
     making.world.aws.faults.error("ec2", "ModifySnapshotAttribute", code="UnauthorizedOperation")

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,103 +17,10 @@ from bakery.naming import (
     pointer,
 )
 from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.retiring import POLICY, Retiring
 
-BASE = "ami-0a120230000000064"
 OTHER_REGION = "eu-central-1"
-POLICY = {"keep": 2, "grace_days": 7, "unused_days": 0}
 ROLE = "TasksRetireImagesRole"
-
-
-@dataclass
-class Retiring:
-    """A recipe of its own for each test, with images that no bake of the test has made."""
-
-    world: World
-    recipe: str
-    region: str = "eu-west-1"
-    ids: list[str] = field(default_factory=list)
-
-    @property
-    def ec2(self) -> Any:
-        return self.world.aws.client("ec2", self.region)
-
-    @property
-    def ssm(self) -> Any:
-        return self.world.aws.client("ssm", self.region)
-
-    def images(self, number: int, **tags: str) -> list[str]:
-        """Images of the recipe, oldest first, an hour between them; the clock goes on with them."""
-        made = []
-        for _ in range(number):
-            given = {TAG_RECIPE: self.recipe, TAG_BAKE: f"made-{uuid.uuid4().hex[:8]}", **tags}
-            pairs = [{"Key": key, "Value": value} for key, value in given.items()]
-            answer = self.ec2.copy_image(
-                SourceImageId=BASE,
-                SourceRegion=self.region,
-                Name=f"made-{uuid.uuid4().hex}",
-                TagSpecifications=[
-                    {"ResourceType": kind, "Tags": pairs} for kind in ("image", "snapshot")
-                ],
-            )
-            made.append(str(answer["ImageId"]))
-            self.later(hours=1)
-            self.world.aws.until(lambda: self.record(made[-1])["State"] == "available")
-        self.ids += made
-        return made
-
-    def later(self, **time: int) -> None:
-        self.world.aws.clock.advance(**time)
-
-    def record(self, image: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.ec2.describe_images(ImageIds=[image])["Images"][0]
-        return found
-
-    def tags(self, image: str) -> dict[str, str]:
-        return {it["Key"]: it["Value"] for it in self.record(image)["Tags"]}
-
-    def states(self) -> dict[str, str]:
-        """The recipe's images that are there, with their states."""
-        found = self.ec2.describe_images(
-            Owners=["self"],
-            IncludeDisabled=True,
-            Filters=[{"Name": f"tag:{TAG_RECIPE}", "Values": [self.recipe]}],
-        )
-        return {it["ImageId"]: it["State"] for it in found["Images"]}
-
-    def snapshots(self) -> list[str]:
-        filters = [{"Name": f"tag:{TAG_RECIPE}", "Values": [self.recipe]}]
-        found = self.ec2.describe_snapshots(OwnerIds=["self"], Filters=filters)["Snapshots"]
-        return [it["SnapshotId"] for it in found]
-
-    def point(self, name: str, image: str) -> None:
-        self.ssm.put_parameter(
-            Name=name, Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
-        )
-
-        def held() -> bool:
-            found = self.ssm.get_parameters(Names=[name])["Parameters"]
-            return bool(found) and bool(found[0]["Value"] == image)
-
-        self.world.aws.until(held)
-
-    def run(self, *, dry_run: bool = False, **policy: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self.world.invoke(
-            "retire_images",
-            {
-                "recipe": self.recipe,
-                "region": self.region,
-                "retention": {**POLICY, **policy},
-                "dry_run": dry_run,
-                "brief": False,
-            },
-        )
-        return answer
-
-    def why(self, image: str, **policy: Any) -> str:
-        """What is told of one image, by a dry run."""
-        answer = self.run(dry_run=True, **policy)
-        (told,) = [it for it in (*answer["kept"], *answer["done"]) if it.startswith(image)]
-        return str(told).removeprefix(f"{image}: ")
 
 
 @pytest.fixture
@@ -218,6 +125,43 @@ def test_the_base_of_another_recipes_current_image_stays(retiring: Retiring) -> 
     assert retiring.why(base) == f"keep: is the base of image {image}, which is current"
 
 
+def test_the_image_that_a_recipe_is_built_on_by_its_id_stays_before_that_has_baked(
+    retiring: Retiring, tmp_path: Path
+) -> None:
+    pinned, *_ = retiring.images(3)
+    recipes = {"shop": {"description": "x", "base": {"ami": pinned}}}
+    with retiring.world.carrying(recipes, "retire_images", tmp_path):
+        assert retiring.why(pinned) == "keep: recipe shop names it"
+        assert retiring.run()["done"] == []
+
+
+def test_a_recipe_is_a_name_and_no_pattern(retiring: Retiring) -> None:
+    """A filter of EC2 would find the images of all recipes, and take them for one's."""
+    retiring.images(3)
+    before = retiring.states()
+    with pytest.raises(FunctionFailedError) as failed:
+        retiring.world.invoke("retire_images", {"recipe": "*", "retention": POLICY})
+    assert failed.value.name == "ValidationError"
+    assert retiring.states() == before
+
+
+def test_an_image_and_its_copy_with_the_same_tags_stay(retiring: Retiring) -> None:
+    """A team's own copy, encrypted with its own key: EC2 copies the tags, if it is told to."""
+    old, *_ = retiring.images(3)
+    copy = retiring.ec2.copy_image(
+        SourceImageId=old, SourceRegion=retiring.region, Name=retiring.recipe, CopyImageTags=True
+    )["ImageId"]
+    retiring.world.aws.until(lambda: retiring.record(copy)["State"] == "available")
+    assert TAG_BAKE in retiring.tags(copy)
+    retiring.later(days=1)
+    retiring.images(2)
+    assert "another image has the tag of bake" in retiring.why(copy)
+    assert not {old, copy} & {it.partition(":")[0] for it in retiring.run()["done"]}
+    tags = [{"Key": key} for key in (TAG_BAKE, TAG_RECIPE)]
+    retiring.ec2.delete_tags(Resources=[copy], Tags=tags)
+    assert retiring.why(old).startswith("disable: ")
+
+
 @pytest.mark.failure(68)
 def test_an_image_that_something_refers_to_stays(retiring: Retiring) -> None:
     images = retiring.images(8)
@@ -235,6 +179,7 @@ def test_an_image_that_something_refers_to_stays(retiring: Retiring) -> None:
             LaunchTemplateId=template,
             LaunchTemplateData={"ImageId": f"resolve:ssm:{pointer(retiring.recipe)}"},
         )
+    ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion="13")
     aws.client("autoscaling", retiring.region).create_launch_configuration(
         LaunchConfigurationName=retiring.recipe, ImageId=configured, InstanceType="t3.small"
     )
@@ -251,6 +196,8 @@ def test_an_image_that_something_refers_to_stays(retiring: Retiring) -> None:
     )
     assert retiring.why(launched) == f"keep: Instance {builder} was launched from it"
     assert retiring.why(templated) == f"keep: LaunchTemplate {template} names it"
+    ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion="1")
+    assert retiring.why(templated) == f"keep: version 1 of launch template {template} names it"
     assert retiring.why(configured) == f"keep: launch configuration {retiring.recipe} names it"
     assert retiring.why(parameter) == f"keep: Parameter /apps/{retiring.recipe} names it"
     assert retiring.why(built) == "keep: ImageRecipe 1.0.0 names it"
@@ -259,6 +206,85 @@ def test_an_image_that_something_refers_to_stays(retiring: Retiring) -> None:
 
     ec2.terminate_instances(InstanceIds=[builder])
     aws.until(lambda: retiring.why(launched).startswith("disable: "))
+
+
+@pytest.mark.failure(68)
+def test_an_image_that_a_group_has_for_one_of_its_types_stays(retiring: Retiring) -> None:
+    """Its launch template names another: EC2's own check of references sees only that."""
+    overriding, newer, *_ = retiring.images(4)
+    template = retiring.ec2.create_launch_template(
+        LaunchTemplateName=retiring.recipe, LaunchTemplateData={"ImageId": newer}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    retiring.group(
+        MixedInstancesPolicy={
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": {"LaunchTemplateId": template},
+                "Overrides": [
+                    {"InstanceType": "t3.small"},
+                    {"InstanceType": "t4g.small", "ImageId": overriding},
+                ],
+            }
+        }
+    )
+    assert retiring.why(overriding) == f"keep: Auto Scaling group {retiring.recipe} names it"
+    assert retiring.run()["done"] == []
+
+
+@pytest.mark.failure(68)
+def test_an_image_that_a_template_names_by_an_earlier_value_of_a_parameter_stays(
+    retiring: Retiring,
+) -> None:
+    """By the parameter's version, or by a label of it; in the versions that something launches."""
+    pinned, labelled, grouped, free, *newer = retiring.images(6)
+    name = pointer(retiring.recipe)
+    for image in (pinned, labelled, grouped, free, newer[-1]):
+        retiring.point(name, image)
+    retiring.ssm.label_parameter_version(Name=name, ParameterVersion=2, Labels=["blue"])
+    arn = f"arn:aws:ssm:{retiring.region}:123456789012:parameter{name}"
+    template = retiring.template(f"{name}:3", f"{arn}:blue", f"{name}:1")
+    retiring.ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion="2")
+    # It says what does not exist, too, which launches nothing.
+    other = retiring.template(f"{name}:99")
+    policy = {"LaunchTemplateId": template, "Version": "1"}
+    retiring.group(LaunchTemplate=policy)
+    retiring.group(LaunchTemplate={"LaunchTemplateId": other, "Version": "7"})
+    retiring.group(LaunchTemplate={"LaunchTemplateId": "lt-0123456789abcdef0", "Version": "1"})
+    of = f"of launch template {template}, by parameter {name}"
+    assert retiring.why(pinned) == f"keep: version 3 {of}:1, names it"
+    assert retiring.why(labelled) == f"keep: version 2 {of}:blue, names it"
+    assert retiring.why(grouped) == f"keep: version 1 {of}:3, names it"
+    assert [it.partition(":")[0] for it in retiring.run()["done"]] == [free]
+
+
+def test_what_only_past_versions_of_a_template_name_that_bakes_have_made_goes(
+    retiring: Retiring,
+) -> None:
+    """Every image is named by one, where the recipe publishes to a template."""
+    default, past, grouped, by_hand, *newer = retiring.images(6)
+    template = retiring.ec2.create_launch_template(
+        LaunchTemplateName=retiring.recipe, LaunchTemplateData={"ImageId": default}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    for number, image in enumerate((past, grouped, by_hand, newer[0]), start=2):
+        retiring.ec2.create_launch_template_version(
+            LaunchTemplateId=template,
+            VersionDescription=f"ami-bakery bake-{number}, default before: 1",
+            LaunchTemplateData={"ImageId": image},
+        )
+    retiring.ec2.create_launch_template_version(
+        LaunchTemplateId=template, LaunchTemplateData={"ImageId": by_hand}
+    )
+    retiring.ec2.create_launch_template_version(
+        LaunchTemplateId=template, LaunchTemplateData={"ImageId": newer[1]}
+    )
+    retiring.group(LaunchTemplate={"LaunchTemplateName": retiring.recipe, "Version": "3"})
+    retiring.group(LaunchTemplate={"LaunchTemplateName": "gone", "Version": "3"})
+    assert retiring.why(default) == f"keep: version 1 of launch template {template} names it"
+    assert retiring.why(grouped) == f"keep: version 3 of launch template {template} names it"
+    assert retiring.why(by_hand) == f"keep: LaunchTemplate {template} names it"
+    assert [it.partition(":")[0] for it in retiring.run()["done"]] == [past]
+    retiring.later(days=7)
+    assert retiring.run()["left"] == []
+    assert past not in retiring.states()
 
 
 def test_a_disabled_image_that_is_found_in_use_is_not_deregistered(retiring: Retiring) -> None:
@@ -285,13 +311,14 @@ def test_an_image_that_was_launched_lately_stays(retiring: Retiring) -> None:
 
 
 def test_a_shared_image_stays_until_ec2_has_told_that_nobody_uses_it(retiring: Retiring) -> None:
-    used, unused, *_ = retiring.images(4)
-    for image in (used, unused):
+    used, built, unused, *_ = retiring.images(5)
+    for image in (used, built, unused):
         retiring.ec2.modify_image_attribute(
             ImageId=image, LaunchPermission={"Add": [{"UserId": "111122223333"}]}
         )
     usage = retiring.world.aws.ec2.usage
     usage.elsewhere[used] = [("111122223333", "ec2:LaunchTemplate", 1)]
+    usage.elsewhere[built] = [("111122223333", "imagebuilder:ImageRecipe", 1)]
     unknown = "keep: whether it is in use is not known: it is shared, and "
     # A dry run asks for nothing.
     assert retiring.why(used) == f"{unknown}there is no report of EC2's on its use"
@@ -301,6 +328,7 @@ def test_a_shared_image_stays_until_ec2_has_told_that_nobody_uses_it(retiring: R
     retiring.world.aws.until(
         lambda: retiring.why(used) == "keep: account 111122223333 uses it", what="the report"
     )
+    assert retiring.why(built) == "keep: account 111122223333 uses it"
     assert retiring.why(unused).startswith("disable: ")
     # A week later the reports tell nothing any more.
     retiring.later(days=7)
@@ -355,12 +383,30 @@ def test_an_image_that_somebody_has_enabled_again_stays(retiring: Retiring) -> N
     assert retiring.why(old).startswith("disable: ")
 
 
+def test_a_note_that_somebody_has_spoilt_costs_a_grace_period_and_stops_nothing(
+    retiring: Retiring,
+) -> None:
+    old, *_ = retiring.images(3)
+    retiring.run()
+    spoilt = {"Key": TAG_DISABLED_AT, "Value": "2020-01-01, by Ann"}
+    retiring.ec2.create_tags(Resources=[old], Tags=[spoilt])
+    retiring.later(days=7)
+    assert retiring.why(old).endswith("since when is not known; its grace period begins now")
+    assert retiring.run()["left"] == []
+    assert retiring.tags(old)[TAG_DISABLED_AT].endswith("Z")
+    retiring.ec2.enable_image(ImageId=old)
+    retiring.ec2.create_tags(Resources=[old], Tags=[spoilt])
+    assert "somebody has enabled it again" in retiring.why(old)
+
+
 # --- what goes wrong --------------------------------------------------------------------------
 
 NEEDED = (
     ("ec2", "DescribeImages"),
     ("ssm", "GetParametersByPath"),
     ("autoscaling", "DescribeLaunchConfigurations"),
+    ("autoscaling", "DescribeAutoScalingGroups"),
+    ("ec2", "DescribeLaunchTemplateVersions"),
     ("ec2", "DescribeSpotFleetRequests"),
     ("ec2", "DescribeFleets"),
     ("ec2", "DescribeImageReferences"),

@@ -16,9 +16,10 @@ def versions(world: World) -> dict[int, dict[str, Any]]:
     return {it["VersionNumber"]: it for it in found["LaunchTemplateVersions"]}
 
 
-def update(making: Making, *, image: str | None = IMAGE) -> int:
+def update(making: Making, *, image: str | None = IMAGE, **more: object) -> int:
     """Call the task; returns the newest version."""
     event = {
+        **more,
         "bake": making.bake,
         "recipe": making.plan["recipe"],
         "templates": [{"region": "eu-west-1", "id": TEMPLATE}],
@@ -56,4 +57,14 @@ def test_after_a_lost_answer_there_is_one_version(wide: Making) -> None:
 def test_a_region_that_is_left_out_keeps_its_template(wide: Making) -> None:
     before = versions(wide.world)
     update(wide, image=None)
+    assert versions(wide.world) == before
+
+
+def test_after_a_redrive_an_older_image_does_not_take_the_place_of_a_newer_one(
+    wide: Making,
+) -> None:
+    """A bake that was stopped goes on where it was; another has published meanwhile."""
+    before, execution = versions(wide.world), wide.world.execution(wide.bake)
+    with pytest.raises(FunctionFailedError, match="CannotResumeError"):
+        update(wide, redrives=1, execution=execution, before="ami-0123456789abcdef1")
     assert versions(wide.world) == before
