@@ -216,6 +216,11 @@ class LocalAws:
         self._gateway.authorizer.enabled = value
 
     @property
+    def rights_used(self) -> set[tuple[str, str]]:
+        """Name of the role and action of every call that a policy has allowed."""
+        return self._gateway.authorizer.used
+
+    @property
     def service_control_policies(self) -> tuple[Mapping[str, Any] | str, ...]:
         """Policies of the organization that count for every role, beside one that allows
         everything."""

@@ -123,6 +123,8 @@ class Authorizer:
         self.service_control_policies: tuple[Document, ...] = ()
         """Of the account, beside one that allows everything."""
         self.enabled = True
+        self.used: set[tuple[str, str]] = set()
+        """Each role and action of a call that was allowed."""
 
     def decide(
         self,
@@ -142,6 +144,7 @@ class Authorizer:
             decision = decide(attached, Request(need.action, need.resource, keys))
             if not decision.allowed:
                 return decision
+            self.used.add((principal.role, need.action))
         return None
 
     def _keys(self, principal: Principal, need: Need, request: Mapping[str, Any]) -> Context:
