@@ -45,7 +45,7 @@ bake: setup ## Bake RECIPE on the local AWS and watch it (RECIPE=web-al2023)
 
 .PHONY: test
 test: setup ## Run the tests: no account, no Docker, no root
-	@$(BIN)/pytest $(PARALLEL) $(PYTEST_ARGS)
+	@$(BIN)/pytest --rights test $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: check
 check: setup ## All that CI runs: format, lint, types, generated files, synthesis, cfn-lint, tests
@@ -122,7 +122,7 @@ lock: $(INSTALLED) ## Renew all locks within the ranges of pyproject.toml and pa
 
 .PHONY: test-long
 test-long: setup ## Run the tests that bake by the dozen: chains, queues, spot, deployments, aborts
-	@$(BIN)/pytest -m long $(PARALLEL) tests/functional $(PYTEST_ARGS)
+	@$(BIN)/pytest -m long --rights long $(PARALLEL) tests/functional $(PYTEST_ARGS)
 
 .PHONY: test-os
 test-os: setup ## Run the documents in booted operating systems (Linux, root, systemd-nspawn)
@@ -137,6 +137,10 @@ faults: setup ## Kill, deny, throttle and lose every call of a bake, one after t
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m faults --matrix tests/functional/faults/matrix.json \
 	  tests/functional/faults $(PYTEST_ARGS)
 	@$(BIN)/python -m scripts.generate
+
+.PHONY: rights
+rights: setup ## After test and test-long: is any right of the functions used by no test?
+	@$(BIN)/python -m tests.rights
 
 .PHONY: mutants
 mutants: setup ## Break the product in forty ways: which does no test notice? (minutes)

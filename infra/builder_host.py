@@ -71,11 +71,12 @@ class BuilderHost(Construct):
         self.profile_arns: list[str] = []
         self.test_role, self.test_profile = self._profile("Test", ())
         role, self.default_profile = self._profile("Builder", ())
-        self.builder_roles = [role]
+        self.builder_roles, self.builder_profiles = [role], [self.default_profile]
         for name, recipe in recipes.items():
             if objects := artefacts(recipe):
                 role, profile = self._profile(f"Builder-{name}", objects)
                 self.builder_roles.append(role)
+                self.builder_profiles.append(profile)
                 self._announce(name, profile)
         self.security_group_id = self._security_group(settings.vpc_id)
 

@@ -8,7 +8,14 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from bakery.inventory import PREFIX
-from bakery.naming import MOVER, POINTERS, TAG_BAKE, TAG_DISABLED_AT, TAG_RETIRED
+from bakery.naming import (
+    EVENT_SOURCE,
+    MOVER,
+    POINTERS,
+    TAG_BAKE,
+    TAG_DISABLED_AT,
+    TAG_RETIRED,
+)
 from bakery.recipe import ParameterBase, Recipe
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
@@ -18,6 +25,7 @@ MACHINE_NAME = "AmiBakery-Bake"
 """Fixed, because the functions' policies name the machine and the machine names the functions."""
 
 _OURS = {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}}
+_KINDS = ("image", "snapshot")
 _TAGGED_NOW = {"StringLike": {f"aws:RequestTag/{TAG_BAKE}": "*"}}
 
 
@@ -130,20 +138,31 @@ class Permissions:
     def launch(self, *, test: bool = False) -> list[iam.PolicyStatement]:
         """RunInstances by resource: a condition on a key that a resource lacks would deny.
 
-        A test instance has a role of its own, and is never of the spot market.
+        A test instance has a role of its own, is never of the spot market, and is of an image that
+        a bake made.
         """
         spot, roles = not test, [self._host.test_role] if test else self._host.builder_roles
-        made = ["instance/*", "volume/*", "network-interface/*"]
+        profiles = [self._host.test_profile] if test else self._host.builder_profiles
+        tagged = ["network-interface/*", *(["spot-instances-request/*"] if spot else [])]
+        hardened = {
+            "StringEquals": {"ec2:MetadataHttpTokens": "required"},
+            "NumericEquals": {"ec2:MetadataHttpPutResponseHopLimit": "1"},
+            "ArnEquals": {"ec2:InstanceProfile": profiles},
+        }
+        encrypted = {"Bool": {"ec2:Encrypted": "true"}}
         return [
-            self._ec2(
-                ["RunInstances"],
-                [*made, "spot-instances-request/*"] if spot else made,
-                _TAGGED_NOW,
+            self._ec2(["RunInstances"], ["instance/*"], {**_TAGGED_NOW, **hardened}),
+            self._ec2(["RunInstances"], ["volume/*"], {**_TAGGED_NOW, **encrypted}),
+            self._ec2(["RunInstances"], tagged, _TAGGED_NOW),
+            iam.PolicyStatement(
+                actions=["ec2:RunInstances"],
+                resources=[self._arn("ec2", "image", "*", account="")],
+                # A base image is anybody's; which one it is, Plan decides.
+                conditions=_OURS if test else None,
             ),
             iam.PolicyStatement(
                 actions=["ec2:RunInstances"],
                 resources=[
-                    self._arn("ec2", "image", "*", account=""),
                     self._arn("ec2", "subnet", "*"),
                     self._arn("ec2", "security-group", self._host.security_group_id),
                     # An image's snapshot is charged to no account in the request.
@@ -232,37 +251,46 @@ class Permissions:
         ]
 
     def copy_image(self) -> list[iam.PolicyStatement]:
-        """The image that is copied is a resource of the call as the copy is, but the tags of the
-        call are the copy's alone.
+        """What is to be made has tags in the request; the source has an owner, and no tags that a
+        policy of CopyImage could see.
 
-        Source: EC2 user guide, "Grant permissions to copy Amazon EC2 AMIs" (since October 2024).
+        Source: EC2 user guide, "Grant permissions to copy Amazon EC2 AMIs" (as of 2024-10).
         """
         return [
             iam.PolicyStatement(
-                actions=["ec2:CopyImage"],
-                resources=self._images(home_only=True),
-                conditions=_OURS,
+                actions=["ec2:CopyImage"], resources=self._images(), conditions=_TAGGED_NOW
             ),
             iam.PolicyStatement(
-                actions=["ec2:CopyImage"], resources=self._images(), conditions=_TAGGED_NOW
+                actions=["ec2:CopyImage"],
+                resources=[self._arn("ec2", "image", "*", account="")],
+                conditions={"StringEquals": {"ec2:Owner": self._stack.account}},
             ),
             self._tag_at_creation("CopyImage"),
             *self._use_volume_keys(),
         ]
 
     def on_own_images(self, *actions: str) -> iam.PolicyStatement:
-        """On images and snapshots of bakes, copies included."""
+        """On images of bakes, copies included, or on their snapshots: as the actions are called."""
+        kinds = [it for it in _KINDS if any(it.title() in action for action in actions)]
         return iam.PolicyStatement(
             actions=[f"ec2:{action}" for action in actions],
-            resources=self._images(),
+            resources=self._images(kinds),
             conditions=_OURS,
         )
 
-    def _images(self, *, home_only: bool = False) -> list[str]:
+    def share_snapshots(self) -> iam.PolicyStatement:
+        """With accounts, never with everybody: a snapshot that is public shows a disk to all."""
+        return iam.PolicyStatement(
+            actions=["ec2:ModifySnapshotAttribute"],
+            resources=self._images(["snapshot"]),
+            conditions={**_OURS, "StringNotEquals": {"ec2:Add/group": "all"}},
+        )
+
+    def _images(self, kinds: Sequence[str] = _KINDS, *, home_only: bool = False) -> list[str]:
         return [
             self._arn("ec2", kind, "*", account="", region=region)
             for region in (self.regions[:1] if home_only else self.regions)
-            for kind in ("image", "snapshot")
+            for kind in kinds
         ]
 
     def look_at_keys(self) -> iam.PolicyStatement:
@@ -317,16 +345,12 @@ class Permissions:
         DescribeImageReferences looks with its caller's rights. Source: EC2 user guide, "Identify
         your resources referencing specified AMIs".
         """
-        images, snapshots = (
-            [self._arn("ec2", kind, "*", account="", region=it) for it in self.regions]
-            for kind in ("image", "snapshot")
-        )
+        images, snapshots = self._images(["image"]), self._images(["snapshot"])
         return [
             self.read(
                 "autoscaling:DescribeAutoScalingGroups",
                 "autoscaling:DescribeLaunchConfigurations",
                 "ec2:DescribeFleets",
-                "ec2:DescribeImageAttribute",
                 "ec2:DescribeImageReferences",
                 "ec2:DescribeImageUsageReportEntries",
                 "ec2:DescribeImageUsageReports",
@@ -357,6 +381,7 @@ class Permissions:
                 actions=[
                     "ec2:CreateImageUsageReport",
                     "ec2:DeregisterImage",
+                    "ec2:DescribeImageAttribute",
                     "ec2:DisableImage",
                     "ec2:DisableImageDeregistrationProtection",
                     "ec2:EnableImageDeprecation",
@@ -412,8 +437,11 @@ class Permissions:
         ]
 
     def announce(self) -> iam.PolicyStatement:
+        """Events that say that they are the bakery's."""
         return iam.PolicyStatement(
-            actions=["events:PutEvents"], resources=[self._arn("events", "event-bus", "default")]
+            actions=["events:PutEvents"],
+            resources=[self._arn("events", "event-bus", "default")],
+            conditions={"StringEquals": {"events:source": EVENT_SOURCE}},
         )
 
     def _ec2(

@@ -114,7 +114,13 @@ class TaskFunctions(Construct):
         steps = [*may.send(documents.step_arns), may.table("GetItem")]
         self._add("run_step", steps, commands)
         self._add("stop_builder", [may.on_own_instances("StopInstances"), *may.resume()], waits)
-        create = [*may.create_image(), may.remove_images(), *may.resume()]
+        create = [
+            *may.create_image(),
+            may.remove_images(),
+            # Whether one is gone whose removal is refused.
+            may.read("ec2:DescribeSnapshots"),
+            *may.resume(),
+        ]
         self._add("create_image", create, waits)
         self._add(
             "harden_image",
@@ -146,9 +152,8 @@ class TaskFunctions(Construct):
             "release_images",
             [
                 may.read("ec2:DescribeImages"),
-                may.on_own_images(
-                    "EnableImageDeprecation", "ModifyImageAttribute", "ModifySnapshotAttribute"
-                ),
+                may.on_own_images("EnableImageDeprecation", "ModifyImageAttribute"),
+                may.share_snapshots(),
             ],
             timeout=_ALL_REGIONS,
             memory_mib=_MANY_CLIENTS,

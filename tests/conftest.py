@@ -12,6 +12,7 @@ import pytest
 
 from infra.node import use_bundled_node
 from scripts.local import LocalAws
+from tests import rights
 from tests.account import Account
 from tests.functional.faults import matrix
 
@@ -72,10 +73,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rights", help="note the rights that were used, under this name")
     parser.addoption("--matrix", type=Path, help="write the fault matrix into this file")
 
 
+_RIGHTS: set[rights.Right] = set()
+"""What the calls of all tests needed of the functions' policies."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands over what its tests have used."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["rights"] = sorted(_RIGHTS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _RIGHTS.update(tuple(it) for it in getattr(node, "workeroutput", {}).get("rights", ()))
+
+
 def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    if name := config.getoption("rights"):
+        rights.note(name, _RIGHTS)
+    _tell_matrix(terminalreporter, exitstatus, config)
+
+
+def _tell_matrix(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
     """The fault matrix, from what the sweeps recorded (in this process, or in workers)."""
@@ -107,12 +132,14 @@ def nothing_left_behind() -> Iterator[None]:
     def look_and_close(aws: LocalAws) -> None:
         if aws is LocalAws.current():
             leaks.extend(Account(aws).leaks())
+            _RIGHTS.update(aws.rights_used)
         close(aws)
 
     with patch.object(LocalAws, "close", look_and_close):
         yield
     if (aws := LocalAws.current()) is not None:
         leaks.extend(Account(aws).leaks())
+        _RIGHTS.update(aws.rights_used)
     assert leaks == []
 
 

@@ -36,8 +36,8 @@ def forget_all(table_name: str, bake: str) -> None:
 def settle(table_name: str, wait: Wait) -> bool:
     """Resume the task if its wait is over; whether it was.
 
-    Safe to run twice and at the
-    same time as another: the second finds that nobody waits for the token any more.
+    Safe to run twice and at the same time as another: the second finds that nobody waits for the
+    token any more.
     """
     now = clock.now()
     try:

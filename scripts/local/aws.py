@@ -25,8 +25,10 @@ from scripts.local.ec2 import Ec2
 from scripts.local.errors import LocalAwsError
 from scripts.local.events import Events
 from scripts.local.faults import Faults
-from scripts.local.gateway import Gateway
+from scripts.local.gateway import Gateway, request_keys
 from scripts.local.iam import ACCOUNT, OPERATOR, Principals
+from scripts.local.iam_facts import Facts
+from scripts.local.iam_needs import Need
 from scripts.local.lambdas import ForkServer, Function, Lambdas, LogLine, Outcome
 from scripts.local.logs import Logs
 from scripts.local.machines import CheckOnly, Machines
@@ -139,7 +141,9 @@ class LocalAws:
             lambda role: fetcher(lambda: self.client_as(role, "s3")),
         )
         self.executions = StepFunctions(self.clock, emit, self._client_for, self.region)
-        self._gateway.machine_of_token = self.executions.engine.tokens.machines.get
+        self.facts = Facts(self.ec2.state, self.executions.engine.tokens.machines.get)
+        self._gateway.facts = self.facts
+        self._gateway.authorizer.facts = self.facts.keys
         self.cloudformation = CloudFormation(self.region, self._site, self.clock.now)
 
     def _register(self) -> None:
@@ -210,6 +214,21 @@ class LocalAws:
     @iam_enforced.setter
     def iam_enforced(self, value: bool) -> None:
         self._gateway.authorizer.enabled = value
+
+    @property
+    def rights_used(self) -> set[tuple[str, str]]:
+        """Name of the role and action of every call that a policy has allowed."""
+        return self._gateway.authorizer.used
+
+    @property
+    def service_control_policies(self) -> tuple[Mapping[str, Any] | str, ...]:
+        """Policies of the organization that count for every role, beside one that allows
+        everything."""
+        return self._gateway.authorizer.service_control_policies
+
+    @service_control_policies.setter
+    def service_control_policies(self, documents: tuple[Mapping[str, Any] | str, ...]) -> None:
+        self._gateway.authorizer.service_control_policies = documents
 
     @property
     def function_logs(self) -> list[LogLine]:
@@ -342,12 +361,16 @@ class LocalAws:
             "Arn": call.principal.arn,
         }
 
-    def _allows(self, call: Call, action: str, resource: str) -> bool:
-        return self._gateway.authorizer.decide(call.principal, [(action, resource)]) is None
+    def _allows(
+        self, call: Call, action: str, resource: str, keys: Mapping[str, Any] | None = None
+    ) -> bool:
+        need = Need(action, resource, keys or {})
+        decision = self._gateway.authorizer.decide(call.principal, [need], request_keys(call))
+        return decision is None
 
     def _role_may(self, role_arn: str, action: str, resource: str) -> bool:
         principal = self.principals.session(role_arn, "instance")
-        return self._gateway.authorizer.decide(principal, [(action, resource)]) is None
+        return self._gateway.authorizer.decide(principal, [Need(action, resource)]) is None
 
     def _dead_letter(self, function: Function, payload: str, outcome: Outcome, tries: int) -> None:
         """Lambda's on-failure destination gets the event and the error."""

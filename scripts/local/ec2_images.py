@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 import re
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from scripts.local.calls import Call, Handler
 from scripts.local.clock import iso_millis, parse_time
-from scripts.local.ec2_launch import key_usable
+from scripts.local.ec2_launch import key_granted, key_usable
 from scripts.local.ec2_state import Region, State, arn, check_dry_run
 from scripts.local.ec2_volumes import Volumes, creation_date, snapshot_ids
 from scripts.local.errors import AwsError
 from scripts.local.iam import ACCOUNT
 from scripts.local.records import Getter, Record, filtered, new_id, page, specified_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scripts.local.calls import Call, Handler
 
 IMAGE_FILTERS: dict[str, Getter] = {
     "architecture": "Architecture",
@@ -64,7 +67,14 @@ _COOLDOWN = timedelta(hours=24)
 """How long protection outlives its end, if it was asked for so."""
 _UNTOLD = timedelta(hours=24)
 """How long a launch takes to be told. Source: EC2 API reference, Image, lastLaunchedTime."""
-Allowed = Callable[[Call, str, str], bool]
+
+
+class Allowed(Protocol):
+    """Whether the caller may do the action on the resource; with these condition keys beside."""
+
+    def __call__(
+        self, call: Call, action: str, resource: str, keys: Mapping[str, Any] | None = None, /
+    ) -> bool: ...
 
 
 class Images:
@@ -254,10 +264,19 @@ class Images:
             check_dry_run(p)
             image = self._copy_of(region, source, p)
             ordered = self._state.failing_copies.get(region.name)
-            failure = ordered.pop(0) if ordered else _key_failure(region, p)
+            failure = ordered.pop(0) if ordered else self._key_failure(call, region)
             self._make(region, image, failure, self._state.durations.copy)
             region.tokens[token] = (image["ImageId"], known)
             return {"ImageId": image["ImageId"]}
+
+    def _key_failure(self, call: Call, region: Region) -> str:
+        """Why a copy fails whose key KMS does not have, or does not let EC2 use for the caller."""
+        key = call.get("KmsKeyId")
+        if not key or (
+            key_usable(region.name, str(key)) and key_granted(call, str(key), self.allowed)
+        ):
+            return ""
+        return "Client.InternalError: Client error on launch: the KMS key cannot be used"
 
     def _copy_of(self, region: Region, source: Record, p: dict[str, Any]) -> Record:
         tags = specified_tags(p, "image", ["image", "snapshot"])
@@ -550,11 +569,3 @@ class Images:
                 key = attribute[0].upper() + attribute[1:]
                 answer[key] = {"Value": image.get(key, "")}
             return answer
-
-
-def _key_failure(region: Region, p: dict[str, Any]) -> str:
-    """Why a copy fails whose key KMS does not have, or does not let EC2 use."""
-    key = p.get("KmsKeyId")
-    if not key or key_usable(region.name, str(key)):
-        return ""
-    return "Client.InternalError: Client error on launch: the KMS key cannot be used"

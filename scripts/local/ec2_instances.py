@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from scripts.local import ec2_rules
-from scripts.local.ec2_launch import Launch, key_usable
+from scripts.local.ec2_launch import Launch, key_granted, key_usable
 from scripts.local.ec2_spot import ENDED_BY_EC2, STOPPED_BY_EC2, Spot, check_market
 from scripts.local.ec2_state import Region, State, arn, check_dry_run
 from scripts.local.errors import AwsError
@@ -107,12 +107,13 @@ class Instances:
             mappings = self._launch.mappings(region, image, p)
             tags = {kind: specified_tags(p, kind, TAGGABLE) for kind in TAGGABLE}
             check_market(p)
+            self.spot.check_role(call, self._images.allowed)
             check_dry_run(p)
             self._launch.check_capacity(region, p, type_["InstanceType"], subnet)
             instance = self._launch.record(region, image, p, subnet, profile, groups, tags)
             self._launch.attach(region, instance, mappings, tags["volume"], subnet["zone"])
             self.spot.requested(region, instance, p, tags["spot-instances-request"])
-            self._start_life(region, instance, image, p)
+            self._start_life(region, instance, image, p, self._key_failure(call, region))
             token = (str(p.get("ClientToken") or ""), scope)
             if token[0]:
                 region.tokens[token] = (instance["InstanceId"], _canonical(p))
@@ -142,7 +143,12 @@ class Instances:
         return self._reservation(region, [instance])
 
     def _start_life(
-        self, region: Region, instance: Record, image: Record, p: dict[str, Any]
+        self,
+        region: Region,
+        instance: Record,
+        image: Record,
+        p: dict[str, Any],
+        failure: tuple[str, str] | None = None,
     ) -> None:
         id_ = instance["InstanceId"]
         region.hidden(image["ImageId"]).setdefault("launches", []).append(self._state.clock.now())
@@ -158,7 +164,8 @@ class Instances:
         )
         self._state.born("instance", id_)
         self._announce(region, instance)
-        failure = self._launch_failure(region, p)
+        if self._state.failing_instances:
+            failure = self._state.failing_instances.pop(0)
         if failure:
             self.later(
                 region,
@@ -197,16 +204,18 @@ class Instances:
         self.spot.fulfilled(request, instance)
         self._start_life(region, instance, image, p)
 
-    def _launch_failure(self, region: Region, p: dict[str, Any]) -> tuple[str, str] | None:
-        if self._state.failing_instances:
-            return self._state.failing_instances.pop(0)
-        for mapping in p.get("BlockDeviceMappings") or []:
+    def _key_failure(self, call: Call, region: Region) -> tuple[str, str] | None:
+        """Why an instance ends whose key KMS does not have, or does not let EC2 use for the
+        caller."""
+        for mapping in call.get("BlockDeviceMappings") or []:
             key = (mapping.get("Ebs") or {}).get("KmsKeyId")
             if key and not key_usable(region.name, str(key)):
                 return (
                     "Client.InvalidKMSKey.InvalidState",
                     "The KMS key provided is in an incorrect state",
                 )
+            if key and not key_granted(call, str(key), self._images.allowed):
+                return "Client.InternalError", "Client error on launch"
         return None
 
     # Life

@@ -11,6 +11,8 @@ from scripts.local.iam import ACCOUNT
 from scripts.local.records import Record, new_id
 
 if TYPE_CHECKING:
+    from scripts.local.calls import Call
+    from scripts.local.ec2_images import Allowed
     from scripts.local.ec2_state import Capacity, Region, State
     from scripts.local.ec2_volumes import Volumes
 
@@ -262,6 +264,37 @@ def _no_room(shortage: Capacity, type_: str, zone: str) -> str:
 
 def default_key(region: str) -> str:
     return f"arn:aws:kms:{region}:{ACCOUNT}:key/00000000-0000-4000-8000-0000000000eb"
+
+
+_OF_KEYS = (
+    "CreateGrant",
+    "Decrypt",
+    "DescribeKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "ReEncryptTo",
+)
+"""What EC2 does to a customer's key with its caller's rights.
+
+Source: EBS user guide, "Requirements for Amazon EBS encryption".
+"""
+
+
+def key_granted(call: Call, key: str, allowed: Allowed) -> bool:
+    """Whether the caller's rights let EC2 use a customer's key, given by id, ARN or alias."""
+    name = key.split(":", 5)[-1] if key.startswith("arn:") else key
+    if name.startswith("alias/"):
+        name = moto_seam.key_of_alias(name, call.region) or name
+    id_ = name.removeprefix("key/")
+    if id_ in ("alias/aws/ebs", default_key(call.region).rsplit("/", 1)[-1]):
+        # The policy of AWS's own key lets everybody of the account use it through EC2.
+        return True
+    resource = key if ":key/" in key else f"arn:aws:kms:{call.region}:{ACCOUNT}:key/{id_}"
+    keys = {
+        "kms:ViaService": f"ec2.{call.region}.amazonaws.com",
+        "kms:GrantIsForAWSResource": True,
+        "kms:CallerAccount": call.principal.account,
+    }
+    return all(allowed(call, f"kms:{action}", resource, keys) for action in _OF_KEYS)
 
 
 def key_usable(region: str, key: str) -> bool:

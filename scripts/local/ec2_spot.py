@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.local.ec2_state import Region, State, check_dry_run
 from scripts.local.errors import AwsError
+from scripts.local.iam import ACCOUNT
 from scripts.local.records import Getter, Record, filtered, new_id, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scripts.local.calls import Call, Handler
+    from scripts.local.ec2_images import Allowed
 
     Relaunch = Callable[[Region, str, Record], None]
     Terminate = Callable[[Region, str, tuple[str, str]], None]
@@ -69,14 +71,32 @@ def check_market(p: dict[str, Any]) -> None:
         raise AwsError("InvalidParameterCombination", message)
 
 
+_ROLE = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+
+
 class Spot:
     """The requests of all Regions; follows the instances that they launched."""
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._has_role = False
         self.relaunch: Relaunch = lambda _region, _id, _request: None
         self.terminate: Terminate = lambda _region, _id, _reason: None
         state.instance_listeners.append(self._instance_moved)
+
+    def check_role(self, call: Call, allowed: Allowed) -> None:
+        """EC2 makes its role with the right of whoever first asks for a spot instance."""
+        if self._has_role or spot_options(call.parameters) is None:
+            return
+        keys = {"iam:AWSServiceName": "spot.amazonaws.com"}
+        if not allowed(call, "iam:CreateServiceLinkedRole", _ROLE, keys):
+            raise AwsError(
+                "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+                "The provided credentials do not have permission to create the service-linked "
+                "role for EC2 Spot Instances.",
+                403,
+            )
+        self._has_role = True
 
     def handlers(self) -> dict[str, Handler]:
         return {

@@ -48,6 +48,7 @@ _THROUGH_EC2 = {
         "imagebuilder:GetContainerRecipe",
     ),
 }
+_CALLED_BY_EC2 = {"aws:CalledVia": ["ec2-images.amazonaws.com"], "aws:ViaAWSService": True}
 
 
 class Usage:
@@ -83,7 +84,7 @@ class Usage:
             check_dry_run(p)
             for kind in kinds:
                 for action in _THROUGH_EC2[kind]:
-                    if not self._images.allowed(call, action, "*"):
+                    if not self._images.allowed(call, action, "*", _CALLED_BY_EC2):
                         raise AwsError(
                             "UnauthorizedOperation",
                             f"You are not authorized to perform this operation: {action}",

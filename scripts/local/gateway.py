@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from scripts.local import moto_seam
 from scripts.local.calls import Call, CallLog, Handler, Raw
 from scripts.local.errors import AwsError
-from scripts.local.iam import ACCOUNT, Authorizer, Decision, Principals
+from scripts.local.iam import ACCOUNT, Authorizer, Principals
 from scripts.local.iam_needs import Arns, needs
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from scripts.local.clock import Clock
     from scripts.local.faults import Faults
+    from scripts.local.iam_facts import Facts
+    from scripts.local.policies import Decision
 
 _SCOPE = re.compile(
     r"Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request"
@@ -47,8 +49,8 @@ class Gateway:
         self.faults = faults
         self.calls = calls
         self.principals = principals
-        self.authorizer = Authorizer(moto_seam.role_policies)
-        self.machine_of_token: Callable[[str], str | None] = lambda _token: None
+        self.authorizer = Authorizer(moto_seam.attached)
+        self.facts: Facts | None = None
         self.crash: Callable[[str], None] = lambda _function: None
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._server = _Server(self)
@@ -138,17 +140,22 @@ class Gateway:
         return parsed.answer(answer)
 
     def authorize(self, call: Call) -> None:
-        arns = Arns(
-            call.region,
-            call.account,
-            moto_seam.profile_role,
-            self.machine_of_token,
-            moto_seam.key_of_alias,
-        )
+        if call.principal.is_admin or self.facts is None:
+            return
+        arns = Arns(call.region, call.account, self.facts)
         wanted = needs(call.service, call.operation, call.parameters, arns)
-        decision = self.authorizer.decide(call.principal, wanted)
+        decision = self.authorizer.decide(call.principal, wanted, request_keys(call))
         if decision is not None:
             raise refusal(call, decision)
+
+
+def request_keys(call: Call) -> dict[str, Any]:
+    """The condition keys of a call that are the same for everything that it touches."""
+    return {
+        "aws:RequestedRegion": call.region,
+        "aws:CurrentTime": call.time,
+        "aws:EpochTime": int(call.time.timestamp()),
+    }
 
 
 def refusal(call: Call, decision: Decision) -> AwsError:

@@ -1,23 +1,30 @@
 """Who calls, and whether the caller's role allows it.
 
-Supplies what moto's own enforcement lacks: resources are compared, and roles are told apart by
-access key. Conditions are decided in `condition_holds`, the one place to extend.
+Supplies what moto's own enforcement lacks: resources and conditions are compared, boundaries and
+service control policies count, and roles are told apart by access key.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import secrets
 import string
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from scripts.local.conditions import context
 from scripts.local.errors import AwsError
+from scripts.local.policies import Attached, Decision, Document, Request, decide
+from scripts.local.reference import narrowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from scripts.local.conditions import Context
+    from scripts.local.iam_needs import Need
 
 ACCOUNT = "123456789012"
 
@@ -105,106 +112,52 @@ class Principals:
         return self._by_key.get(access_key, OPERATOR)
 
 
-@dataclass(frozen=True)
-class Decision:
-    allowed: bool
-    action: str
-    resource: str
-    reason: str
-
-
-Statement = Mapping[str, Any]
-Context = Mapping[str, str]
-
-
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-@lru_cache(maxsize=4096)
-def _pattern(text: str, ignore_case: bool) -> re.Pattern[str]:
-    regex = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in text)
-    return re.compile(regex, re.IGNORECASE | re.DOTALL if ignore_case else re.DOTALL)
-
-
-def matches(pattern: str, value: str, *, ignore_case: bool = False) -> bool:
-    return _pattern(pattern, ignore_case).fullmatch(value) is not None
-
-
-def condition_holds(statement: Statement, context: Context) -> bool:
-    """Whether the statement's Condition holds. Not evaluated yet: an Allow counts as if it held,
-    a Deny as if it did not, so that an unknown condition never refuses what AWS would allow."""
-    if "Condition" not in statement:
-        return True
-    return bool(statement.get("Effect") == "Allow")
-
-
-def _covers(statement: Statement, action: str, resource: str, context: Context) -> bool:
-    if "Action" in statement:
-        named = any(matches(a, action, ignore_case=True) for a in _list(statement["Action"]))
-    else:
-        excluded = _list(statement.get("NotAction"))
-        named = not any(matches(a, action, ignore_case=True) for a in excluded)
-    if not named:
-        return False
-    if "Resource" in statement:
-        inside = any(_resource_matches(str(r), resource) for r in _list(statement["Resource"]))
-    else:
-        inside = not any(matches(str(r), resource) for r in _list(statement.get("NotResource")))
-    return inside and condition_holds(statement, context)
-
-
-def _resource_matches(pattern: str, resource: str) -> bool:
-    """A resource yet to be made is named by a wildcard (`instance/*`): a narrower pattern covers
-    it too."""
-    if matches(pattern, resource):
-        return True
-    return resource.endswith("/*") and pattern.startswith(resource[:-1])
-
-
-def evaluate(
-    statements: Iterable[Statement], action: str, resource: str, context: Context | None = None
-) -> Decision:
-    """Deny wins, then Allow, then the implicit deny."""
-    context = context or {}
-    allowed = False
-    for statement in statements:
-        if not _covers(statement, action, resource, context):
-            continue
-        if statement.get("Effect") == "Deny":
-            return Decision(
-                False, action, resource, "with an explicit deny in an identity-based policy"
-            )
-        allowed = True
-    reason = "" if allowed else f"because no identity-based policy allows the {action} action"
-    return Decision(allowed, action, resource, reason)
-
-
-def statements_of(documents: Iterable[str | Mapping[str, Any]]) -> list[Statement]:
-    found: list[Statement] = []
-    for document in documents:
-        policy = json.loads(document) if isinstance(document, str) else document
-        found.extend(_list(policy.get("Statement")))
-    return found
-
-
 class Authorizer:
-    """Decides calls by roles. `policies_of` reads the role's policy documents at the time of the
-    call."""
+    """Decides calls by roles: identity-based policies, permissions boundary and service control
+    policies together, as they are at the time of the call."""
 
-    def __init__(self, policies_of: Callable[[str], list[str | Mapping[str, Any]]]) -> None:
-        self._policies_of = policies_of
+    def __init__(self, attached: Callable[[str], Attached]) -> None:
+        self._attached = attached
+        self.facts: Callable[[str], Mapping[str, Any]] = lambda _resource: {}
+        """The keys of a resource that exists, by its ARN."""
+        self.service_control_policies: tuple[Document, ...] = ()
+        """Of the account, beside one that allows everything."""
         self.enabled = True
+        self.used: set[tuple[str, str]] = set()
+        """Each role and action of a call that was allowed."""
 
-    def decide(self, principal: Principal, needs: Iterable[tuple[str, str]]) -> Decision | None:
-        """The first need that the principal's role does not cover, or None when all are covered."""
+    def decide(
+        self,
+        principal: Principal,
+        needs: Iterable[Need],
+        request: Mapping[str, Any] | None = None,
+    ) -> Decision | None:
+        """The first need that the principal's role does not cover, or None when all are covered.
+
+        ``request`` has the keys of the call as a whole.
+        """
         if principal.is_admin or not self.enabled:
             return None
-        statements = statements_of(self._policies_of(principal.role_arn))
-        for action, resource in needs:
-            decision = evaluate(statements, action, resource)
+        attached = replace(self._attached(principal.role_arn), guards=self.service_control_policies)
+        for need in needs:
+            keys = partial(self._keys, principal, need, request or {})
+            decision = decide(attached, Request(need.action, need.resource, keys))
             if not decision.allowed:
                 return decision
+            self.used.add((principal.role, need.action))
         return None
+
+    def _keys(self, principal: Principal, need: Need, request: Mapping[str, Any]) -> Context:
+        all_ = {
+            "aws:PrincipalArn": principal.role_arn,
+            "aws:PrincipalAccount": principal.account,
+            "aws:PrincipalType": "AssumedRole",
+            # Every endpoint of AWS speaks TLS, and every SDK of today its last version.
+            "aws:SecureTransport": True,
+            "s3:TlsVersion": "1.3",
+            "aws:ViaAWSService": False,
+            **request,
+            **self.facts(need.resource),
+            **need.keys,
+        }
+        return narrowed(need.action, need.resource, context(all_))

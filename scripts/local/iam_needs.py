@@ -1,13 +1,28 @@
-"""Which actions on which resources an API call needs: the part of AWS's service authorization
-reference that the bake touches. A call that is not listed needs its own action on `*`."""
+"""Which actions on which resources an API call needs, and the condition keys that the request
+itself gives: the part of AWS's service authorization reference that the bake touches. A call that
+is not listed needs its own action on `*`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-Need = tuple[str, str]
+from scripts.local.conditions import tag_keys
+
+if TYPE_CHECKING:
+    from scripts.local.iam_facts import Facts
+
 Parameters = Mapping[str, Any]
+Keys = Mapping[str, Any]
+
+
+class Need(NamedTuple):
+    """A right that a call needs."""
+
+    action: str
+    resource: str
+    keys: Keys = {}
+
 
 PREFIX = {"stepfunctions": "states", "cloudwatch": "cloudwatch", "eventbridge": "events"}
 ACTION = {
@@ -22,19 +37,10 @@ ACTION = {
 class Arns:
     """Builds ARNs of one account and Region."""
 
-    def __init__(
-        self,
-        region: str,
-        account: str,
-        profile_role: Callable[[str], str | None],
-        machine_of_token: Callable[[str], str | None],
-        key_of_alias: Callable[[str, str], str | None] = lambda _alias, _region: None,
-    ) -> None:
+    def __init__(self, region: str, account: str, facts: Facts) -> None:
         self.region = region
         self.account = account
-        self.profile_role = profile_role
-        self.machine_of_token = machine_of_token
-        self.key_of_alias = key_of_alias
+        self.facts = facts
 
     def of(self, service: str, tail: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{tail}"
@@ -61,7 +67,28 @@ def needs(service: str, operation: str, parameters: Parameters, arns: Arns) -> l
     if special:
         return special(action, parameters, arns)
     resources = _RESOURCES.get(service, _anything)(parameters, arns)
-    return [(action, resource) for resource in resources] or [(action, "*")]
+    keys = _KEYS.get((service, operation), _no_keys)(parameters)
+    return [Need(action, resource, keys) for resource in resources or ["*"]]
+
+
+def _no_keys(_parameters: Parameters) -> Keys:
+    return {}
+
+
+def requested_tags(tags: Iterable[Mapping[str, str]]) -> Keys:
+    """The keys that tags in a request make; a request without tags has none of them."""
+    pairs = {str(tag["Key"]): str(tag.get("Value", "")) for tag in tags}
+    return {**tag_keys("aws:RequestTag", pairs), "aws:TagKeys": list(pairs) or None}
+
+
+def _specified(parameters: Parameters, kind: str) -> Keys:
+    """As `requested_tags`, for the tags that a request gives to one kind of resource."""
+    return requested_tags(
+        tag
+        for spec in parameters.get("TagSpecifications") or []
+        if spec.get("ResourceType") == kind
+        for tag in spec.get("Tags") or []
+    )
 
 
 def _ids(parameters: Parameters, *names: str) -> list[str]:
@@ -108,7 +135,7 @@ def _anything(_parameters: Parameters, _arns: Arns) -> list[str]:
 
 
 def _describe(action: str, _parameters: Parameters, _arns: Arns) -> list[Need]:
-    return [(action, "*")]
+    return [Need(action, "*")]
 
 
 def _ssm_resources(parameters: Parameters, arns: Arns) -> list[str]:
@@ -124,7 +151,7 @@ def parameter_arn(name: str, arns: Arns) -> str:
 
 
 def _ssm_document(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
-    return [(action, document_arn(str(parameters.get("Name")), arns))]
+    return [Need(action, document_arn(str(parameters.get("Name")), arns))]
 
 
 def document_arn(name: str, arns: Arns) -> str:
@@ -136,57 +163,188 @@ def document_arn(name: str, arns: Arns) -> str:
 
 
 def _send_command(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
-    instances = [arns.of("ec2", f"instance/{i}") for i in _ids(parameters, "InstanceIds")]
+    """Targets that are no ids are any instance, of which no tags are known."""
+    targets = parameters.get("Targets") or []
+    ids = _ids(parameters, "InstanceIds")
+    for target in targets:
+        ids += target.get("Values", []) if target.get("Key") == "InstanceIds" else ["*"]
+    instances = [arns.of("ec2", f"instance/{i}") for i in ids]
     document = document_arn(str(parameters.get("DocumentName")), arns)
-    return [(action, document), *((action, instance) for instance in instances)]
+    return [Need(action, resource) for resource in (document, *instances)]
 
 
-def _tag_needs(parameters: Parameters, arns: Arns) -> list[Need]:
-    return [
-        ("ec2:CreateTags", arns.ec2(str(spec.get("ResourceType")), "*"))
+def _put_parameter(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
+    """With the id of an image, Parameter Store looks the image up with its caller's right.
+
+    Source: Systems Manager user guide, "Native parameter support for Amazon Machine Image IDs".
+    """
+    parameter = parameter_arn(str(parameters.get("Name")), arns)
+    keys = {
+        **requested_tags(parameters.get("Tags") or []),
+        "ssm:Overwrite": bool(parameters.get("Overwrite")),
+    }
+    found = [Need(action, parameter, keys)]
+    if parameters.get("Tags"):
+        found.append(Need("ssm:AddTagsToResource", parameter, keys))
+    if parameters.get("DataType") == "aws:ec2:image":
+        found.append(Need("ec2:DescribeImages", "*"))
+    return found
+
+
+def _tag_needs(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
+    """Tags given at creation need a right of their own, whose ec2:CreateAction is the call."""
+    kinds = {
+        str(spec.get("ResourceType")): None
         for spec in parameters.get("TagSpecifications") or []
         if spec.get("Tags")
+    }
+    creating = {"ec2:CreateAction": action.partition(":")[2]}
+    return [
+        Need("ec2:CreateTags", arns.ec2(kind, "*"), {**creating, **_specified(parameters, kind)})
+        for kind in kinds
     ]
 
 
 def _run_instances(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
+    """Each resource has keys of its own. Source: EC2 in the service authorization reference."""
     interfaces = parameters.get("NetworkInterfaces") or []
     subnets = _ids(parameters, "SubnetId") + [s for i in interfaces if (s := i.get("SubnetId"))]
     groups = _ids(parameters, "SecurityGroupIds") + [
         g for i in interfaces for g in i.get("Groups", [])
     ]
-    resources = [arns.of("ec2", "instance/*"), arns.of("ec2", "volume/*")]
-    resources += [arns.of("ec2", "network-interface/*"), arns.image(str(parameters.get("ImageId")))]
-    resources += [arns.ec2("subnet", s) for s in subnets]
-    resources += [arns.ec2("security-group", g) for g in groups]
-    if (parameters.get("InstanceMarketOptions") or {}).get("MarketType") == "spot":
-        resources.append(arns.of("ec2", "spot-instances-request/*"))
-    needs_ = [(action, resource) for resource in resources]
+    place = arns.facts.keys(arns.ec2("subnet", subnets[0])) if subnets else {}
+    zone = {"ec2:AvailabilityZone": place.get("ec2:AvailabilityZone")}
+    template, placement = (parameters.get(name) or {} for name in ("LaunchTemplate", "Placement"))
+    market = (parameters.get("InstanceMarketOptions") or {}).get("MarketType") or "on-demand"
     profile = parameters.get("IamInstanceProfile") or {}
-    role = arns.profile_role(str(profile.get("Name") or profile.get("Arn") or ""))
-    if role:
-        needs_.append(("iam:PassRole", role))
-    return needs_ + _tag_needs(parameters, arns)
+    asked = str(profile.get("Name") or profile.get("Arn") or "")
+    found: list[tuple[str, Keys]] = [
+        ("instance/*", {**_instance_keys(parameters, asked, market, arns), **zone}),
+        *(("volume/*", {**keys, **zone}) for keys in _volume_keys(parameters, arns)),
+        ("network-interface/*", {**_interface_keys(parameters, subnets, place, arns), **zone}),
+        *((f"subnet/{it}", {}) for it in subnets),
+        *((f"security-group/{it}", {}) for it in groups),
+        *((f"key-pair/{it}", {"ec2:KeyPairName": it}) for it in _ids(parameters, "KeyName")),
+        *((f"launch-template/{it}", {}) for it in _ids(template, "LaunchTemplateId")),
+        *((f"placement-group/{it}", {}) for it in _ids(placement, "GroupName")),
+    ]
+    if market == "spot":
+        requested = _specified(parameters, "spot-instances-request")
+        found.append(("spot-instances-request/*", requested))
+    wanted = [Need(action, arns.of("ec2", tail), keys) for tail, keys in found]
+    wanted.append(Need(action, arns.image(str(parameters.get("ImageId")))))
+    wanted += [Need(action, arns.snapshot(it)) for it in _snapshots(parameters)]
+    if role := arns.facts.role_of_profile(asked):
+        to_ec2 = {"iam:PassedToService": "ec2.amazonaws.com"}
+        wanted.append(Need("iam:PassRole", role, to_ec2))
+    return wanted + _tag_needs(action, parameters, arns)
+
+
+def _instance_keys(parameters: Parameters, profile: str, market: str, arns: Arns) -> Keys:
+    metadata = parameters.get("MetadataOptions") or {}
+    return {
+        **_specified(parameters, "instance"),
+        "ec2:InstanceType": parameters.get("InstanceType"),
+        "ec2:InstanceProfile": arns.facts.arn_of_profile(profile) if profile else None,
+        "ec2:InstanceMarketType": market,
+        "ec2:MetadataHttpTokens": metadata.get("HttpTokens"),
+        "ec2:MetadataHttpPutResponseHopLimit": metadata.get("HttpPutResponseHopLimit"),
+        "ec2:MetadataHttpEndpoint": metadata.get("HttpEndpoint"),
+        "ec2:InstanceMetadataTags": metadata.get("InstanceMetadataTags"),
+        "ec2:RootDeviceType": arns.facts.image(arns.region, str(parameters.get("ImageId"))).get(
+            "RootDeviceType"
+        ),
+    }
+
+
+def _interface_keys(parameters: Parameters, subnets: list[str], place: Keys, arns: Arns) -> Keys:
+    asked = [i.get("AssociatePublicIpAddress") for i in parameters.get("NetworkInterfaces") or []]
+    return {
+        **_specified(parameters, "network-interface"),
+        "ec2:Subnet": arns.ec2("subnet", subnets[0]) if subnets else None,
+        "ec2:Vpc": place.get("ec2:Vpc"),
+        "ec2:AssociatePublicIpAddress": next((it for it in asked if it is not None), None),
+    }
+
+
+def _volume_keys(parameters: Parameters, arns: Arns) -> list[Keys]:
+    """Of each volume: as the request has it, else as the image has it."""
+    image = arns.facts.image(arns.region, str(parameters.get("ImageId")))
+    volumes = {
+        m["DeviceName"]: m["Ebs"] for m in image.get("BlockDeviceMappings", []) if "Ebs" in m
+    }
+    for mapping in parameters.get("BlockDeviceMappings") or []:
+        if mapping.get("NoDevice") is not None:
+            volumes.pop(mapping["DeviceName"], None)
+        elif "Ebs" in mapping:
+            before = volumes.get(mapping["DeviceName"], {})
+            volumes[mapping["DeviceName"]] = {**before, **mapping["Ebs"]}
+    tags = _specified(parameters, "volume")
+    return [
+        {
+            **tags,
+            "ec2:Encrypted": bool(
+                ebs.get("Encrypted")
+                or arns.facts.snapshot(arns.region, str(ebs.get("SnapshotId"))).get("Encrypted")
+            ),
+            "ec2:VolumeSize": ebs.get("VolumeSize"),
+            "ec2:VolumeType": ebs.get("VolumeType"),
+            "ec2:VolumeIops": ebs.get("Iops"),
+            "ec2:VolumeThroughput": ebs.get("Throughput"),
+            "ec2:ParentSnapshot": arns.snapshot(s) if (s := ebs.get("SnapshotId")) else None,
+        }
+        for ebs in volumes.values()
+    ]
+
+
+def _snapshots(parameters: Parameters) -> list[str]:
+    """Those that the request itself names."""
+    return [
+        str(snapshot)
+        for mapping in parameters.get("BlockDeviceMappings") or []
+        if (snapshot := (mapping.get("Ebs") or {}).get("SnapshotId"))
+    ]
 
 
 def _create_image(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
-    instance = arns.of("ec2", f"instance/{parameters.get('InstanceId')}")
-    resources = [instance, arns.image("*"), arns.snapshot("*")]
-    return [(action, resource) for resource in resources] + _tag_needs(parameters, arns)
+    return [
+        Need(action, arns.of("ec2", f"instance/{parameters.get('InstanceId')}")),
+        Need(action, arns.image("*"), _specified(parameters, "image")),
+        Need(action, arns.snapshot("*"), _specified(parameters, "snapshot")),
+        *_tag_needs(action, parameters, arns),
+    ]
 
 
 def _copy_image(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
-    source = (
-        f"arn:aws:ec2:{parameters.get('SourceRegion')}::image/{parameters.get('SourceImageId')}"
-    )
-    resources = [source, arns.image("*"), arns.snapshot("*")]
-    return [*((action, it) for it in resources), *_tag_needs(parameters, arns)]
+    """The source counts too. Source: EC2 user guide, "Grant permissions to copy Amazon EC2 AMIs".
+
+    That the tags of the copy are keys of the source as well, the reference leaves open: not here.
+    """
+    source, id_ = parameters.get("SourceRegion"), parameters.get("SourceImageId")
+    return [
+        Need(action, f"arn:aws:ec2:{source}::image/{id_}"),
+        Need(action, arns.image("*"), _specified(parameters, "image")),
+        Need(action, arns.snapshot("*"), _specified(parameters, "snapshot")),
+        *_tag_needs(action, parameters, arns),
+    ]
+
+
+def _report_usage(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
+    return [
+        Need(action, arns.image(str(parameters.get("ImageId")))),
+        Need(
+            action,
+            arns.ec2("image-usage-report", "*"),
+            _specified(parameters, "image-usage-report"),
+        ),
+        *_tag_needs(action, parameters, arns),
+    ]
 
 
 def _send_task(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
     """The right is one on the state machine that gave the token."""
-    machine = arns.machine_of_token(str(parameters.get("taskToken")))
-    return [(action, machine)] if machine else []
+    machine = arns.facts.machine_of_token(str(parameters.get("taskToken")))
+    return [Need(action, machine)] if machine else []
 
 
 def _states_resources(parameters: Parameters, _arns: Arns) -> list[str]:
@@ -216,8 +374,14 @@ def _sqs_resources(parameters: Parameters, arns: Arns) -> list[str]:
 
 
 def _put_events(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
-    buses = {str(e.get("EventBusName") or "default") for e in parameters.get("Entries") or []}
-    return [(action, arns.named("events", "event-bus/", bus)) for bus in sorted(buses)]
+    return [
+        Need(
+            action,
+            arns.named("events", "event-bus/", str(entry.get("EventBusName") or "default")),
+            {"events:source": entry.get("Source"), "events:detail-type": entry.get("DetailType")},
+        )
+        for entry in parameters.get("Entries") or []
+    ]
 
 
 def _kms_resources(parameters: Parameters, arns: Arns) -> list[str]:
@@ -226,7 +390,7 @@ def _kms_resources(parameters: Parameters, arns: Arns) -> list[str]:
         return []
     if ":alias/" in key or key.startswith("alias/"):
         # The right is one on the key, whatever it is called.
-        found = arns.key_of_alias(f"alias/{key.partition('alias/')[2]}", arns.region)
+        found = arns.facts.key_of_alias(f"alias/{key.partition('alias/')[2]}", arns.region)
         return [arns.of("kms", f"key/{found or 'unknown'}")]
     return [key if key.startswith("arn:") else arns.of("kms", f"key/{key}")]
 
@@ -252,6 +416,43 @@ _RESOURCES: dict[str, Callable[[Parameters, Arns], list[str]]] = {
     "kms": _kms_resources,
     "logs": _logs_resources,
     "s3": _s3_resources,
+}
+
+
+def _retagged(parameters: Parameters) -> Keys:
+    return requested_tags(parameters.get("Tags") or [])
+
+
+def _shared_snapshot(parameters: Parameters) -> Keys:
+    """Who is let in or shut out, in either of the two ways to ask for it."""
+    change = parameters.get("CreateVolumePermission") or {}
+    way = str(parameters.get("OperationType") or "").capitalize()
+    keys: dict[str, list[str]] = {}
+    for what, entries in change.items():
+        for entry in entries:
+            for name, member in (("group", "Group"), ("userId", "UserId")):
+                if member in entry:
+                    keys.setdefault(f"ec2:{what}/{name}", []).append(str(entry[member]))
+    for name, member in (("group", "GroupNames"), ("userId", "UserIds")):
+        if way and parameters.get(member):
+            keys.setdefault(f"ec2:{way}/{name}", []).extend(parameters[member])
+    return keys
+
+
+def _listed_objects(parameters: Parameters) -> Keys:
+    return {
+        "s3:prefix": parameters.get("Prefix"),
+        "s3:delimiter": parameters.get("Delimiter"),
+        "s3:max-keys": parameters.get("MaxKeys"),
+    }
+
+
+_KEYS: dict[tuple[str, str], Callable[[Parameters], Keys]] = {
+    ("ec2", "CreateTags"): _retagged,
+    ("ec2", "DeleteTags"): _retagged,
+    ("ec2", "ModifySnapshotAttribute"): _shared_snapshot,
+    ("s3", "ListObjects"): _listed_objects,
+    ("s3", "ListObjectsV2"): _listed_objects,
 }
 
 _EC2_UNSCOPED = [
@@ -287,6 +488,8 @@ _SPECIAL: dict[tuple[str, str], Callable[[str, Parameters, Arns], list[Need]]] =
     ("ec2", "RunInstances"): _run_instances,
     ("ec2", "CreateImage"): _create_image,
     ("ec2", "CopyImage"): _copy_image,
+    ("ec2", "CreateImageUsageReport"): _report_usage,
+    ("ssm", "PutParameter"): _put_parameter,
     ("ssm", "SendCommand"): _send_command,
     ("ssm", "GetDocument"): _ssm_document,
     ("ssm", "DescribeDocument"): _ssm_document,

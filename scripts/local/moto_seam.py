@@ -23,6 +23,7 @@ from moto.core.responses import ActionResult, BaseResponse
 from scripts.local.calls import Raw
 from scripts.local.errors import AwsError, LocalAwsError
 from scripts.local.iam import ACCOUNT
+from scripts.local.policies import Attached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,17 +153,23 @@ def backend(service: str, region: str, account: str = ACCOUNT) -> Any:
     return get_backend(service)[account][region]  # type: ignore[call-overload]
 
 
-def role_policies(role_arn: str) -> list[str | Mapping[str, Any]]:
-    """Every policy document of a role: inline, customer managed and AWS managed."""
+def attached(role_arn: str) -> Attached:
+    """The policies of a role: inline, customer managed and AWS managed, and its boundary."""
     iam = backend("iam", "aws", role_arn.split(":")[4])
     role = next((r for r in iam.roles.values() if r.arn == role_arn), None)
     if role is None:
-        return []
-    documents = list(role.policies.values())
-    for policy in role.managed_policies.values():
-        default = next(v for v in policy.versions if v.version_id == policy.default_version_id)
-        documents.append(default.document)
-    return documents
+        return Attached(())
+    documents = [*role.policies.values(), *map(_in_force, role.managed_policies.values())]
+    boundary = role.permissions_boundary_arn
+    # A boundary that was deleted allows nothing.
+    limit = _in_force(iam.managed_policies[boundary]) if boundary in iam.managed_policies else "{}"
+    return Attached(tuple(documents), boundary=limit if boundary else None)
+
+
+def _in_force(policy: Any) -> str:
+    """The document of a managed policy's default version."""
+    versions = policy.versions
+    return str(next(v for v in versions if v.version_id == policy.default_version_id).document)
 
 
 def profile_role(profile: str) -> str | None:
@@ -200,6 +207,15 @@ def _managed_policy_data() -> dict[str, Any]:
     from moto.iam.aws_managed_policies import aws_managed_policies_data
 
     return dict(json.loads(aws_managed_policies_data))
+
+
+def managed_policy(name: str) -> str:
+    """The document of one of AWS's managed policies."""
+    data = _managed_policy_data().get(name)
+    if data is None:
+        raise LocalAwsError(f"moto has no AWS managed policy {name}")
+    document = data["Document"]
+    return document if isinstance(document, str) else json.dumps(document)
 
 
 def ensure_managed_policy(arn: str) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from scripts.local import moto_seam
+from scripts.local.conditions import context
 from scripts.local.download import DownloadError, Fetch, fetch_http
 from scripts.local.errors import AwsError
-from scripts.local.iam import evaluate, statements_of
+from scripts.local.policies import evaluate, statements_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,11 +74,12 @@ def reading(may: Callable[[Call, str, str], bool]) -> dict[str, Handler]:
 
 def permission(bucket: Any, action: str, resource: str) -> Any:
     """What a bucket's policy says, in place of moto's ``FakeBucket.get_permission``, to which a
-    Deny whose condition does not hold is one all the same."""
+    Deny whose condition does not hold is one all the same. Every request here came over TLS."""
     from moto.iam.access_control import PermissionResult
 
     documents = [bucket.policy.decode()] if bucket.policy else []
-    decision = evaluate(statements_of(documents), action, resource)
+    keys = context({"aws:SecureTransport": True, "s3:TlsVersion": "1.3"})
+    decision = evaluate(statements_of(documents), action, resource, keys)
     denied = not decision.allowed and "explicit deny" in decision.reason
     return PermissionResult.DENIED if denied else PermissionResult.NEUTRAL
 

@@ -79,20 +79,25 @@ def role(site: Site, logical: str, p: Properties, before: Made | None) -> Made:
     iam = site.client("iam")
     name = before.id if before else str(p.get("RoleName") or site.name(logical))
     trust = json.dumps(p["AssumeRolePolicyDocument"])
-    boundary = p.get("PermissionsBoundary")
+    limit = {"PermissionsBoundary": b} if (b := p.get("PermissionsBoundary")) else {}
     if before is None:
         made = iam.create_role(
-            RoleName=name, AssumeRolePolicyDocument=trust, Path=p.get("Path", "/"), Tags=_tags(p)
+            RoleName=name,
+            AssumeRolePolicyDocument=trust,
+            Path=p.get("Path", "/"),
+            Tags=_tags(p),
+            **limit,
         )["Role"]
         before = Made(name, {"Arn": made["Arn"], "RoleId": made["RoleId"]})
     else:
-        iam.delete_role_permissions_boundary(RoleName=name)
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
+        if limit:
+            iam.put_role_permissions_boundary(RoleName=name, **limit)
+        elif "PermissionsBoundary" in iam.get_role(RoleName=name)["Role"]:
+            iam.delete_role_permissions_boundary(RoleName=name)
         for old in iam.list_role_policies(RoleName=name)["PolicyNames"]:
             if old in before.attributes.get("_inline", []):
                 iam.delete_role_policy(RoleName=name, PolicyName=old)
-    if boundary:
-        iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
     for arn in p.get("ManagedPolicyArns") or []:
         if arn.startswith("arn:aws:iam::aws:policy/"):
             moto_seam.ensure_managed_policy(arn)

@@ -10,10 +10,12 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from scripts.local.conditions import matches
 from scripts.local.errors import AwsError, LocalAwsError
-from scripts.local.iam import Authorizer, Principal, Principals, matches
+from scripts.local.iam_needs import Need
 
 if TYPE_CHECKING:
+    from scripts.local.iam import Authorizer, Principals
     from scripts.local.lambdas import Lambdas
 
 Client = Callable[[str, str, str], Any]
@@ -93,8 +95,8 @@ class Targets:
         )
 
     def _permit_role(self, role: str, action: str, resource: str) -> None:
-        principal: Principal = self._principals.session(role, "scheduler")
-        decision = self._authorizer.decide(principal, [(action, resource)])
+        principal = self._principals.session(role, "scheduler")
+        decision = self._authorizer.decide(principal, [Need(action, resource)])
         if decision is not None:
             raise AwsError("AccessDeniedException", f"{role} may not {action} on {resource}")
 

@@ -76,12 +76,18 @@ class Making:
         return {**self._waiting(token), "instance_id": builder, **parts}
 
     def test_launching(self, number: int = 0, **changes: Any) -> dict[str, Any]:
-        """Boots the base image: what is in an image is no matter to these tasks."""
+        """Boots the base image: what is in an image is no matter to these tasks.
+
+        It has a bake's tag then, for LaunchTest may boot no other.
+        """
+        tags = [{"Key": TAG_BAKE, "Value": "another"}]
+        base = self.plan["base_image"]["id"]
+        self.world.aws.client("ec2").create_tags(Resources=[base], Tags=tags)
         return {
             "bake": self.bake,
             "entered": self.world.aws.clock.now().isoformat(),
             "recipe": self.plan["recipe"],
-            "image_id": self.plan["base_image"]["id"],
+            "image_id": base,
             "number": number,
             "machine": self.plan["test"]["machines"][number],
             "launch": self.plan["launch"],

@@ -11,6 +11,8 @@ from bakery.naming import TAG_BAKE, label_pointer, pointer, previous_pointer
 from scripts.local.clock import parse_time
 from tests.functional.conftest import Ended, World
 
+pytestmark = pytest.mark.long
+
 HOME, OTHERS = "eu-west-1", ("eu-central-1", "us-east-1")
 REGIONS = (HOME, *OTHERS)
 MOVER = "MoverMovePointerRole"

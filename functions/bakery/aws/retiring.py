@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from bakery.aws import clients
-from bakery.aws.failures import code_of, translated
+from bakery.aws.ec2 import own_image
+from bakery.aws.failures import is_gone, translated
 from bakery.naming import TAG_DISABLED_AT, TAG_RETIRED
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import TagTypeDef
-
-_GONE = {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}
 
 
 def deprecate(image: str, *, region: str, now: datetime) -> None:
@@ -67,9 +66,9 @@ def deregister(image: str, *, region: str) -> tuple[str, ...]:
                 ImageId=image, DeleteAssociatedSnapshots=True
             )
         except ClientError as error:
-            if code_of(error) in _GONE:
-                return ()
-            raise
+            if not is_gone(error, lambda: own_image(image, region)):
+                raise
+            return ()
     return tuple(
         f"snapshot {it.get('SnapshotId')}: {it.get('ReturnCode')}"
         for it in answer.get("DeleteSnapshotResults", [])

@@ -1,6 +1,6 @@
 """CopyImage: bring the image to a Region, and wait until it is available there.
 
-For the Region of the stack there is nothing to do. A copy is private until ReleaseImage. Its
+For the Region of the stack there is nothing to do. A copy is private until ReleaseImages. Its
 events stay in its own Region, so the sweeper ends the wait: within a minute, of the many that a
 copy takes.
 Idempotent because a copy with this bake's tag is adopted, and by CopyImage's client token.

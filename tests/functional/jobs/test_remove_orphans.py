@@ -343,13 +343,16 @@ def test_its_result_is_plain_data(quiet: World) -> None:
 
 
 def on_spot(account: Account, given: Mapping[str, str]) -> tuple[str, str]:
-    """Ids of an instance and of the request that launched it."""
+    """Ids of an instance, with a builder's profile, and of the request that launched it."""
     kinds = ("instance", "volume", "spot-instances-request")
+    profiles = account.world.aws.client("iam").list_instance_profiles()["InstanceProfiles"]
+    (profile,) = [it["Arn"] for it in profiles if "BuilderHostBuilderProfile" in it["Arn"]]
     (instance,) = account.ec2.run_instances(
         ImageId=BASE,
         InstanceType="t3.small",
         MinCount=1,
         MaxCount=1,
+        IamInstanceProfile={"Arn": profile},
         InstanceMarketOptions={
             "MarketType": "spot",
             "SpotOptions": {

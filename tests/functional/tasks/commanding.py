@@ -122,7 +122,6 @@ class CommandTask:
             "label": planned["label"],
             "error": self.error,
             "sentinel": f"ami-bakery: {turn.making.bake} done" if self.sentinel else "",
-            "image_id": "",
             "region": "",
             "optional": False,
             "on_test": self.on_test,

@@ -176,12 +176,17 @@ def of_another(making: Making, image_id: str, **more: str) -> None:
         record.update(SourceInstanceId="i-0123456789abcdef0", **more)
 
 
-def test_an_image_of_another_builder_that_has_the_name_goes_first(making: Making) -> None:
+@pytest.mark.parametrize("lost", [None, "DeregisterImage", "DeleteSnapshot"])
+def test_an_image_of_another_builder_that_has_the_name_goes_first(
+    making: Making, lost: str | None
+) -> None:
     """EC2 did not show it when the builder was replaced."""
     builder = making.stopped()
     image(making, builder)
     (first,) = making.images()
     of_another(making, first)
+    if lost:
+        making.world.aws.faults.lost_answer("ec2", lost)
     assert refused(making, builder).name == "NotYetVisibleError"  # the machine asks again
     assert making.images() == []
     image(making, builder)

