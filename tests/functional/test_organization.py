@@ -39,3 +39,23 @@ def test_a_bake_passes_its_instances_roles_of_the_path_and_publishes(world: Worl
     assert world.pointer("archive") == ended.output["image"]["id"]
     for launch in world.calls("RunInstances"):
         assert f":instance-profile{PATH}" in launch["IamInstanceProfile"]["Arn"]
+
+
+def test_what_the_boundary_leaves_out_fails_the_bake_by_name_and_is_cleaned_up(
+    world: World,
+) -> None:
+    iam = world.aws.client("iam")
+    (boundary,) = [
+        policy["Arn"]
+        for policy in iam.list_policies(Scope="Local")["Policies"]
+        if policy["PolicyName"] == "boundary"
+    ]
+    less = {"Effect": "Deny", "Action": "ec2:CreateImage", "Resource": "*"}
+    iam.create_policy_version(
+        PolicyArn=boundary,
+        PolicyDocument=json.dumps({**ALL, "Statement": [ALL["Statement"], less]}),
+        SetAsDefault=True,
+    )
+    ended = world.bake("small", force=True)
+    assert ended.status == "FAILED"
+    assert "ec2:CreateImage" in ended.cause

@@ -39,7 +39,7 @@ def findings(of: Stack) -> list[Finding]:
     found = [
         Finding(
             violation.rule_name,
-            resource.construct_path.partition("/")[2],
+            str(resource.construct_path).partition("/")[2],
             violation.description,
         )
         for pack in (AwsSolutionsChecks(verbose=True), ServerlessChecks(verbose=True))

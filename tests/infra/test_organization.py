@@ -1,7 +1,7 @@
 """Boundary and path on every role, a key for all data, where an organization asks for them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -97,7 +97,7 @@ def test_the_cdks_own_qualifier_names_the_bootstrap(synthesize: Synthesize) -> N
     assert parameters["BootstrapVersion"]["Default"] == "/cdk-bootstrap/images/version"
 
 
-KINDS = {
+KINDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "AWS::DynamoDB::Table": lambda p: p["SSESpecification"]["KMSMasterKeyId"],
     "AWS::Logs::LogGroup": lambda p: p["KmsKeyId"],
     "AWS::S3::Bucket": lambda p: p["BucketEncryption"]["ServerSideEncryptionConfiguration"][0][
