@@ -27,8 +27,8 @@ ACKNOWLEDGED = (
         where=r".*/DefaultPolicy/Resource",
         reason="Calls for which IAM knows no narrower resource: looking at EC2, Systems Manager, "
         "Auto Scaling and Image Builder, traces, delivery of a state machine's log, and the "
-        "channels of the SSM agent. test_no_statement_writes_to_everything lists every other call "
-        "and lets none of them have it.",
+        "channels of the SSM agent. test_no_statement_writes_to_everything names the few of them "
+        "that write, and lets no other have it.",
     ),
     Acknowledged(
         rule=_IAM5.format(
@@ -38,15 +38,16 @@ ACKNOWLEDGED = (
         ),
         where=r"(BuilderHost|Tasks|Jobs)/.+Role/DefaultPolicy/Resource",
         reason="A bake makes them, so no policy can know their ids. What changes or ends them is "
-        "bound to the tag of a bake instead; only what a launch uses (base image, its snapshot, "
-        "subnet) carries no tag of ours.",
+        "bound to the tag of a bake or to a builder's profile instead. What a launch uses (base "
+        "image, its snapshot, subnet) carries no tag of ours, and the agent's two calls change "
+        "only what Systems Manager knows of an instance.",
     ),
     Acknowledged(
         rule=_IAM5.format(rf"arn:<AWS::Partition>:kms:{_REGION}:\*:key/\*"),
         where=r"Tasks/(Plan|LaunchBuilder|LaunchTest|CopyImage)Role/DefaultPolicy/Resource",
         reason="The account's default key for EBS, the key of a base image and the key behind an "
-        "alias of a recipe are unknown at synthesis. Keys are used through EC2 alone, grants are "
-        "for AWS resources alone, and the key's own policy must allow it as well.",
+        "alias of a recipe are unknown at synthesis. A key is looked at, or used through EC2; "
+        "grants are for AWS resources alone; and the key's own policy must allow it as well.",
     ),
     Acknowledged(
         rule=_IAM5.format(
