@@ -56,7 +56,7 @@ ACKNOWLEDGED = (
             r"|<StoreInventories\w+\.Arn>/inventories/\*)"
         ),
         where=r"(Tasks|Jobs|Mover)/\w+Role/DefaultPolicy/Resource",
-        reason="Names below a prefix that is ours: pointers and holds of recipes, documents of "
+        reason="Names below a prefix that is ours: pointers and profiles of recipes, documents of "
         "this stack of any version (a bake goes on with those that it began with), inventories.",
     ),
     Acknowledged(
