@@ -77,8 +77,10 @@ def bake_under(watched: Watched, scene: str, kind: str, *some: Point) -> str | N
     label = ", ".join(map(str, some))
     error = watched.bake(label, *faults, scene=scene)
     for point, fault in zip(some, faults, strict=True):
-        # How often clean up of a failed bake is tried again, varies.
-        if fault.matched < 1 and scene != "failing":
+        # How often clean up of a failed bake is tried again varies, and what retirement asks, too:
+        # it depends on the images that are there.
+        varies = scene == "failing" or point.role == role("tasks", "RetireImages")
+        if fault.matched < 1 and not varies:
             watched.violations.append(f"{point}: was not reached")
     if error and kind in SURVIVED:
         watched.violations.append(f"{label}: {error}")
