@@ -22,7 +22,7 @@ from scripts.local import roots
 from scripts.local.processes import PATH, run_group
 from scripts.local.runner import Ran
 
-_BOOT_SECONDS: Final = 90
+_BOOT_SECONDS: Final = 180
 _STOP_SECONDS: Final = 180
 _REBOOTED: Final = 133
 
