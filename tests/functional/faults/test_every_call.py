@@ -132,8 +132,9 @@ def test_a_job(watched: Watched, job: str, kind: str, record_property: Record) -
         if point.occurrence > 2:
             continue
         fault = kinds.inject(watched.world.aws.faults, kind, point)
-        if job == "AnnounceBake" and kind == "denied":
-            fault.times = 1  # else it could tell nothing: that is a dead letter, and an alarm
+        if job == "AnnounceBake" and kind in REFUSED:
+            # All three tries of Lambda: it could tell nothing; that is a dead letter, and an alarm.
+            fault.times = 2
         # PutEvents has no token: what is not answered is told again, better twice than never, by
         # each try of the SDK and by the next of Lambda.
         error = watched.bake(str(point), fault, told=6 if job == "AnnounceBake" else 1)
