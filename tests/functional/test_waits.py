@@ -108,6 +108,6 @@ def test_a_full_zone_is_left_for_the_next_one(world: World) -> None:
     world.aws.ec2.no_capacity(subnet=first["SubnetId"])
     ended = world.bake("small", force=True)
     assert ended.status == "SUCCEEDED", ended.cause
-    (builder,) = world.tagged("builder", ended.name)
-    assert builder["InstanceType"] == "t3.small"
-    assert builder["SubnetId"] != first["SubnetId"]
+    (launch,) = world.launches()
+    assert launch["InstanceType"] == "t3.small"
+    assert launch["NetworkInterfaces"][0]["SubnetId"] != first["SubnetId"]
