@@ -23,8 +23,8 @@ RECIPES = Path(__file__).parent / "functional" / "recipes"
 Right = tuple[str, str]
 """The logical id of a role without its hash, and an action."""
 
-_OF_LAMBDA = ("xray:",)
-"""Services that Lambda itself calls in a function's name."""
+_OF_LAMBDA = ("xray:", "logs:CreateLogStream", "logs:PutLogEvents")
+"""What Lambda itself calls in a function's name."""
 
 
 def note(name: str, used: Iterable[Right]) -> None:
