@@ -132,6 +132,7 @@ class CommandTask:
         }
 
     def test_called_twice_it_sends_once_and_the_newest_token_waits(self, turn: Turn) -> None:
+        turn.world.aws.agent.script(status="InProgress")
         self.send(turn, token="first")
         self.send(turn, token="second")
         (command,) = turn.commands(self.stage)
