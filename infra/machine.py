@@ -51,7 +51,7 @@ _COPIES_AT_ONCE = 40
 Functions runs no more at once. Source: its developer guide, "Using Map state in Inline mode"."""
 
 _EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
-_SETTLES = {"entered": sfn.JsonPath.string_at("$$.State.EnteredTime")}
+_SINCE = {"entered": sfn.JsonPath.string_at("$$.State.EnteredTime")}
 
 
 class BakeMachine(Construct):
@@ -162,7 +162,7 @@ class BakeMachine(Construct):
                 # Not the state: after AwaitTurn that has more than what the bake was started with.
                 "input": sfn.JsonPath.object_at("$$.Execution.Input"),
                 "state": sfn.JsonPath.entire_payload,
-                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                **_SINCE,
             },
             key="plan",
             result=None,
@@ -191,7 +191,7 @@ class BakeMachine(Construct):
             "launch_builder",
             {
                 **BAKE,
-                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                **_SINCE,
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
                 "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
                 "launch": sfn.JsonPath.object_at("$.plan.launch"),
@@ -229,7 +229,7 @@ class BakeMachine(Construct):
             "replace_builder",
             {
                 **BAKE,
-                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                **_SINCE,
                 "state": sfn.JsonPath.entire_payload,
             },
             key=None,
@@ -386,7 +386,7 @@ class BakeMachine(Construct):
             "launch_test",
             {
                 **BAKE,
-                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                **_SINCE,
                 "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
                 "image_id": sfn.JsonPath.string_at("$.image_id"),
@@ -407,7 +407,7 @@ class BakeMachine(Construct):
             "await_test",
             {
                 **BAKE,
-                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                **_SINCE,
                 "instance_id": sfn.JsonPath.string_at("$.launched.instance_id"),
             },
             key=None,
@@ -458,7 +458,7 @@ class BakeMachine(Construct):
                 for name in ("recipe", "region", "image_id", "image_name", "description")
             }
             | {
-                "entered": sfn.JsonPath.string_at("$$.State.EnteredTime"),
+                **_SINCE,
                 "image_tags": sfn.JsonPath.object_at("$.image_tags"),
                 "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
             },
@@ -498,7 +498,7 @@ class BakeMachine(Construct):
         return self._published(
             "PublishPointers",
             "publish_pointers",
-            {**_SETTLES, "pointers": sfn.JsonPath.object_at("$.plan.pointers")},
+            {**_SINCE, "pointers": sfn.JsonPath.object_at("$.plan.pointers")},
             key="publish",
             comment="All or none: CleanUp moves back what has moved if one fails",
         )
@@ -515,7 +515,7 @@ class BakeMachine(Construct):
         return self._published(
             "KeepPrevious",
             "keep_previous",
-            _SETTLES,
+            _SINCE,
             key="keep_previous",
             result={"image.$": "$.image"},
         )

@@ -165,13 +165,8 @@ def forget(table: str, key: str) -> None:
 def _items(table: str, part: str, prefix: str) -> Iterator[Any]:
     condition, values = "part = :part", {":part": {"S": part}}
     if prefix:
-        condition, values = (
-            f"{condition} AND begins_with(id, :prefix)",
-            {
-                **values,
-                ":prefix": {"S": prefix},
-            },
-        )
+        condition += " AND begins_with(id, :prefix)"
+        values[":prefix"] = {"S": prefix}
     with translated("dynamodb:Query", table):
         pages = (
             clients.dynamodb()

@@ -99,6 +99,22 @@ def add_version(template: str, image_id: str, *, by: str, client_token: str, reg
     return answer["LaunchTemplateVersion"]["VersionNumber"]
 
 
+def give_version(
+    template: str, image_id: str, *, by: str, client_token: str, default: bool, region: str
+) -> int:
+    """Adopt or make the version of the bake or rollback, perhaps the default; its number. Safe to
+    repeat."""
+    made = version_by(by, template, region=region)
+    number = (
+        made.number
+        if made
+        else add_version(template, image_id, by=by, client_token=client_token, region=region)
+    )
+    if default:
+        set_default(template, number, region=region)
+    return number
+
+
 def set_default(template: str, version: int, *, region: str) -> None:
     """Make the version the default; safe to repeat."""
     with translated("ec2:ModifyLaunchTemplate", f"{template} in {region}"):

@@ -207,22 +207,15 @@ def _put_part(
 
 
 def _give_version(wanted: NewVersion, asked: Asked, request: Request) -> int:
-    me, region = _me(request), wanted.region
-    made = templates.version_by(me, wanted.id, region=region)
-    number = (
-        made.number
-        if made
-        else templates.add_version(
-            wanted.id,
-            wanted.image_id,
-            by=me,
-            client_token=launching.client_token(me, wanted.id),
-            region=region,
-        )
+    me = _me(request)
+    return templates.give_version(
+        wanted.id,
+        wanted.image_id,
+        by=me,
+        client_token=launching.client_token(me, wanted.id),
+        default=catalogue.load(asked.recipe).publish.default_version,
+        region=wanted.region,
     )
-    if catalogue.load(asked.recipe).publish.default_version:
-        templates.set_default(wanted.id, number, region=region)
-    return number
 
 
 def _wait_for(part: list[Change], note: Note) -> None:

@@ -28,23 +28,14 @@ def run(request: Request) -> None:
 
 
 def _update(request: Request, template: Template, image_id: str, *, default: bool) -> None:
-    region = template.region
-    made = templates.version_by(request.bake, template.id, region=region)
-    number = (
-        made.number
-        if made
-        else templates.add_version(
-            template.id,
-            image_id,
-            by=request.bake,
-            client_token=launching.client_token(
-                request.bake, template.id, image_id, request.redrives
-            ),
-            region=region,
-        )
+    templates.give_version(
+        template.id,
+        image_id,
+        by=request.bake,
+        client_token=launching.client_token(request.bake, template.id, image_id, request.redrives),
+        default=default,
+        region=template.region,
     )
-    if default:
-        templates.set_default(template.id, number, region=region)
 
 
 handler = lambda_handler(Request, run)
