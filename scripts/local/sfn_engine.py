@@ -390,7 +390,10 @@ class Engine:
 
         def evaluate(machine: Any, env: Any) -> None:
             limit = machine.timeout_seconds.timeout_seconds if machine.timeout_seconds else None
-            env.next_state_name = machine.start_at.start_at_name
+            with env._state_mutex:
+                if env.program_state() is not None and self._stopped(env):
+                    return  # its execution ended before the thread of this branch began
+                env.next_state_name = machine.start_at.start_at_name
             done = threading.Event()
 
             def body() -> None:

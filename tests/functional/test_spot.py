@@ -5,6 +5,7 @@ That nothing is left, spot requests included, is asserted after every test by th
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -56,6 +57,19 @@ def sent(world: World, document: str, times: int = 1) -> None:
         return names.count(document) >= times
 
     world.aws.until(enough, what=f"{document} sent")
+
+
+@contextmanager
+def unnoticed(world: World) -> Iterator[None]:
+    """Nobody looks at the builder meanwhile: no event comes, no sweeper, and no task is at work."""
+    world.aws.schedules.paused = True
+    held = world.aws.events.hold()
+    try:
+        world.aws.until(lambda: world.aws.lambdas.idle, what="the task's own look")
+        yield
+    finally:
+        world.aws.schedules.paused = False
+        world.aws.events.release(held)
 
 
 def replaced_once(world: World, arn: str, bake: str) -> Ended:
@@ -167,12 +181,11 @@ def test_ec2_starts_an_interrupted_builder_again_before_anybody_looks(world: Wor
     arn, bake = started(world)
     sent(world, STEP)
     instance = builder(world, bake)["InstanceId"]
-    world.aws.schedules.paused = True
-    world.aws.ec2.interrupt(instance, notice=0)
-    world.aws.until(lambda: state(world, instance) == "stopped", what="the interruption")
-    world.aws.ec2.capacity_returns(instance)
-    world.aws.until(lambda: state(world, instance) == "running", what="its new start")
-    world.aws.schedules.paused = False
+    with unnoticed(world):
+        world.aws.ec2.interrupt(instance, notice=0)
+        world.aws.until(lambda: state(world, instance) == "stopped", what="the interruption")
+        world.aws.ec2.capacity_returns(instance)
+        world.aws.until(lambda: state(world, instance) == "running", what="its new start")
     ended = replaced_once(world, arn, bake)
     assert "has started it again" in ended.output["reason"]
 
@@ -247,21 +260,16 @@ def test_a_loss_that_is_nobodys_but_a_persons_is_not_made_good(world: World) -> 
     held_in(world, STEP)
     arn, bake = started(world)
     sent(world, STEP)
-    world.aws.schedules.paused = True  # nobody looks before EC2 has launched another
-    held = world.aws.events.hold()
-    world.aws.until(lambda: world.aws.lambdas.idle, what="the task's own look")
-    instance = builder(world, bake)["InstanceId"]
-    world.aws.client("ec2").terminate_instances(InstanceIds=[instance])
-    (request,) = world.tagged("spot request", bake)
+    with unnoticed(world):
+        instance = builder(world, bake)["InstanceId"]
+        world.aws.client("ec2").terminate_instances(InstanceIds=[instance])
 
-    def again() -> str | None:
-        (request,) = world.tagged("spot request", bake)
-        found = request.get("InstanceId")
-        return found if found != instance else None
+        def again() -> str | None:
+            (request,) = world.tagged("spot request", bake)
+            found = request.get("InstanceId")
+            return found if found != instance else None
 
-    untagged = str(world.aws.until(again, what="the request's next instance"))
-    world.aws.schedules.paused = False
-    world.aws.events.release(held)
+        untagged = str(world.aws.until(again, what="the request's next instance"))
     ended = world.ended(arn)
     assert ended.error == "BuilderLostError"
     assert state(world, untagged) in ("shutting-down", "terminated")
