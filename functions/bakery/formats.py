@@ -30,6 +30,11 @@ DOCUMENT = Format(
     r"|arn:aws[a-z-]*:ssm:[a-z0-9-]+:(\d{12})?:document/[A-Za-z0-9_.-]{3,128})$",
     "a document's name (3 to 128 letters, digits and . _ -), or the whole ARN of a shared one",
 )
+# Goes into the shell that starts a step.
+ENVIRONMENT_NAME = Format(
+    r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
+    "the name of an environment variable: at most 64 letters, digits and _ without a digit first",
+)
 EMAIL = Format(r"^[^@\s]+@[^@\s]+$", "an e-mail address")
 INSTANCE_ID = Format(
     r"^i-([0-9a-f]{8}|[0-9a-f]{17})$", "an instance id such as i-0123456789abcdef0"
@@ -82,6 +87,16 @@ ROLE_PATH = Format(
     # Source: IAM API reference, CreateRole, Path.
     r"^/([A-Za-z0-9_+=,.@-]{1,64}/){1,7}$",
     "a path that begins and ends with a slash: /team/bakery/",
+)
+SECRET = Format(
+    # Source: Secrets Manager API reference, CreateSecret, Name; an ARN ends with six characters
+    # that Secrets Manager adds to the name.
+    r"^([A-Za-z0-9/_+=.@-]{1,512}"
+    r"|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}-[A-Za-z0-9]{6})$",
+    "a secret's name (letters, digits and / _ + = . @ -), or its whole ARN",
+)
+SECRET_KEY = Format(
+    r"^[A-Za-z0-9_.-]{1,128}$", "a key of the secret's JSON: letters, digits and . _ -"
 )
 SECRETS_PATH = Format(
     r"^(/[A-Za-z0-9._@+-]{1,80}){1,12}$",

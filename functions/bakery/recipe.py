@@ -47,6 +47,11 @@ MAX_KEY_BYTES = 1024
 MAX_SCRIPT_BYTES = MAX_BYTES - 1024
 """What the lines of a step's script may take as JSON: the rest of its document is small."""
 
+MAX_SECRETS = 20
+BYTES_FOR_SECRETS = 28 * 1024
+"""What a step's document needs beside the script when it has secrets: what gets them, and so many
+of their names."""
+
 # Limits of gp3 since September 2025. Source: EC2 API reference, EbsBlockDevice and CreateVolume;
 # the ratio: EBS user guide, "General Purpose SSD volumes".
 GP3_IOPS = (3000, 80_000)
@@ -356,6 +361,55 @@ class _Step(Model):
 _StepT = TypeVar("_StepT", bound=_Step)
 
 
+class _Encrypted(Model):
+    kms_key: str | None = Field(
+        default=None,
+        description="ARN of the customer managed key that encrypts it, which the builder may then "
+        "decrypt it with; without it the key of AWS.",
+        pattern=formats.KMS_KEY_ARN.pattern,
+    )
+
+
+class ManagedSecret(_Encrypted):
+    """A secret of Secrets Manager."""
+
+    secret: str = Field(
+        description="Its name, or its whole ARN, also of another Region or account.",
+        max_length=600,
+        pattern=formats.SECRET.pattern,
+    )
+    key: str | None = Field(
+        default=None,
+        description="Of a secret that is a JSON object, the key whose value is meant.",
+        pattern=formats.SECRET_KEY.pattern,
+    )
+
+
+class SecureParameter(_Encrypted):
+    """A SecureString of Parameter Store."""
+
+    parameter: str = Field(
+        description="Its name.", max_length=1011, pattern=formats.PARAMETER.pattern
+    )
+
+    @field_validator("parameter")
+    @classmethod
+    def _no_reference(cls, parameter: str) -> str:
+        prefix = "/aws/reference/secretsmanager/"
+        if parameter.startswith(prefix):
+            name = parameter.removeprefix(prefix)
+            raise ValueError(f"names a secret of Secrets Manager; write secret: {name}")
+        return parameter
+
+
+Secret = Annotated[
+    Annotated[ManagedSecret, Tag("secret form")]
+    | Annotated[SecureParameter, Tag("parameter form")],
+    _one_key(("secret", "parameter"), beside=("key", "kms_key")),
+]
+EnvironmentName = Annotated[str, StringConstraints(pattern=formats.ENVIRONMENT_NAME.pattern)]
+
+
 class ShellStep(_Step):
     """A shell script, run as root by `sh`, or by the interpreter of its `#!` line."""
 
@@ -363,6 +417,13 @@ class ShellStep(_Step):
         description="The script. It fails the bake when it ends with another code than 0.",
         min_length=1,
         max_length=48_000,
+    )
+    secrets: dict[EnvironmentName, Secret] = Field(
+        default_factory=dict,
+        max_length=MAX_SECRETS,
+        description="Environment variables of the script whose values are secrets. The builder "
+        "itself gets them, by its own role, when the step runs; in the step's output they are "
+        "masked. Not for tests.",
     )
 
     @field_validator("shell")
@@ -386,6 +447,19 @@ class ShellStep(_Step):
                 f"{MAX_SCRIPT_BYTES}; move a part of it into an application archive"
             )
         return script
+
+    @field_validator("secrets")
+    @classmethod
+    def _leave_room(
+        cls, secrets: dict[EnvironmentName, Secret], info: ValidationInfo
+    ) -> dict[EnvironmentName, Secret]:
+        size = size_of(info.data.get("shell", "").split("\n"))
+        if secrets and size > (most := MAX_BYTES - BYTES_FOR_SECRETS):
+            raise ValueError(
+                f"leave no room for a script of {size} bytes in a document of Systems Manager, but "
+                f"for {most}; move a part of it into another step"
+            )
+        return secrets
 
 
 def _replaced(tokens: Sequence[str]) -> str:
@@ -503,6 +577,17 @@ class TestStage(Model):
         description="Boot the image twice and compare the two: machine-id, host keys, instance-id "
         "of cloud-init, registration with Systems Manager and host name must differ.",
     )
+
+    @field_validator("steps")
+    @classmethod
+    def _without_secrets(cls, steps: tuple[ShellStep, ...]) -> tuple[ShellStep, ...]:
+        for step in steps:
+            if step.secrets:
+                raise ValueError(
+                    f"'{step.name}' has secrets, and a test instance can read none: its role may "
+                    "do nothing but be managed; remove them from the test"
+                )
+        return steps
 
     @field_validator("steps")
     @classmethod

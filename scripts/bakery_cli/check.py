@@ -17,6 +17,7 @@ from infra.loading import (
     document_problems,
     inspect_recipes,
     load_document,
+    load_program,
     recipe_files,
 )
 from infra.loading.reader import read
@@ -76,8 +77,9 @@ def find(recipes: Path, documents: Path) -> list[FileProblem]:
             found += problems
         else:
             sound[fixed_document(path.stem)] = load_document(path)
+    program = load_program()
     for name, recipe in loaded.items():
-        found += _step_problems(recipes / f"{name}.yaml", recipe, sound)
+        found += _step_problems(recipes / f"{name}.yaml", recipe, sound, program)
     return sorted(found)
 
 
@@ -105,14 +107,14 @@ def _lost_night(when: Schedule, now: datetime) -> str | None:
 
 
 def _step_problems(
-    file: Path, recipe: Recipe, documents: Mapping[str, Mapping[str, Any]]
+    file: Path, recipe: Recipe, documents: Mapping[str, Mapping[str, Any]], program: str
 ) -> Iterator[FileProblem]:
     """What Systems Manager would refuse of the documents that the steps become or name."""
     source = read(file)
     for index, step in enumerate(recipe.customize):
         path = f"customize[{index}]"
         if isinstance(step, ShellStep):
-            for text in problems_of(steps.shell_document(step)):
+            for text in problems_of(steps.shell_document(step, program)):
                 yield source.problem(f"{path}.shell", text)
             continue
         name = steps.document_of(file.stem, step)

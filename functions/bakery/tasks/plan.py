@@ -304,8 +304,8 @@ def _subnets(ids: tuple[str, ...], problems: list[Problem]) -> tuple[Subnet, ...
 def _instance_profile(
     name: str, recipe: Recipe, settings: PlanSettings, problems: list[Problem]
 ) -> str:
-    """The recipe's own profile if its builder reads artefacts, else the one for all."""
-    if not steps.artefacts(recipe):
+    """The recipe's own profile if its builder reads artefacts or secrets, else that for all."""
+    if not steps.has_own_profile(recipe):
         return settings.default_instance_profile
     parameter = instance_profile_parameter(name)
     held = ssm.find_parameter(parameter)
