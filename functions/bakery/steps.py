@@ -61,8 +61,8 @@ def _in_secret(step: ShellStep, lines: list[str], program: str) -> list[str]:
     mark = "END-OF-STEP"
     while mark in lines:
         mark += "-"
-    sources = [f"    '{name}={_source(secret)}'" for name, secret in sorted(step.secrets.items())]
-    command = ['  exec "$python" -E -s "$here/with_secrets.py" "$here/step"', *sources]
+    sources = [f"  '{name}={_source(secret)}'" for name, secret in sorted(step.secrets.items())]
+    command = ['exec "$python" -E -s "$here/with_secrets.py" "$here/step"', *sources]
     return [
         "#!/bin/sh",
         "set -eu",
@@ -74,14 +74,16 @@ def _in_secret(step: ShellStep, lines: list[str], program: str) -> list[str]:
         *_lines(program),
         "END-OF-PROGRAM",
         'chmod 700 "$here/step"',
-        "for python in python3 /usr/libexec/platform-python python python2; do",
-        '  command -v "$python" >/dev/null || continue',
+        "for python in python3 /usr/libexec/platform-python python python2 ''; do",
+        '  if command -v "$python" >/dev/null; then break; fi',
+        "done",
+        'if [ -z "$python" ]; then',
+        "  echo 'ami-bakery: this step has secrets, and this host has no Python to get them with; "
+        "install one in a step before it' >&2",
+        "  exit 1",
+        "fi",
         *(f"{line} \\" for line in command[:-1]),
         command[-1],
-        "done",
-        "echo 'ami-bakery: this step has secrets, and this host has no Python to get them with; "
-        "install one in a step before it' >&2",
-        "exit 1",
     ]
 
 
