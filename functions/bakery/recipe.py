@@ -983,6 +983,6 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not part.endswith(" form"):  # a tag of ours, not a key of the recipe
+        elif part != "[key]" and not part.endswith(" form"):  # said of a key, or a tag of ours
             path += f".{part}" if path else part
     return path
