@@ -496,7 +496,9 @@ class DocumentStep(_Step):
         pattern=formats.DOCUMENT.pattern,
     )
     parameters: dict[str, ParameterValue] = Field(
-        default_factory=dict, description="Values of the document's parameters. Never secrets."
+        default_factory=dict,
+        description="Values of the document's parameters. Never secrets: they are in events, and "
+        "whoever may look at commands sees them. A step with `shell` can have secrets.",
     )
 
 

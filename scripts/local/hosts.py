@@ -1,6 +1,7 @@
 """Hosts that need no privileges: one that runs nothing, and one that runs scripts right here."""
 
 import hashlib
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,11 @@ from scripts.local.processes import run_group
 from scripts.local.runner import Ran
 
 _NOTHING: Mapping[str, str] = {}
+_STEP_WITHIN = re.compile(
+    r"^cat >\S+/step\S* <<'(?P<mark>[\w-]+)'\n(?P<step>.*?)\n(?P=mark)$", re.M | re.S
+)
+"""The script of a step that has secrets, in the one that gets them."""
+
 _SENTINEL = "printf 'ami-bakery: %s done\\n' \"$SSM_Bake\""
 
 
@@ -42,7 +48,8 @@ class CheckedHost:
     ) -> Ran:
         """Answer like the shell that only reads (`sh -n`), where there is one."""
         script = self._files[argv[-1]].decode()
-        if problem := _syntax_error(script):
+        within = _STEP_WITHIN.search(script)
+        if problem := _syntax_error(script) or (within and _syntax_error(within["step"] + "\n")):
             return Ran(2, "", problem)
         lines = script.rstrip("\n").split("\n")
         step = argv[-1].rsplit("/", 2)[-2]

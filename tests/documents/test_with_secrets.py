@@ -21,7 +21,7 @@ from bakery.documents import problems_of, script_of, size_of
 from bakery.recipe import BYTES_FOR_SECRETS, MAX_SECRETS, ShellStep, parse_recipe
 from bakery.steps import shell_document
 from infra.loading import load_program
-from scripts.local.hosts import HereHost
+from scripts.local.hosts import CheckedHost, HereHost
 from scripts.local.runner import StepOutcome, run_document
 from tests.canaries import SECRETS, leaks
 from tests.documents.conftest import FOLDER
@@ -473,6 +473,20 @@ def test_the_document_has_names_of_secrets_and_no_parameters() -> None:
     assert "parameters" not in found
     script = script_of(found["mainSteps"][0])
     assert "'X=secret:prod/db#password' \\\n  'Y=parameter:/a/b'\n" in script
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("if true; then\necho x", "Failed"),
+        ("echo 'x'", "Success"),
+        ("#!/usr/bin/perl\n(", "Success"),
+    ],
+)
+def test_the_local_aws_checks_the_step_within_its_document(script: str, status: str) -> None:
+    found = document(script, X={"secret": "it"})
+    (outcome,) = run_document(found, {}, CheckedHost("i-1"))
+    assert outcome.status == status
 
 
 def test_a_step_without_secrets_is_run_by_nothing_but_the_agent() -> None:
