@@ -23,6 +23,7 @@ from bakery.documents import parameter_problems
 from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import Fingerprint, Parts, changes, fingerprint
 from bakery.naming import fixed_document
+from bakery.origin import origin_problems
 from bakery.problems import Problem, shortened
 from bakery.recipe import (
     CustomizeStep,
@@ -80,6 +81,9 @@ class World:
     documents: Mapping[str, Document]
     current: Current
     current_image: Image | None
+    account: str
+    base_owners: tuple[str, ...] = ()
+    """Whose images may be bases; empty: anybody's."""
     rolled_back: Image | None = None
     """The image that was rolled back last, if it is there."""
     inputs: Parts = field(default_factory=dict)
@@ -271,6 +275,13 @@ def _problems(world: World) -> Iterator[Problem]:
     if world.base is None:
         return
     yield from image_problems("base", world.base)
+    yield from origin_problems(
+        world.recipe.base,
+        world.base,
+        account=world.account,
+        allowed=world.base_owners,
+        now=world.now,
+    )
     yield from type_problems(
         "builder.instance_types", world.base, world.instance_types, dict(world.known_types)
     )

@@ -95,7 +95,30 @@ class Model(BaseModel):
 # --- base -------------------------------------------------------------------------------------
 
 
-class ParameterBase(Model):
+class _Image(Model):
+    allow_deprecated: Flag = Field(
+        default=False,
+        description="Take the image even if its owner has deprecated it, as publishers do with "
+        "those that they have replaced.",
+    )
+
+
+class _Named(_Image):
+    owner: OwnerId | None = Field(
+        default=None,
+        description="Who must own the image: an account id (12 digits, in quotes), `self` or "
+        "`amazon`.",
+    )
+    name: str | None = Field(
+        default=None,
+        description="What the image's name must be; `*` and `?` are wildcards.",
+        min_length=3,
+        max_length=128,
+        pattern=formats.NOT_ONLY_WILDCARDS.pattern,
+    )
+
+
+class ParameterBase(_Named):
     """A base image named by an SSM parameter, such as those that AWS and Canonical publish."""
 
     parameter: str = Field(
@@ -113,8 +136,8 @@ class ParameterBase(Model):
         return parameter
 
 
-class AmiBase(Model):
-    """A base image pinned by id."""
+class AmiBase(_Named):
+    """A base image pinned by id: what an id stands for never changes."""
 
     ami: AmiId = Field(description="Id of the base image, in the Region of the stack.")
 
@@ -137,13 +160,13 @@ class ImageSearch(Model):
     )
 
 
-class SearchBase(Model):
+class SearchBase(_Image):
     """The newest image of an owner whose name fits."""
 
     search: ImageSearch = Field(description="Owner and name; the newest image that fits is taken.")
 
 
-class RecipeBase(Model):
+class RecipeBase(_Image):
     """The current image of another recipe of this bakery."""
 
     recipe: RecipeName = Field(description="Name of the recipe whose pointer names the base image.")
@@ -187,7 +210,10 @@ Base = Annotated[
     | Annotated[SearchBase, Tag("search form")]
     | Annotated[RecipeBase, Tag("recipe form")]
     | Annotated[InstanceBase, Tag("instance form")],
-    _one_key(("parameter", "ami", "search", "recipe", "instance")),
+    _one_key(
+        ("parameter", "ami", "search", "recipe", "instance"),
+        beside=("allow_deprecated", "follow", "name", "owner"),
+    ),
 ]
 
 

@@ -205,7 +205,9 @@ def test_a_recipe_cannot_be_changed_anywhere() -> None:
     [
         ({"builder": {"size": 1}}, "builder.size"),
         (volume(size=1), "builder.root_volume.size"),
-        ({"base": {"ami": "ami-12345678", "owner": "self"}}, "base.owner"),
+        ({"base": {"ami": "ami-12345678", "publisher": "self"}}, "base.publisher"),
+        ({"base": {"recipe": "other", "owner": "self"}}, "base.owner"),
+        ({"base": {"search": {"owner": "self", "name": "abc"}, "name": "abc"}}, "base.name"),
         (
             {"base": {"search": {"owner": UBUNTU, "name": "ubu*", "newest": True}}},
             "base.search.newest",
@@ -912,7 +914,7 @@ def test_secrets_leave_less_room_for_the_script() -> None:
     steps = [{"name": "x", "shell": "x" * 40_000, "secrets": {"A": {"secret": "x"}}}]
     with pytest.raises(InvalidRecipeError, match="secrets: leave no room for a script of 40004"):
         recipe(customize=steps)
-    assert recipe(customize=[{"name": "x", "shell": "x" * 40_000, "secrets": {}}])
+    assert recipe(customize=[{**steps[0], "secrets": {}}]).customize
 
 
 def test_a_test_has_no_secrets() -> None:

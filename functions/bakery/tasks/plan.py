@@ -209,6 +209,8 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         subnets=_subnets(settings.subnet_ids, problems),
         instance_profile=_instance_profile(name, recipe, settings, problems),
         test_profile=settings.test_instance_profile,
+        account=settings.account,
+        base_owners=settings.base_owners,
         documents=_documents(name, recipe),
         current=current,
         current_image=current_image,
