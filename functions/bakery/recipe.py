@@ -433,10 +433,23 @@ class SecureParameter(_Encrypted):
         return parameter
 
 
+def _a_name(secret: object) -> object:
+    """Without telling what it is: it may be a value, and the problem is printed."""
+    if not isinstance(secret, Mapping | BaseModel):
+        raise ValueError(
+            "must be {secret: NAME} or {parameter: NAME}; the value of a secret has no place in a "
+            "recipe, put it into Secrets Manager or Parameter Store"
+        )
+    return secret
+
+
 Secret = Annotated[
-    Annotated[ManagedSecret, Tag("secret form")]
-    | Annotated[SecureParameter, Tag("parameter form")],
-    _one_key(("secret", "parameter"), beside=("key", "kms_key")),
+    Annotated[
+        Annotated[ManagedSecret, Tag("secret form")]
+        | Annotated[SecureParameter, Tag("parameter form")],
+        _one_key(("secret", "parameter"), beside=("key", "kms_key")),
+    ],
+    BeforeValidator(_a_name),
 ]
 EnvironmentName = Annotated[str, StringConstraints(pattern=formats.ENVIRONMENT_NAME.pattern)]
 

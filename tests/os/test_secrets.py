@@ -72,6 +72,7 @@ def _is_file(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
+@pytest.mark.failure(28)
 def test_no_value_is_in_the_output_or_in_anything_that_the_system_has_written() -> None:
     with serve(value) as services, Sandbox.boot(cloud_init=False, network=True) as host:
         builder: Any = Builder(host, services)

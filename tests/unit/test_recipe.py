@@ -881,7 +881,9 @@ def test_a_step_may_name_secrets(secrets: dict[str, object]) -> None:
         ({"A;id": {"secret": "x"}}, "customize[0].secrets.A;id: must be the name of an environme"),
         ({"A": {}}, "customize[0].secrets.A: needs exactly one of: secret, parameter"),
         ({"A": {"secret": "x", "parameter": "/x"}}, "customize[0].secrets.A: needs exactly one"),
-        ({"A": "hunter2"}, "customize[0].secrets.A: needs exactly one of: secret, parameter"),
+        ({"A": "hunter2"}, "customize[0].secrets.A: must be {secret: NAME} or {parameter: NAME}"),
+        ({"A": ["hunter2"]}, "customize[0].secrets.A: must be {secret: NAME} or {parameter: NAM"),
+        ({"A": {"value": "hunter2"}}, "customize[0].secrets.A: needs exactly one of: secret, par"),
         ({"A": {"secret": "it's"}}, "customize[0].secrets.A.secret: must be a secret's name"),
         ({"A": {"secret": "$(id)"}}, "customize[0].secrets.A.secret: must be a secret's name"),
         ({"A": {"secret": "a\nb"}}, "customize[0].secrets.A.secret: must be a secret's name"),
@@ -908,6 +910,7 @@ def test_a_secret_that_is_none_is_refused_with_its_path(
     with pytest.raises(InvalidRecipeError) as caught:
         recipe(customize=steps)
     assert [str(it).startswith(problem) for it in caught.value.problems] == [True], caught.value
+    assert "hunter2" not in str(caught.value)
 
 
 def test_secrets_leave_less_room_for_the_script() -> None:
