@@ -10,6 +10,7 @@ import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -27,12 +28,12 @@ from pydantic import (
     model_validator,
 )
 
-from bakery import budgets, formats
+from bakery import budgets, formats, texts
 from bakery.cron import cron_problem
 from bakery.documents import MAX_BYTES, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import image_name_problem, slug
-from bakery.problems import LinesError, Problem
+from bakery.problems import LinesError, Problem, one_line
 from bakery.wording import message, shown
 
 MAX_RECIPE_BYTES = 200 * 1024
@@ -64,8 +65,12 @@ Flag = Annotated[bool, Strict()]
 RecipeName = Annotated[str, StringConstraints(pattern=formats.RECIPE_NAME.pattern)]
 
 # A text between double braces is a parameter to Systems Manager, wherever it stands in a document.
-# The agent's names have letters and digits only, so `{{.State}}` of other tools is left alone.
-_SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:[\w./-]+|[A-Za-z0-9]+)\s*\}\}")
+# The agent's names have letters and digits only, so `{{.State}}` of other tools is left alone; one
+# of Parameter Store may have a version or label after a colon.
+_SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:[^{}]+|[A-Za-z0-9]+)\s*\}\}")
+
+# In a value of a parameter, Systems Manager resolves these when the command is sent.
+_STORED_VALUE = re.compile(r"\{\{\s*ssm:[^{}]+\}\}")
 
 # What install-application refuses on the builder, as well; tests/documents compares the two.
 _OF_THE_SYSTEM = {
@@ -79,6 +84,11 @@ _NO_PLACE = ("/boot/", "/dev/", "/proc/", "/run/", "/sys/", "/tmp/", "/var/tmp/"
 
 # What Python lists besides IANA's zones, on some machines only.
 _NO_PLACES = {"Factory", "localtime"}
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones() - _NO_PLACES)
 
 
 class Model(BaseModel):
@@ -125,7 +135,7 @@ class ImageSearch(Model):
         description="Name of the image; `*` and `?` are wildcards.",
         min_length=3,
         max_length=128,
-        pattern=formats.NOT_ONLY_WILDCARDS.pattern,
+        pattern=formats.IMAGE_SEARCH.pattern,
     )
     architecture: Literal["x86_64", "arm64"] = Field(
         default="x86_64", description="Architecture of the image."
@@ -399,9 +409,14 @@ def _replaced(tokens: Sequence[str]) -> str:
 
 def _text_or_texts(value: object) -> object:
     """One problem at the parameter itself, where the union would report one for each kind."""
-    texts = value if isinstance(value, list | tuple) else (value,)
-    if not all(isinstance(text, str) for text in texts):
+    given = value if isinstance(value, list | tuple) else (value,)
+    if not all(isinstance(text, str) for text in given):
         raise ValueError(f"must be a text or a list of texts, in quotes (is: {shown(value)})")
+    if found := _STORED_VALUE.search(" ".join(given)):
+        raise ValueError(
+            f"Systems Manager would resolve {one_line(found.group())} when the command is sent, "
+            "and a bake may not read parameters; write the value itself, or read it on the builder"
+        )
     return value
 
 
@@ -678,9 +693,10 @@ class Schedule(Model):
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, timezone: str) -> str:
-        if timezone not in zoneinfo.available_timezones() - _NO_PLACES:
+        if timezone not in _zones():
             raise ValueError(
-                f"'{timezone}' is no IANA time zone; write one such as 'Europe/London' or 'UTC'"
+                f"'{one_line(timezone)}' is no IANA time zone; write one such as 'Europe/London' "
+                "or 'UTC'"
             )
         return timezone
 
@@ -822,14 +838,19 @@ def parse_recipe(name: str, content: object) -> Recipe:
     Raises InvalidRecipeError with every problem at once, each with its path.
     """
     problems = [] if re.fullmatch(formats.RECIPE_NAME.pattern, name) else [_name_problem(name)]
+    problems += texts.problems(content)
     if not isinstance(content, Mapping):
         text = "is not a mapping of fields; write lines such as `description: web tier`"
         raise InvalidRecipeError(name, [*problems, Problem("", text)])
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
+        told = {it.path for it in problems}
         found = [_as_written(it, content) for it in validation_problems(error)]
-        raise InvalidRecipeError(name, [*problems, *found]) from None
+        others = [it for it in found if it.path not in told]
+        raise InvalidRecipeError(name, [*problems, *others]) from None
+    if problems:
+        raise InvalidRecipeError(name, problems)
     if len(recipe.model_dump_json().encode()) > MAX_RECIPE_BYTES:
         problems.append(
             Problem(
