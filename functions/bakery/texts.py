@@ -19,7 +19,7 @@ _HIDDEN = re.compile(rf"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{BIDI}\ud80
 _REFERENCE = re.compile(r"\{\{resolve:[^{}]+\}\}")
 
 # What the CDK writes for values that are not known yet. Source: aws-cdk-lib, core/private/encoding.
-_TOKEN = re.compile(r"[$#]\{Token\[[A-Za-z0-9:._-]+\]\}")
+_TOKEN = re.compile(r"[$#]\{Token\[[A-Za-z0-9:._-]+\]\}|-1\.[0-9]{10,16}e\+289")
 
 
 def problems(content: object, path: str = "") -> Iterator[Problem]:
