@@ -845,10 +845,8 @@ def parse_recipe(name: str, content: object) -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        told = {it.path for it in problems}
         found = [_as_written(it, content) for it in validation_problems(error)]
-        others = [it for it in found if it.path not in told]
-        raise InvalidRecipeError(name, [*problems, *others]) from None
+        raise InvalidRecipeError(name, _once(problems, found)) from None
     if problems:
         raise InvalidRecipeError(name, problems)
     if len(recipe.model_dump_json().encode()) > MAX_RECIPE_BYTES:
@@ -897,6 +895,17 @@ def _name_problem(name: str) -> Problem:
         f"'{name}' is no name for a recipe: 2 to 48 lower-case letters, digits and hyphens, "
         "a letter first; rename the file",
     )
+
+
+def input_problems(content: object, error: ValidationError) -> list[Problem]:
+    """What is wrong with an execution's input that Pydantic has refused."""
+    return _once(list(texts.problems(content)), validation_problems(error))
+
+
+def _once(hidden: list[Problem], found: list[Problem]) -> list[Problem]:
+    """Of a text with a hidden character that tells enough, whatever Pydantic makes of it."""
+    told = {it.path for it in hidden}
+    return [*hidden, *(it for it in found if it.path not in told and (it.path or not told))]
 
 
 def validation_problems(error: ValidationError) -> list[Problem]:

@@ -43,8 +43,8 @@ def _of_text(text: str) -> Iterator[tuple[int, str]]:
     if found := _HIDDEN.search(text):
         yield (
             _line(text, found),
-            f"has the invisible character U+{ord(found.group()[0]):04X}; remove it (a script makes "
-            "one by printf)",
+            f"has the invisible character U+{ord(found.group()[0]):04X}; remove it (in a script, "
+            "let printf make it)",
         )
     for pattern, who in ((_REFERENCE, "CloudFormation"), (_TOKEN, "the CDK")):
         if found := pattern.search(text):
