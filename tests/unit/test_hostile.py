@@ -257,6 +257,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.TextIOWrapper]:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
     handler = logger._logger.handlers[0]
     assert isinstance(handler, logging.StreamHandler)
+    # pytest's own handlers cannot tell a half pair of UTF-16.
+    monkeypatch.setattr(logger._logger, "propagate", False)
     before = handler.setStream(stream)
     yield stream
     handler.setStream(before or handler.stream)
