@@ -18,6 +18,7 @@ from constructs import Construct
 
 from bakery import settings as env
 from bakery.naming import BAKE_SUCCEEDED, DOCUMENT_PREFIX, EVENT_SOURCE, STAGE_SLOW
+from bakery.waits import Kind
 from infra.documents import Documents
 from infra.functions import FunctionFactory
 from infra.machine import BakeMachine
@@ -55,9 +56,7 @@ class Jobs(Construct):
             "jobs.resume_waits",
             statements=[
                 may.table("GetItem", "Query"),
-                *may.resume(),
-                # A turn comes with the end of another bake.
-                may.executions("DescribeExecution"),
+                *may.wait_for(*Kind),
                 may.announce(),
             ],
             environment=env.WaitSettings(table=store.table.table_name),

@@ -16,6 +16,7 @@ from bakery import settings as env
 from bakery.naming import fixed_document
 from bakery.planning import GENERALIZE, PREPARE, REMOVE_IDENTITY, VERIFY_IDENTITY
 from bakery.recipe import Recipe
+from bakery.waits import Kind
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
 from infra.functions import FunctionFactory
@@ -85,11 +86,7 @@ class TaskFunctions(Construct):
         )
         self._add(
             "await_turn",
-            [
-                may.executions("DescribeExecution"),
-                may.end_tasks(),
-                may.table("PutItem", "DeleteItem"),
-            ],
+            may.wait_for(Kind.TURN),
             waits,
         )
         launching = env.LaunchSettings(
@@ -113,13 +110,14 @@ class TaskFunctions(Construct):
             self._add(module, may.send([documents.arn(fixed_document(stem))]), commands)
         steps = [*may.send(documents.step_arns), may.table("GetItem")]
         self._add("run_step", steps, commands)
-        self._add("stop_builder", [may.on_own_instances("StopInstances"), *may.resume()], waits)
+        stop = [may.on_own_instances("StopInstances"), *may.wait_for(Kind.STOP)]
+        self._add("stop_builder", stop, waits)
         create = [
             *may.create_image(),
             may.remove_images(),
             # Whether one is gone whose removal is refused.
-            may.read("ec2:DescribeSnapshots"),
-            *may.resume(),
+            may.read(*_DESCRIBE_OWN, "ec2:DescribeSnapshots"),
+            *may.wait_for(Kind.IMAGE),
         ]
         self._add("create_image", create, waits)
         self._add(
@@ -147,7 +145,7 @@ class TaskFunctions(Construct):
             "end_tests",
             [may.read(*_DESCRIBE_OWN), may.on_own_instances("TerminateInstances")],
         )
-        self._add("copy_image", [*may.copy_image(), *may.resume()], waits)
+        self._add("copy_image", [*may.copy_image(), *may.wait_for(Kind.IMAGE)], waits)
         self._add(
             "release_images",
             [
