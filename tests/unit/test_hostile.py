@@ -6,10 +6,12 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from string import ascii_letters, digits
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -251,32 +253,32 @@ def test_one_line_shows_all_of_a_text_and_is_one_line(text: str) -> None:
     assert len(listing([Problem(text, text)]).splitlines()) == 1
 
 
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.TextIOWrapper]:
-    """What the functions' logger writes, into a stream like that of Lambda: UTF-8, strict."""
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+@contextmanager
+def logged() -> Iterator[io.BytesIO]:
+    """What the functions' logger writes meanwhile, as into Lambda's standard output: strict UTF-8."""
+    written = io.BytesIO()
     handler = logger._logger.handlers[0]
     assert isinstance(handler, logging.StreamHandler)
-    # pytest's own handlers cannot tell a half pair of UTF-16.
-    monkeypatch.setattr(logger._logger, "propagate", False)
-    before = handler.setStream(stream)
-    yield stream
-    handler.setStream(before or handler.stream)
+    # pytest's own handlers cannot pass on half a pair of UTF-16.
+    with patch.object(logger._logger, "propagate", False):
+        before = handler.setStream(io.TextIOWrapper(written, encoding="utf-8", write_through=True))
+        yield written
+        handler.setStream(before)
     logger.clear_state()
 
 
-def test_a_record_of_the_log_is_one_line_of_json_whatever_it_tells(log: io.TextIOWrapper) -> None:
-    for text in ALL:
-        logger.append_keys(bake=text)
-        logger.info("told", parameter=text)
-        try:
-            raise ValueError(text)
-        except ValueError:
-            logger.exception("could not")
-    written = log.buffer.getvalue()  # type: ignore[attr-defined]
-    assert written.isascii()
-    lines = written.decode().splitlines()
-    records = [json.loads(line) for line in lines]
+def test_a_record_of_the_log_is_one_line_of_json_whatever_it_tells() -> None:
+    with logged() as written:
+        for text in ALL:
+            logger.append_keys(bake=text)
+            logger.info("told", parameter=text)
+            try:
+                raise ValueError(text)
+            except ValueError:
+                logger.exception("could not")
+        content = written.getvalue()
+    assert content.isascii()
+    records = [json.loads(line) for line in content.decode().splitlines()]
     assert len(records) == 2 * len(ALL)
     assert [record["parameter"] for record in records[::2]] == ALL
     assert [record["bake"] for record in records[::2]] == ALL
