@@ -140,7 +140,7 @@ def test_a_bake_carries_hostile_texts_to_where_they_belong_and_no_further(
     half = len(texts) // 2
     lists = [f"https://x/ {' '.join(part)}" for part in (texts[:half], texts[half:])]
     description = " ".join(ascii_only(STATES, 40))[:255].strip()
-    steps = [
+    steps: list[dict[str, Any]] = [
         {
             "name": f"s{number} (States.Format)",
             "document": DOCUMENT,

@@ -186,7 +186,7 @@ def test_a_script_becomes_a_document_that_has_it_line_by_line_and_nothing_else()
 )
 def test_what_somebody_would_replace_or_nobody_sees_is_refused_in_its_line(script: str) -> None:
     shell = {"name": "x", "shell": f"true\n{script}\ntrue\n"}
-    (problem,) = refusal(content(customize=[shell])) or ()
+    (problem,) = refusal(content(customize=[shell])) or [Problem("", "nothing")]
     assert problem.path == "customize[0].shell"
     assert problem.line == 2
 
@@ -255,7 +255,7 @@ def test_one_line_shows_all_of_a_text_and_is_one_line(text: str) -> None:
 
 @contextmanager
 def logged() -> Iterator[io.BytesIO]:
-    """What the functions' logger writes meanwhile, as into Lambda's standard output: strict UTF-8."""
+    """What the functions' logger writes meanwhile, as into Lambda's output: strict UTF-8."""
     written = io.BytesIO()
     handler = logger._logger.handlers[0]
     assert isinstance(handler, logging.StreamHandler)
