@@ -104,6 +104,7 @@ class Jobs(Construct):
                     "ec2:DescribeVolumes",
                 ),
                 *may.remove(),
+                may.remove_volumes(),
                 may.executions("DescribeExecution"),
                 may.list_pointers("GetParametersByPath", "GetParameterHistory"),
                 may.table("Query", "DeleteItem"),

@@ -324,7 +324,7 @@ class Permissions:
         ]
 
     def remove(self) -> list[iam.PolicyStatement]:
-        """End and delete what carries a bake's tag."""
+        """End instances and their requests, and delete images, that carry a bake's tag."""
         return [
             self.on_own_instances("TerminateInstances"),
             # An instance that a spot request launched in place of one that ended has no tags.
@@ -334,9 +334,11 @@ class Permissions:
                 {"ArnEquals": {"ec2:InstanceProfile": self._host.profile_arns}},
             ),
             self._ec2(["CancelSpotInstanceRequests"], ["spot-instances-request/*"], _OURS),
-            self._ec2(["DeleteVolume"], ["volume/*"], _OURS),
             self.remove_images(),
         ]
+
+    def remove_volumes(self) -> iam.PolicyStatement:
+        return self._ec2(["DeleteVolume"], ["volume/*"], _OURS)
 
     def remove_images(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(

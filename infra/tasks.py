@@ -218,6 +218,7 @@ class TaskFunctions(Construct):
                     "ec2:DescribeVolumes",
                 ),
                 *may.remove(),
+                may.remove_volumes(),
                 may.on_own_images("ResetImageAttribute", "ResetSnapshotAttribute"),
                 *may.templates("DeleteLaunchTemplateVersions", "ModifyLaunchTemplate"),
                 may.pointers(
