@@ -24,7 +24,7 @@ from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import Fingerprint, Parts, changes, fingerprint
 from bakery.naming import fixed_document
 from bakery.origin import origin_problems
-from bakery.problems import Problem, shortened
+from bakery.problems import Problem, one_line, shortened
 from bakery.recipe import (
     CustomizeStep,
     Destination,
@@ -100,8 +100,8 @@ def bake_name_problem(bake: str) -> str | None:
     if _BAKE_NAME.fullmatch(bake):
         return None
     return (
-        f"The execution name '{bake}' cannot be used. Start the execution again with a name of "
-        "letters, digits, '-', '_' and '.' only, or without one."
+        f"The execution name '{one_line(bake)}' cannot be used. Start the execution again with a "
+        "name of letters, digits, '-', '_' and '.' only, or without one."
     )
 
 

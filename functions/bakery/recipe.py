@@ -10,6 +10,7 @@ import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -27,12 +28,12 @@ from pydantic import (
     model_validator,
 )
 
-from bakery import budgets, formats
+from bakery import budgets, formats, texts
 from bakery.cron import cron_problem
 from bakery.documents import MAX_BYTES, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import image_name_problem, slug
-from bakery.problems import LinesError, Problem
+from bakery.problems import LinesError, Problem, one_line
 from bakery.wording import message, shown
 
 MAX_RECIPE_BYTES = 200 * 1024
@@ -69,8 +70,12 @@ Flag = Annotated[bool, Strict()]
 RecipeName = Annotated[str, StringConstraints(pattern=formats.RECIPE_NAME.pattern)]
 
 # A text between double braces is a parameter to Systems Manager, wherever it stands in a document.
-# The agent's names have letters and digits only, so `{{.State}}` of other tools is left alone.
-_SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:[\w./-]+|[A-Za-z0-9]+)\s*\}\}")
+# The agent's names have letters and digits only, so `{{.State}}` of other tools is left alone; one
+# of Parameter Store may have a version or label after a colon.
+_SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:[^{}]+|[A-Za-z0-9]+)\s*\}\}")
+
+# In a value of a parameter, Systems Manager resolves these when the command is sent.
+_STORED_VALUE = re.compile(r"\{\{\s*ssm:[^{}]+\}\}")
 
 # What install-application refuses on the builder, as well; tests/documents compares the two.
 _OF_THE_SYSTEM = {
@@ -84,6 +89,11 @@ _NO_PLACE = ("/boot/", "/dev/", "/proc/", "/run/", "/sys/", "/tmp/", "/var/tmp/"
 
 # What Python lists besides IANA's zones, on some machines only.
 _NO_PLACES = {"Factory", "localtime"}
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones() - _NO_PLACES)
 
 
 class Model(BaseModel):
@@ -153,7 +163,7 @@ class ImageSearch(Model):
         description="Name of the image; `*` and `?` are wildcards.",
         min_length=3,
         max_length=128,
-        pattern=formats.NOT_ONLY_WILDCARDS.pattern,
+        pattern=formats.IMAGE_SEARCH.pattern,
     )
     architecture: Literal["x86_64", "arm64"] = Field(
         default="x86_64", description="Architecture of the image."
@@ -517,9 +527,14 @@ def _replaced(tokens: Sequence[str]) -> str:
 
 def _text_or_texts(value: object) -> object:
     """One problem at the parameter itself, where the union would report one for each kind."""
-    texts = value if isinstance(value, list | tuple) else (value,)
-    if not all(isinstance(text, str) for text in texts):
+    given = value if isinstance(value, list | tuple) else (value,)
+    if not all(isinstance(text, str) for text in given):
         raise ValueError(f"must be a text or a list of texts, in quotes (is: {shown(value)})")
+    if found := _STORED_VALUE.search(" ".join(given)):
+        raise ValueError(
+            f"Systems Manager would resolve {one_line(found.group())} when the command is sent, "
+            "and a bake may not read parameters; write the value itself, or read it on the builder"
+        )
     return value
 
 
@@ -809,9 +824,10 @@ class Schedule(Model):
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, timezone: str) -> str:
-        if timezone not in zoneinfo.available_timezones() - _NO_PLACES:
+        if timezone not in _zones():
             raise ValueError(
-                f"'{timezone}' is no IANA time zone; write one such as 'Europe/London' or 'UTC'"
+                f"'{one_line(timezone)}' is no IANA time zone; write one such as 'Europe/London' "
+                "or 'UTC'"
             )
         return timezone
 
@@ -953,6 +969,7 @@ def parse_recipe(name: str, content: object) -> Recipe:
     Raises InvalidRecipeError with every problem at once, each with its path.
     """
     problems = [] if re.fullmatch(formats.RECIPE_NAME.pattern, name) else [_name_problem(name)]
+    problems += texts.problems(content)
     if not isinstance(content, Mapping):
         text = "is not a mapping of fields; write lines such as `description: web tier`"
         raise InvalidRecipeError(name, [*problems, Problem("", text)])
@@ -960,7 +977,9 @@ def parse_recipe(name: str, content: object) -> Recipe:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         found = [_as_written(it, content) for it in validation_problems(error)]
-        raise InvalidRecipeError(name, [*problems, *found]) from None
+        raise InvalidRecipeError(name, _once(problems, found)) from None
+    if problems:
+        raise InvalidRecipeError(name, problems)
     if len(recipe.model_dump_json().encode()) > MAX_RECIPE_BYTES:
         problems.append(
             Problem(
@@ -1007,6 +1026,17 @@ def _name_problem(name: str) -> Problem:
         f"'{name}' is no name for a recipe: 2 to 48 lower-case letters, digits and hyphens, "
         "a letter first; rename the file",
     )
+
+
+def input_problems(content: object, error: ValidationError) -> list[Problem]:
+    """What is wrong with an execution's input that Pydantic has refused."""
+    return _once(list(texts.problems(content)), validation_problems(error))
+
+
+def _once(hidden: list[Problem], found: list[Problem]) -> list[Problem]:
+    """Of a text with a hidden character that tells enough, whatever Pydantic makes of it."""
+    told = {it.path for it in hidden}
+    return [*hidden, *(it for it in found if it.path not in told and (it.path or not told))]
 
 
 def validation_problems(error: ValidationError) -> list[Problem]:

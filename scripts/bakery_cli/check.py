@@ -11,6 +11,7 @@ from rich.text import Text
 from bakery import steps
 from bakery.documents import parameter_problems, problems_of
 from bakery.naming import DOCUMENT_PREFIX, fixed_document
+from bakery.problems import one_line
 from bakery.recipe import DocumentStep, Recipe, Schedule, ShellStep
 from infra.loading import (
     FileProblem,
@@ -132,4 +133,6 @@ def _step_problems(
 def _shown(problem: FileProblem) -> Text:
     where = f"{problem.file}:{problem.line}" if problem.line else str(problem.file)
     path = f"{problem.path}: " if problem.path else ""
-    return Text.assemble((where, "bold"), ": ", (path, "cyan"), problem.message)
+    return Text.assemble(
+        (one_line(where), "bold"), ": ", (one_line(path), "cyan"), one_line(problem.message)
+    )

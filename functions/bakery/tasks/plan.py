@@ -44,7 +44,7 @@ from bakery.recipe import (
     RecipeBase,
     SearchBase,
     WhenBusy,
-    validation_problems,
+    input_problems,
 )
 from bakery.resources import Document, Image, Subnet
 from bakery.settings import PlanSettings
@@ -154,7 +154,7 @@ def _input(request: Request) -> ExecutionInput:
     try:
         wanted = ExecutionInput.model_validate(request.input)
     except ValidationError as error:
-        raise _not_valid(validation_problems(error)) from None
+        raise _not_valid(input_problems(request.input, error)) from None
     if problem := planning.bake_name_problem(request.bake):
         raise InvalidInputError(problem)
     if wanted.slot and (ahead := slots.future_problem(wanted.slot, begun=_begun(request))):
