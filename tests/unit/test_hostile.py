@@ -23,6 +23,7 @@ from bakery.bake import ExecutionInput
 from bakery.documents import problems_of
 from bakery.errors import InvalidRecipeError
 from bakery.fleet import FleetInput
+from bakery.formats import WORDS
 from bakery.moving import Asked
 from bakery.observability import logger
 from bakery.problems import Problem, brief_listing, listing, one_line
@@ -42,6 +43,7 @@ FREE = {
     "customize[0].parameters.Key",
     "customize[0].parameters.Key[0]",
     "customize[0].application.source",
+    "base.name",
     "base.search.name",
     "description",
 }
@@ -238,6 +240,10 @@ def test_a_file_has_no_hidden_character_even_in_a_comment(hidden: str, tmp_path:
     file.write_text(f"# a comment {hidden}\n", encoding="utf-8")
     with pytest.raises(FilesError, match=r"web.yaml:1: the control character U\+\w+ is not"):
         load_recipes(tmp_path)
+
+
+def test_no_format_takes_a_digit_of_another_script() -> None:
+    assert [pattern for pattern in WORDS if "\\d" in pattern or "\\w" in pattern] == []
 
 
 # --- lines --------------------------------------------------------------------------------------
