@@ -101,7 +101,7 @@ SECRET = Format(
     # Source: Secrets Manager API reference, CreateSecret, Name; an ARN ends with six characters
     # that Secrets Manager adds to the name.
     r"^([A-Za-z0-9/_+=.@-]{1,512}"
-    r"|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}-[A-Za-z0-9]{6})$",
+    r"|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}-[A-Za-z0-9]{6})$",
     "a secret's name (letters, digits and / _ + = . @ -), or its whole ARN",
 )
 SECRET_KEY = Format(

@@ -124,7 +124,7 @@ class _Named(_Image):
         description="What the image's name must be; `*` and `?` are wildcards.",
         min_length=3,
         max_length=128,
-        pattern=formats.NOT_ONLY_WILDCARDS.pattern,
+        pattern=formats.IMAGE_SEARCH.pattern,
     )
 
 

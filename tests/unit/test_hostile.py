@@ -42,6 +42,7 @@ FREE = {
     "customize[0].parameters.Key",
     "customize[0].parameters.Key[0]",
     "customize[0].application.source",
+    "base.name",
     "base.search.name",
     "description",
 }
