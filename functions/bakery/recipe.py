@@ -176,7 +176,7 @@ class SearchBase(_Image):
     search: ImageSearch = Field(description="Owner and name; the newest image that fits is taken.")
 
 
-class RecipeBase(_Image):
+class RecipeBase(Model):
     """The current image of another recipe of this bakery."""
 
     recipe: RecipeName = Field(description="Name of the recipe whose pointer names the base image.")
