@@ -10,6 +10,7 @@ PYTHON ?= python3
 RECIPE ?= web-al2023
 # Hosts of `make test-os` that run at the same time; they wait about as much as they work.
 OS_JOBS ?= 3
+SBOM ?= build/ami-bakery.cdx.json
 UV_VERSION := 0.13.9
 
 # Three at a time, for they wait about as much as they work; a file never split: its tests share one local AWS.
@@ -117,6 +118,19 @@ lock: $(INSTALLED) ## Renew all locks within the ranges of pyproject.toml and pa
 	@$(BIN)/node "$$($(BIN)/python infra/node.py npm)" install --package-lock-only --ignore-scripts
 	@! grep -nE '"resolved"|https?://[^ ]*\.(whl|tar\.gz|tgz)|file:|index-url' \
 	  requirements.lock functions/requirements.lock package-lock.json
+
+.PHONY: sbom
+sbom: $(INSTALLED) ## Write what is in the Lambda functions' asset, as CycloneDX, to SBOM (build/ami-bakery.cdx.json)
+	@mkdir -p "$(dir $(SBOM))"
+	@$(BIN)/cyclonedx-py requirements functions/requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-file "$(SBOM)"
+	@echo "$(SBOM)"
+
+# Strict: a package that could not be looked up is not one without vulnerabilities.
+.PHONY: audit
+audit: $(INSTALLED) ## Look for known vulnerabilities of the Lambda functions' dependencies (needs the network)
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+	  --vulnerability-service osv --requirement functions/requirements.lock $(AUDIT_ARGS)
 
 ##@ Longer runs
 
