@@ -31,6 +31,7 @@ _NOT_TOLD = {
             "kms:Decrypt",
             "kms:DescribeKey",
             "kms:GenerateDataKeyWithoutPlaintext",
+            "kms:ReEncryptFrom",
             "kms:ReEncryptTo",
         ),
         "EC2 uses the key after the call: the copy fails, and the bake tells to look at the key",
