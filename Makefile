@@ -11,6 +11,8 @@ RECIPE ?= web-al2023
 # Hosts of `make test-os` that run at the same time; they wait about as much as they work.
 OS_JOBS ?= 3
 SBOM ?= build/ami-bakery.cdx.json
+# Bakes of `make faults` that go wrong at the same time; each waits about as much as it works.
+FAULT_JOBS ?= 4
 UV_VERSION := 0.13.9
 
 # Three at a time, for they wait about as much as they work; a file never split: its tests share one local AWS.
@@ -148,7 +150,7 @@ mutate-os: setup ## Leave out each deletion of the cleaning documents: which doe
 
 .PHONY: faults
 faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other (many minutes)
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m faults --matrix tests/functional/faults/matrix.json \
+	@$(BIN)/pytest -q -n $(FAULT_JOBS) --dist worksteal -m faults --matrix tests/functional/faults/matrix.json \
 	  tests/functional/faults $(PYTEST_ARGS)
 	@$(BIN)/python -m scripts.generate
 
@@ -157,7 +159,7 @@ rights: setup ## After test and test-long: is any right of the functions used by
 	@$(BIN)/python -m tests.rights
 
 .PHONY: mutate-rights
-mutate-rights: setup ## After test and test-long: take each right away; is it missed? (many minutes)
+mutate-rights: setup ## After test, test-long and faults: take each right away; is it missed? (many minutes)
 	@$(BIN)/python -m tests.rights --mutate $(RIGHTS)
 
 .PHONY: mutants
