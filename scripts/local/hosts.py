@@ -6,11 +6,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scripts.local import powershell
 from scripts.local.processes import run_group
 from scripts.local.runner import Ran
+from scripts.local.ssm_rules import POWERSHELL_SENTINEL, SENTINEL
 
 _NOTHING: Mapping[str, str] = {}
-_SENTINEL = "printf 'ami-bakery: %s done\\n' \"$SSM_Bake\""
 
 
 class CheckedHost:
@@ -23,9 +24,16 @@ class CheckedHost:
     executes = False
     passes_parameters_by_environment = True
 
-    def __init__(self, instance_id: str, invented: Mapping[str, str] = _NOTHING) -> None:
+    def __init__(
+        self,
+        instance_id: str,
+        invented: Mapping[str, str] = _NOTHING,
+        *,
+        platform: str = "Linux",
+    ) -> None:
         """``invented``: by step, what stands in for output that the product reads."""
         self.instance_id = instance_id
+        self.platform = platform
         self._invented = invented
         self._files: dict[str, bytes] = {}
 
@@ -40,16 +48,18 @@ class CheckedHost:
     def execute(
         self, argv: Sequence[str], *, directory: str, environment: Mapping[str, str], timeout: float
     ) -> Ran:
-        """Answer like the shell that only reads (`sh -n`), where there is one."""
-        script = self._files[argv[-1]].decode()
-        if problem := _syntax_error(script):
+        """Answer like a shell that only reads: `sh -n`, where there is one, or a grammar of
+        PowerShell."""
+        script, for_windows = self._files[argv[-1]].decode(), argv[-1].endswith(".ps1")
+        if problem := powershell.syntax_error(script) if for_windows else _syntax_error(script):
             return Ran(2, "", problem)
         lines = script.rstrip("\n").split("\n")
         step = argv[-1].rsplit("/", 2)[-2]
-        said = f"not executed: {len(lines)} lines checked (bakery --local --sandbox runs them)\n"
+        who = "PowerShell never runs here" if for_windows else "bakery --local --sandbox runs them"
+        said = f"not executed: {len(lines)} lines checked ({who})\n"
         said += "".join(f"identity\t{fact}\n" for fact in _made_up(step, self.instance_id))
         said += self._invented.get(step, "")
-        if lines[-1] == _SENTINEL:
+        if lines[-1] in (SENTINEL, POWERSHELL_SENTINEL):
             said += f"ami-bakery: {environment.get('SSM_Bake', '')} done\n"
         return Ran(0, said, "")
 
@@ -61,6 +71,7 @@ class HereHost:
     """Runs scripts as the present user on this machine, files below `root`. For trusted scripts."""
 
     executes = True
+    platform = "Linux"
 
     def __init__(
         self, root: Path, *, instance_id: str = "i-00000000000000000", new_agent: bool = True

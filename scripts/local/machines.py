@@ -48,7 +48,8 @@ class CheckOnly:
         id_ = machine.instance_id
         if id_ not in self._hosts:
             invented = {"report-packages": invented_packages(machine.system)}
-            self._hosts[id_] = CheckedHost(id_, invented)
+            platform = str(machine.system.get("type", "Linux"))
+            self._hosts[id_] = CheckedHost(id_, invented, platform=platform)
         return self._hosts[id_]
 
     def stopped(self, instance_id: str) -> None:
@@ -95,6 +96,10 @@ class Intercepted:
     @property
     def instance_id(self) -> str:
         return self._host.instance_id
+
+    @property
+    def platform(self) -> str:
+        return self._host.platform
 
     @property
     def executes(self) -> bool:

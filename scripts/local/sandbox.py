@@ -31,6 +31,7 @@ class Sandbox:
     """One booted root file system. Make it with `Sandbox.boot`."""
 
     executes = True
+    platform = "Linux"
 
     def __init__(
         self,

@@ -119,28 +119,30 @@ def arrivals(
 @shells
 @pytest.mark.parametrize("agent", ["old", "new", "pasting and exporting"])
 def test_a_hostile_value_is_refused_or_arrives_as_it_is(
-    document: dict[str, Any], agent: str, shell: str, tmp_path: Path
+    linux_document: dict[str, Any], agent: str, shell: str, tmp_path: Path
 ) -> None:
-    for name in document["parameters"]:
+    for name in linux_document["parameters"]:
         for hostile in HOSTILE:
-            values = {**defaults(document), name: hostile}
+            values = {**defaults(linux_document), name: hostile}
             sent = {key: [value] for key, value in values.items()}
-            if parameter_problems(document, sent):
+            if parameter_problems(linux_document, sent):
                 continue
-            arrived = arrivals(document, values, tmp_path, agent=agent, shell=shell)
+            arrived = arrivals(linux_document, values, tmp_path, agent=agent, shell=shell)
             assert arrived == {key: values[key] for key in arrived}
             assert not (tmp_path / CANARY).exists()
 
 
 @shells
-def test_a_new_agent_needs_no_pattern(document: dict[str, Any], shell: str, tmp_path: Path) -> None:
+def test_a_new_agent_needs_no_pattern(
+    linux_document: dict[str, Any], shell: str, tmp_path: Path
+) -> None:
     """Even a value that got past allowedPattern is only a value there."""
-    names = interpolation.by_environment(document)
+    names = interpolation.by_environment(linux_document)
     for hostile in HOSTILE:
         if "\x00" in hostile or not hostile:
             continue
-        values = {**defaults(document), **dict.fromkeys(names, hostile)}
-        arrived = arrivals(document, values, tmp_path, agent="new", shell=shell)
+        values = {**defaults(linux_document), **dict.fromkeys(names, hostile)}
+        arrived = arrivals(linux_document, values, tmp_path, agent="new", shell=shell)
         assert arrived == dict.fromkeys(names, hostile)
         assert not (tmp_path / CANARY).exists()
 
