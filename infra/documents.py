@@ -9,8 +9,8 @@ from constructs import Construct
 
 from bakery.naming import DOCUMENT_PREFIX, fixed_document, step_document, test_document
 from bakery.planning import REPORT_IDENTITY, REPORT_PACKAGES, TEST_IMAGE
-from bakery.recipe import DocumentStep, Recipe, ShellStep
-from bakery.steps import shell_document
+from bakery.recipe import DocumentStep, Recipe, ScriptStep
+from bakery.steps import script_document
 from infra.loading import load_document
 
 # Only AWS gives names that begin so (AWS-, AWSEC2-, AWSSupport-, AmazonCloudWatch-, ...), and it
@@ -29,10 +29,10 @@ class Documents(Construct):
             self._document(fixed_document(path.stem), load_document(path))
         for name, recipe in recipes.items():
             for step in recipe.customize:
-                if isinstance(step, ShellStep):
-                    self._document(step_document(name, step.name), shell_document(step))
+                if isinstance(step, ScriptStep):
+                    self._document(step_document(name, step.name), script_document(step))
             for test in recipe.test.steps:
-                self._document(test_document(name, test.name), shell_document(test))
+                self._document(test_document(name, test.name), script_document(test))
         self.foreign_names = sorted(
             {
                 step.document

@@ -83,6 +83,11 @@ ROLE_PATH = Format(
     r"^/([A-Za-z0-9_+=,.@-]{1,64}/){1,7}$",
     "a path that begins and ends with a slash: /team/bakery/",
 )
+SECRET = Format(
+    # Source: Secrets Manager API reference, CreateSecret, Name.
+    r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:)?[A-Za-z0-9/_+=.@-]{1,512}$",
+    "a secret's name or ARN",
+)
 SECRETS_PATH = Format(
     r"^(/[A-Za-z0-9._@+-]{1,80}){1,12}$",
     "an absolute path of at most 12 parts of letters, digits and . _ @ + -",

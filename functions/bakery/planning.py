@@ -30,7 +30,7 @@ from bakery.recipe import (
     DocumentStep,
     Recipe,
     RootVolume,
-    ShellStep,
+    ScriptStep,
     iops_problem,
 )
 from bakery.resources import Document, Image, InstanceTypeInfo, Parameter, Subnet
@@ -454,7 +454,7 @@ def _step_command(world: World, step: CustomizeStep) -> Command:
     )
 
 
-def _test_command(world: World, step: ShellStep) -> Command:
+def _test_command(world: World, step: ScriptStep) -> Command:
     return _command(
         world,
         naming.test_document(world.name, step.name),

@@ -11,8 +11,9 @@ from bakery.recipe import (
     ApplicationStep,
     CustomizeStep,
     DocumentStep,
+    PowershellStep,
     Recipe,
-    ShellStep,
+    ScriptStep,
 )
 
 REBOOT_DOCUMENT = "reboot-linux"
@@ -21,22 +22,25 @@ APPLICATION_DOCUMENT = "install-application"
 Parameters = Mapping[str, tuple[str, ...]]
 
 
-def shell_document(step: ShellStep) -> dict[str, Any]:
+def script_document(step: ScriptStep) -> dict[str, Any]:
     """The Command document that a recipe's own script is deployed as.
 
     It has no parameters, so nothing can be pasted into the script when it is sent.
     """
+    for_windows = isinstance(step, PowershellStep)
     return {
         "schemaVersion": "2.2",
         "description": f"{step.name} (from a recipe)",
         "mainSteps": [
             {
-                "action": "aws:runShellScript",
+                "action": "aws:runPowerShellScript" if for_windows else "aws:runShellScript",
                 "name": "run",
-                "precondition": {"StringEquals": ["platformType", "Linux"]},
+                "precondition": {
+                    "StringEquals": ["platformType", "Windows" if for_windows else "Linux"]
+                },
                 "inputs": {
                     "timeoutSeconds": str(step.timeout_seconds),
-                    "runCommand": _lines(step.shell),
+                    "runCommand": _lines(step.script),
                 },
             }
         ],
@@ -51,7 +55,7 @@ def _lines(script: str) -> list[str]:
 def document_of(recipe: str, step: CustomizeStep) -> str:
     """Name of the deployed document that the step runs."""
     match step:
-        case ShellStep():
+        case ScriptStep():
             return step_document(recipe, step.name)
         case DocumentStep():
             return step.document
@@ -64,7 +68,7 @@ def document_of(recipe: str, step: CustomizeStep) -> str:
 def parameters_of(step: CustomizeStep, *, bake: str, region: str) -> Parameters:
     """The parameters that the step's document is sent with."""
     match step:
-        case ShellStep():
+        case ScriptStep():
             return {}
         case DocumentStep():
             return {name: _values(value) for name, value in step.parameters.items()}
@@ -76,7 +80,7 @@ def parameters_of(step: CustomizeStep, *, bake: str, region: str) -> Parameters:
 
 def has_sentinel(step: CustomizeStep) -> bool:
     """Whether the step runs one of our fixed documents, which print a last line."""
-    return not isinstance(step, ShellStep | DocumentStep)
+    return not isinstance(step, ScriptStep | DocumentStep)
 
 
 def artefacts(recipe: Recipe) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from bakery import steps
 from bakery.documents import parameter_problems, problems_of
 from bakery.naming import DOCUMENT_PREFIX, fixed_document
-from bakery.recipe import DocumentStep, Recipe, Schedule, ShellStep
+from bakery.recipe import DocumentStep, PowershellStep, Recipe, Schedule, ScriptStep
 from infra.loading import (
     FileProblem,
     document_problems,
@@ -111,9 +111,10 @@ def _step_problems(
     source = read(file)
     for index, step in enumerate(recipe.customize):
         path = f"customize[{index}]"
-        if isinstance(step, ShellStep):
-            for text in problems_of(steps.shell_document(step)):
-                yield source.problem(f"{path}.shell", text)
+        if isinstance(step, ScriptStep):
+            language = "powershell" if isinstance(step, PowershellStep) else "shell"
+            for text in problems_of(steps.script_document(step)):
+                yield source.problem(f"{path}.{language}", text)
             continue
         name = steps.document_of(file.stem, step)
         if name in documents:
