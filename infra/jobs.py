@@ -56,6 +56,8 @@ class Jobs(Construct):
             statements=[
                 may.table("GetItem", "Query"),
                 *may.resume(),
+                # Whether Sysprep had begun before it stopped its builder.
+                may.read_command_log(),
                 # A turn comes with the end of another bake.
                 may.executions("DescribeExecution"),
                 may.announce(),

@@ -16,6 +16,7 @@ from bakery import settings as env
 from bakery.naming import fixed_document
 from bakery.planning import GENERALIZE, PREPARE, REMOVE_IDENTITY, VERIFY_IDENTITY
 from bakery.recipe import Recipe
+from bakery.sysprep import STEP as SYSPREP
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
 from infra.functions import FunctionFactory
@@ -113,7 +114,15 @@ class TaskFunctions(Construct):
             self._add(module, may.send([documents.arn(fixed_document(stem))]), commands)
         steps = [*may.send(documents.step_arns), may.table("GetItem")]
         self._add("run_step", steps, commands)
-        self._add("stop_builder", [may.on_own_instances("StopInstances"), *may.resume()], waits)
+        self._add(
+            "stop_builder",
+            [
+                may.on_own_instances("StopInstances"),
+                *may.send([documents.arn(fixed_document(SYSPREP))]),
+                may.read_command_log(),
+            ],
+            commands,
+        )
         create = [
             *may.create_image(),
             may.remove_images(),

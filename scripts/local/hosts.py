@@ -34,6 +34,7 @@ class CheckedHost:
         """``invented``: by step, what stands in for output that the product reads."""
         self.instance_id = instance_id
         self.platform = platform
+        self.powers_off = False
         self._invented = invented
         self._files: dict[str, bytes] = {}
 
@@ -59,6 +60,9 @@ class CheckedHost:
         said = f"not executed: {len(lines)} lines checked ({who})\n"
         said += "".join(f"identity\t{fact}\n" for fact in _made_up(step, self.instance_id))
         said += self._invented.get(step, "")
+        if step == "sysprep-windows" and environment.get("SSM_Phase") == "shutdown":
+            self.powers_off = True
+            said += f"ami-bakery: {environment.get('SSM_Bake', '')} sysprep\n"
         if lines[-1] in (SENTINEL, POWERSHELL_SENTINEL):
             said += f"ami-bakery: {environment.get('SSM_Bake', '')} done\n"
         return Ran(0, said, "")
@@ -72,6 +76,7 @@ class HereHost:
 
     executes = True
     platform = "Linux"
+    powers_off = False
 
     def __init__(
         self, root: Path, *, instance_id: str = "i-00000000000000000", new_agent: bool = True

@@ -102,6 +102,10 @@ class Intercepted:
         return self._host.platform
 
     @property
+    def powers_off(self) -> bool:
+        return self._host.powers_off
+
+    @property
     def executes(self) -> bool:
         return self._host.executes
 

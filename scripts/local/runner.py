@@ -80,6 +80,10 @@ class Host(Protocol):
         """Linux or Windows."""
 
     @property
+    def powers_off(self) -> bool:
+        """Whether a script has set the host to shut itself down in a while, as Sysprep does."""
+
+    @property
     def executes(self) -> bool:
         """False: scripts are looked at, not run; downloads are not made."""
 

@@ -32,6 +32,7 @@ class Sandbox:
 
     executes = True
     platform = "Linux"
+    powers_off = False
 
     def __init__(
         self,
