@@ -40,6 +40,7 @@ _AUTOMATIC: Final = {
     "_",
     "false",
     "lastexitcode",
+    "matches",
     "null",
     "pscommandpath",
     "psversiontable",

@@ -126,7 +126,9 @@ def test_a_hostile_value_is_refused_or_is_one_text_in_quotes(
 def places_of(script: str) -> list[str]:
     """What in the script names a place: texts with a backslash, and the arguments of lookups."""
     quoted = list(powershell.literals(script))
-    texts = [it for it in quoted if "\\" in it and "\n" not in it and not it.startswith("(?")]
+    texts = [
+        it for it in quoted if "\\" in it and "\n" not in it and not it.startswith(("(?", "\\s"))
+    ]
     tables = [json.loads(text) for text in powershell.here_strings(script)]
     files = [row["file"] for table in tables for row in table]
     named = re.findall(

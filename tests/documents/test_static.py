@@ -23,8 +23,12 @@ EXPECTED = {
     "reboot-windows",
     "remove-opsworks-identity",
     "report-identity",
+    "report-identity-windows",
     "report-packages",
+    "report-packages-windows",
     "sysprep-windows",
+    "test-image",
+    "test-image-windows",
     "verify-identity",
     "verify-windows",
 }

@@ -74,6 +74,16 @@ SOURCES = {
     r"$($key.GetValue('ProfileImagePath'))\.aws\credentials": (
         'AWS SDKs and Tools guide, "Location of the shared config and credentials files"'
     ),
+    r"HKLM:\SOFTWARE\Microsoft\Cryptography": 'Microsoft, "CryptAcquireContext", MachineGuid',
+    "MachineGuid": 'Microsoft, "CryptAcquireContext", MachineGuid',
+    r"HKLM:\SOFTWARE\WOW6432Node\Microsoft\Windows\CurrentVersion\Uninstall": (
+        'Microsoft, "Registry keys affected by WOW64"'
+    ),
+    "DisplayVersion": 'Microsoft, "Uninstall Registry Key"',
+    "Publisher": 'Microsoft, "Uninstall Registry Key"',
+    "SystemComponent": 'Microsoft, "ARPSYSTEMCOMPONENT property"',
+    "Win32_QuickFixEngineering": CIM,
+    "Win32_UserAccount": CIM,
     "Win32_OperatingSystem": CIM,
     "Win32_Process": CIM,
     "Create": CIM,

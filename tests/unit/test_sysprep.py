@@ -170,9 +170,9 @@ def test_the_log_is_read_only_when_it_is_needed(monkeypatch: pytest.MonkeyPatch)
         return SAID
 
     def look(builder: Instance | None, invocation: Invocation | None) -> Verdict:
-        monkeypatch.setattr(waiting.logs, "output_of", output_of)
-        monkeypatch.setattr(waiting.ec2, "find_instance", lambda _: builder)
-        monkeypatch.setattr(waiting.ssm, "invocation", lambda *_: invocation)
+        monkeypatch.setattr("bakery.aws.logs.output_of", output_of)
+        monkeypatch.setattr("bakery.aws.ec2.find_instance", lambda _: builder)
+        monkeypatch.setattr("bakery.aws.ssm.invocation", lambda *_: invocation)
         return waiting._observe(WAIT, NOW)
 
     assert look(RUNNING, None) is None

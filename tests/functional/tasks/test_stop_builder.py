@@ -155,9 +155,11 @@ def start(making: Making, builder: str, *, token: str = "") -> None:
 
 
 def command_of(making: Making, builder: str) -> Mapping[str, Any]:
-    (row,) = making.world.aws.client("ssm").list_command_invocations(InstanceId=builder)[
+    ssm = making.world.aws.client("ssm")
+    rows: list[Mapping[str, Any]] = ssm.list_command_invocations(InstanceId=builder)[
         "CommandInvocations"
     ]
+    (row,) = rows
     return row
 
 
