@@ -10,7 +10,7 @@ from constructs import Construct
 from bakery.naming import DOCUMENT_PREFIX, fixed_document, step_document, test_document
 from bakery.planning import REPORT_IDENTITY, REPORT_PACKAGES, TEST_IMAGE
 from bakery.recipe import DocumentStep, Recipe, ScriptStep
-from bakery.steps import script_document
+from bakery.steps import REBOOT_DOCUMENT, REBOOT_WINDOWS, script_document
 from infra.loading import load_document
 
 # Only AWS gives names that begin so (AWS-, AWSEC2-, AWSSupport-, AmazonCloudWatch-, ...), and it
@@ -82,7 +82,8 @@ class Documents(Construct):
         """Documents that a step may run: the recipes' own scripts and those they name."""
         own = [
             self.arn(f"{DOCUMENT_PREFIX}.*"),
-            self.arn(fixed_document("reboot-linux")),
+            self.arn(fixed_document(REBOOT_DOCUMENT)),
+            self.arn(fixed_document(REBOOT_WINDOWS)),
             self.arn(fixed_document("install-application")),
         ]
         return own + [self.arn(name) for name in self.foreign_names]
@@ -91,7 +92,8 @@ class Documents(Construct):
     def test_arns(self) -> list[str]:
         """Documents that run on a test instance: the recipes' own tests and ours."""
         own = [
-            self.arn(fixed_document(stem))
+            self.arn(fixed_document(f"{stem}{suffix}"))
             for stem in (TEST_IMAGE, REPORT_IDENTITY, REPORT_PACKAGES)
+            for suffix in ("", "-windows")
         ]
         return [self.arn(f"{DOCUMENT_PREFIX}.*.test.*"), *own]

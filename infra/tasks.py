@@ -105,13 +105,14 @@ class TaskFunctions(Construct):
             timeout=Duration.minutes(3),
         )
         self._add("await_managed", [may.read(*_DESCRIBE_OWN, "ssm:DescribeInstanceInformation")])
-        for module, stem in (
-            ("prepare", PREPARE),
-            ("remove_identity", REMOVE_IDENTITY),
-            ("generalize", GENERALIZE),
-            ("verify_identity", VERIFY_IDENTITY),
+        for module, stems in (
+            ("prepare", (PREPARE, "prepare-windows")),
+            ("remove_identity", (REMOVE_IDENTITY,)),
+            ("generalize", (GENERALIZE, SYSPREP, "generalize-windows-without-sysprep")),
+            ("verify_identity", (VERIFY_IDENTITY, "verify-windows")),
         ):
-            self._add(module, may.send([documents.arn(fixed_document(stem))]), commands)
+            arns = [documents.arn(fixed_document(stem)) for stem in stems]
+            self._add(module, may.send(arns), commands)
         steps = [*may.send(documents.step_arns), may.table("GetItem")]
         self._add("run_step", steps, commands)
         self._add(

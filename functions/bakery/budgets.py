@@ -18,7 +18,8 @@ COMMAND = timedelta(hours=1)
 """A document of ours, with its delivery."""
 STEP = timedelta(hours=13)
 """One step of a recipe, with its delivery."""
-STOP = timedelta(minutes=20)
+STOP = timedelta(minutes=75)
+"""Sysprep may take an hour of it; a stop by us ends by its own budget long before."""
 IMAGE = timedelta(hours=25)
 """Making the image, or a copy of it."""
 

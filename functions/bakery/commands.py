@@ -114,8 +114,9 @@ def start(
 ) -> str:
     """Send the command, or find the one that an earlier try has sent; its id."""
     comment = comment_of(request.bake, stage, request.index)
-    found = ssm.find_command(request.instance_id, comment)
-    return found or _send(request, settings, comment, on_test=on_test)
+    return ssm.find_command(request.instance_id, comment) or _send(
+        request, settings, comment, on_test=on_test
+    )
 
 
 def comment_of(bake: str, stage: str, index: int) -> str:

@@ -17,6 +17,7 @@ from bakery.recipe import (
 )
 
 REBOOT_DOCUMENT = "reboot-linux"
+REBOOT_WINDOWS = "reboot-windows"
 APPLICATION_DOCUMENT = "install-application"
 
 Parameters = Mapping[str, tuple[str, ...]]
@@ -52,8 +53,8 @@ def _lines(script: str) -> list[str]:
     return script.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
-def document_of(recipe: str, step: CustomizeStep) -> str:
-    """Name of the deployed document that the step runs."""
+def document_of(recipe: str, step: CustomizeStep, *, windows: bool = False) -> str:
+    """Name of the deployed document that the step runs on a host of its platform."""
     match step:
         case ScriptStep():
             return step_document(recipe, step.name)
@@ -62,7 +63,7 @@ def document_of(recipe: str, step: CustomizeStep) -> str:
         case ApplicationStep():
             return fixed_document(APPLICATION_DOCUMENT)
         case _:
-            return fixed_document(REBOOT_DOCUMENT)
+            return fixed_document(REBOOT_WINDOWS if windows else REBOOT_DOCUMENT)
 
 
 def parameters_of(step: CustomizeStep, *, bake: str, region: str) -> Parameters:

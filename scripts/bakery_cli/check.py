@@ -116,7 +116,7 @@ def _step_problems(
             for text in problems_of(steps.script_document(step)):
                 yield source.problem(f"{path}.{language}", text)
             continue
-        name = steps.document_of(file.stem, step)
+        name = steps.document_of(file.stem, step, windows=recipe.windows is not None)
         if name in documents:
             given = steps.parameters_of(step, bake="check", region="us-east-1")
             values = {key: list(value) for key, value in given.items()}

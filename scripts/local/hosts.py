@@ -114,9 +114,17 @@ class HereHost:
 
 def _made_up(step: str, instance_id: str) -> list[str]:
     """What report-identity would find on a machine that booted: facts that are the instance's."""
+    digest = hashlib.sha256(instance_id.encode()).hexdigest()
+    if step == "report-identity-windows":
+        numbers = "-".join(str(int(digest[i : i + 8], 16)) for i in (0, 8, 16))
+        return [
+            f"machine-sid\tS-1-5-21-{numbers}",
+            f"machine-guid\t{digest[:8]}-{digest[8:12]}-4000-8000-{digest[20:32]}",
+            f"computer-name\tEC2AMAZ-{digest[:7].upper()}",
+            f"ssm-registration\t{instance_id}",
+        ]
     if step != "report-identity":
         return []
-    digest = hashlib.sha256(instance_id.encode()).hexdigest()
     return [
         f"machine-id\t{digest[:32]}",
         f"ssh-host-key-ed25519\tSHA256:{digest[32:]}",
