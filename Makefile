@@ -142,6 +142,10 @@ faults: setup ## Kill, deny, throttle and lose every call of a bake, one after t
 rights: setup ## After test and test-long: is any right of the functions used by no test?
 	@$(BIN)/python -m tests.rights
 
+.PHONY: mutate-rights
+mutate-rights: setup ## After test and test-long: take each right away; is it missed? (many minutes)
+	@$(BIN)/python -m tests.rights --mutate $(RIGHTS)
+
 .PHONY: mutants
 mutants: setup ## Break the product in forty ways: which does no test notice? (minutes)
 	@$(BIN)/python -m tests.mutants $(MUTANTS)

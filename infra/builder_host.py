@@ -1,7 +1,7 @@
 """Where builders and test instances run: their roles, profiles and security group."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from aws_cdk import CfnTag, Stack
@@ -78,7 +78,7 @@ class BuilderHost(Construct):
                 self.builder_roles.append(role)
                 self.builder_profiles.append(profile)
                 self._announce(name, profile)
-        self.security_group_id = self._security_group(settings.vpc_id)
+        self.security_group_id = self._security_group(settings.vpc_id, settings.egress)
 
     def _profile(self, id_: str, objects: tuple[tuple[str, str], ...]) -> tuple[iam.Role, str]:
         role = iam.Role(
@@ -140,7 +140,7 @@ class BuilderHost(Construct):
             description=f"Instance profile of the builders of recipe {recipe}",
         )
 
-    def _security_group(self, vpc_id: str | None) -> str:
+    def _security_group(self, vpc_id: str | None, egress: Sequence[str]) -> str:
         group = ec2.CfnSecurityGroup(
             self,
             # Another VPC is another group, and must be another reference in the template too: by it
@@ -150,6 +150,20 @@ class BuilderHost(Construct):
             vpc_id=vpc_id,
             # Without rules of its own a group lets everything out; CloudFormation takes explicit
             # egress rules only together with a VPC id, which the default VPC does not need.
+            security_group_egress=[_https_to(destination) for destination in egress] or None,
             tags=[CfnTag(key="Name", value="ami-bakery builders")],
         )
         return group.attr_group_id
+
+
+def _https_to(destination: str) -> ec2.CfnSecurityGroup.EgressProperty:
+    """A rule. The VPC's own name server, time and instance metadata are reached without one.
+
+    Source: VPC user guide, "Security group basics".
+    """
+    kinds = {"pl-": "destination_prefix_list_id", "sg-": "destination_security_group_id"}
+    network = "cidr_ipv6" if ":" in destination else "cidr_ip"
+    where = {kinds.get(destination[:3], network): destination}
+    return ec2.CfnSecurityGroup.EgressProperty(
+        ip_protocol="tcp", from_port=443, to_port=443, **where
+    )

@@ -18,6 +18,7 @@ from constructs import Construct
 
 from bakery import settings as env
 from bakery.naming import BAKE_SUCCEEDED, DOCUMENT_PREFIX, EVENT_SOURCE, STAGE_SLOW
+from bakery.waits import Kind
 from infra.documents import Documents
 from infra.functions import FunctionFactory
 from infra.machine import BakeMachine
@@ -55,11 +56,9 @@ class Jobs(Construct):
             "jobs.resume_waits",
             statements=[
                 may.table("GetItem", "Query"),
-                *may.resume(),
+                *may.wait_for(*Kind),
                 # Whether Sysprep had begun before it stopped its builder.
                 may.read_command_log(),
-                # A turn comes with the end of another bake.
-                may.executions("DescribeExecution"),
                 may.announce(),
             ],
             environment=env.WaitSettings(table=store.table.table_name),
@@ -107,6 +106,7 @@ class Jobs(Construct):
                     "ec2:DescribeVolumes",
                 ),
                 *may.remove(),
+                may.remove_volumes(),
                 may.executions("DescribeExecution"),
                 may.list_pointers("GetParametersByPath", "GetParameterHistory"),
                 may.table("Query", "DeleteItem"),

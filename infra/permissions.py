@@ -17,6 +17,7 @@ from bakery.naming import (
     TAG_RETIRED,
 )
 from bakery.recipe import ParameterBase, Recipe
+from bakery.waits import Kind
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
 from infra.store import Store
@@ -27,6 +28,17 @@ MACHINE_NAME = "AmiBakery-Bake"
 _OURS = {"StringLike": {f"aws:ResourceTag/{TAG_BAKE}": "*"}}
 _KINDS = ("image", "snapshot")
 _TAGGED_NOW = {"StringLike": {f"aws:RequestTag/{TAG_BAKE}": "*"}}
+_LOOKS: Mapping[Kind, Sequence[str]] = {
+    Kind.COMMAND: (
+        "ec2:DescribeInstances",
+        "ssm:GetCommandInvocation",
+        "ssm:ListCommandInvocations",
+    ),
+    Kind.STOP: ("ec2:DescribeInstances",),
+    Kind.IMAGE: ("ec2:DescribeImages",),
+    Kind.TURN: (),
+}
+"""What the end of a wait is seen by; a turn comes with the end of an execution."""
 
 
 class Permissions:
@@ -59,18 +71,12 @@ class Permissions:
             resources=[self._store.table.table_arn],
         )
 
-    def resume(self) -> list[iam.PolicyStatement]:
+    def wait_for(self, *kinds: Kind) -> list[iam.PolicyStatement]:
         """Begin or settle a wait: look at its subject, send its token back."""
-        return [
-            self.read(
-                "ec2:DescribeImages",
-                "ec2:DescribeInstances",
-                "ssm:GetCommandInvocation",
-                "ssm:ListCommandInvocations",
-            ),
-            self.end_tasks(),
-            self.table("PutItem", "DeleteItem"),
-        ]
+        looks = sorted({look for kind in kinds for look in _LOOKS[kind]})
+        seen = [self.read(*looks)] if looks else []
+        turns = [self.executions("DescribeExecution")] if Kind.TURN in kinds else []
+        return [*seen, *turns, self.end_tasks(), self.table("PutItem", "DeleteItem")]
 
     def end_tasks(self) -> iam.PolicyStatement:
         """Send back the token of a task that waits."""
@@ -233,7 +239,7 @@ class Permissions:
                 resources=[self._arn("ec2", "instance", "*")],
                 conditions={"StringLike": {f"ssm:resourceTag/{TAG_BAKE}": "*"}},
             ),
-            *self.resume(),
+            *self.wait_for(Kind.COMMAND),
         ]
 
     def on_own_instances(self, *actions: str) -> iam.PolicyStatement:
@@ -318,7 +324,7 @@ class Permissions:
         ]
 
     def remove(self) -> list[iam.PolicyStatement]:
-        """End and delete what carries a bake's tag."""
+        """End instances and their requests, and delete images, that carry a bake's tag."""
         return [
             self.on_own_instances("TerminateInstances"),
             # An instance that a spot request launched in place of one that ended has no tags.
@@ -328,9 +334,11 @@ class Permissions:
                 {"ArnEquals": {"ec2:InstanceProfile": self._host.profile_arns}},
             ),
             self._ec2(["CancelSpotInstanceRequests"], ["spot-instances-request/*"], _OURS),
-            self._ec2(["DeleteVolume"], ["volume/*"], _OURS),
             self.remove_images(),
         ]
+
+    def remove_volumes(self) -> iam.PolicyStatement:
+        return self._ec2(["DeleteVolume"], ["volume/*"], _OURS)
 
     def remove_images(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(

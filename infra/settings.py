@@ -2,7 +2,9 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from constructs import Node
@@ -77,10 +79,22 @@ def _not_of_aws(path: str) -> str:
     return path
 
 
+def _is_destination(text: str) -> str:
+    """A network in CIDR notation, a prefix list or a security group."""
+    if re.fullmatch(r"(pl|sg)-([0-9a-f]{8}|[0-9a-f]{17})", text):
+        return text
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        kinds = "a network (10.0.0.0/16), a prefix list (pl-...) or a security group (sg-...)"
+        raise ValueError(f"must be {kinds}: {error}") from None
+
+
 LogDays = Annotated[int, AfterValidator(_retention_exists)]
 RolePath = Annotated[
     str, StringConstraints(pattern=formats.ROLE_PATH.pattern), AfterValidator(_not_of_aws)
 ]
+Destination = Annotated[str, AfterValidator(_is_destination)]
 SubnetId = Annotated[str, StringConstraints(pattern=formats.SUBNET_ID.pattern)]
 
 
@@ -97,6 +111,11 @@ class Settings(BaseModel):
     )
     subnet_ids: Annotated[tuple[SubnetId, ...], BeforeValidator(_listed)] = Field(
         default=(), description="Subnets for builders, in order; default: the default VPC's."
+    )
+    egress: Annotated[tuple[Destination, ...], BeforeValidator(_listed)] = Field(
+        default=(),
+        max_length=50,
+        description="What builders and test instances may reach, by HTTPS; default: everything.",
     )
     instance_types: Annotated[tuple[InstanceType, ...], BeforeValidator(_listed)] = Field(
         default=("t3.medium", "t3a.medium", "m6i.large"),
@@ -148,6 +167,9 @@ class Settings(BaseModel):
                 "subnet_ids is given without vpc_id: the builders' security group would be in the "
                 "default VPC; name the VPC of these subnets in vpc_id, or leave out subnet_ids"
             )
+        if self.egress and not self.vpc_id:
+            # Source: CloudFormation, AWS::EC2::SecurityGroup, SecurityGroupEgress.
+            raise ValueError("egress can only be limited in a VPC of yours: name it in vpc_id")
         return self
 
     @classmethod

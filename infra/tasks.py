@@ -17,6 +17,7 @@ from bakery.naming import fixed_document
 from bakery.planning import GENERALIZE, PREPARE, REMOVE_IDENTITY, VERIFY_IDENTITY
 from bakery.recipe import Recipe
 from bakery.sysprep import STEP as SYSPREP
+from bakery.waits import Kind
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
 from infra.functions import FunctionFactory
@@ -86,11 +87,7 @@ class TaskFunctions(Construct):
         )
         self._add(
             "await_turn",
-            [
-                may.executions("DescribeExecution"),
-                may.end_tasks(),
-                may.table("PutItem", "DeleteItem"),
-            ],
+            may.wait_for(Kind.TURN),
             waits,
         )
         launching = env.LaunchSettings(
@@ -128,8 +125,8 @@ class TaskFunctions(Construct):
             *may.create_image(),
             may.remove_images(),
             # Whether one is gone whose removal is refused.
-            may.read("ec2:DescribeSnapshots"),
-            *may.resume(),
+            may.read(*_DESCRIBE_OWN, "ec2:DescribeSnapshots"),
+            *may.wait_for(Kind.IMAGE),
         ]
         self._add("create_image", create, waits)
         self._add(
@@ -157,7 +154,7 @@ class TaskFunctions(Construct):
             "end_tests",
             [may.read(*_DESCRIBE_OWN), may.on_own_instances("TerminateInstances")],
         )
-        self._add("copy_image", [*may.copy_image(), *may.resume()], waits)
+        self._add("copy_image", [*may.copy_image(), *may.wait_for(Kind.IMAGE)], waits)
         self._add(
             "release_images",
             [
@@ -230,6 +227,7 @@ class TaskFunctions(Construct):
                     "ec2:DescribeVolumes",
                 ),
                 *may.remove(),
+                may.remove_volumes(),
                 may.on_own_images("ResetImageAttribute", "ResetSnapshotAttribute"),
                 *may.templates("DeleteLaunchTemplateVersions", "ModifyLaunchTemplate"),
                 may.pointers(

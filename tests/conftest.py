@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +12,11 @@ import pytest
 
 from infra.node import use_bundled_node
 from scripts.local import LocalAws
-from tests import rights
+from scripts.local.calls import Call, CallLog
+from scripts.local.iam import Authorizer, Principal
+from scripts.local.iam_needs import Need
+from scripts.local.policies import Decision
+from tests import launches, rights
 from tests.account import Account
 from tests.functional.faults import matrix
 
@@ -74,22 +78,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rights", help="note the rights that were used, under this name")
+    parser.addoption("--without", help="a function and an action that its policies do not have")
     parser.addoption("--matrix", type=Path, help="write the fault matrix into this file")
 
 
-_RIGHTS: set[rights.Right] = set()
+_RIGHTS: rights.Used = {}
 """What the calls of all tests needed of the functions' policies."""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker hands over what its tests have used."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output["rights"] = sorted(_RIGHTS)
+        output["rights"] = [[*right, tests] for right, tests in _RIGHTS.items()]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    _RIGHTS.update(tuple(it) for it in getattr(node, "workeroutput", {}).get("rights", ()))
+    for role, action, tests in getattr(node, "workeroutput", {}).get("rights", ()):
+        rights.add(_RIGHTS, (f"{role}Role", action), tests)
 
 
 def pytest_terminal_summary(
@@ -124,23 +130,75 @@ def environment_restored() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """After every test: of bakes that have ended nothing is left, in whatever account it used."""
     leaks: list[str] = []
     close = LocalAws.close
 
+    def look(aws: LocalAws) -> None:
+        leaks.extend(Account(aws).leaks())
+        while aws.rights_used:
+            rights.add(_RIGHTS, aws.rights_used.pop(), [request.node.nodeid])
+
     def look_and_close(aws: LocalAws) -> None:
         if aws is LocalAws.current():
-            leaks.extend(Account(aws).leaks())
-            _RIGHTS.update(aws.rights_used)
+            look(aws)
         close(aws)
 
     with patch.object(LocalAws, "close", look_and_close):
         yield
     if (aws := LocalAws.current()) is not None:
-        leaks.extend(Account(aws).leaks())
-        _RIGHTS.update(aws.rights_used)
+        look(aws)
     assert leaks == []
+
+
+_FLAWS: list[str] = []
+"""What was wrong with launches since the last test."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def launches_watched() -> Iterator[None]:
+    add = CallLog.add
+
+    def look_and_add(log: CallLog, call: Call) -> None:
+        _FLAWS.extend(launches.flaws(call))
+        add(log, call)
+
+    with patch.object(CallLog, "add", look_and_add):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def every_launch_is_sound() -> Iterator[None]:
+    """Whatever a test bakes, EC2 was asked for nothing that the rules of launches forbid."""
+    yield
+    found = [_FLAWS.pop() for _ in range(len(_FLAWS))]
+    assert found == []
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_right_less(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With ``--without "TasksPlan ec2:DescribeImages"`` that function has not that right."""
+    lacked = request.config.getoption("without")
+    if lacked is None:
+        yield
+        return
+    function, action = lacked.split()
+    decide = Authorizer.decide
+
+    def stricter(
+        authorizer: Authorizer, principal: Principal, needs: Iterable[Need], *request: Any
+    ) -> Decision | None:
+        asked = list(needs)
+        if rights.function_of(principal.role) == function:
+            for need in asked:
+                if need.action == action:
+                    reason = f"because no identity-based policy allows the {action} action"
+                    return Decision(False, action, need.resource, reason)
+        return decide(authorizer, principal, asked, *request)
+
+    with patch.object(Authorizer, "decide", stricter):
+        yield
 
 
 def _block_network() -> None:

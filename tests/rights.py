@@ -1,16 +1,22 @@
 """Which rights of the functions the tests use: all that are granted, or one is too many.
 
     make test test-long rights
+    make mutate-rights
 
 A run notes what its calls needed of the policies, under ``build/rights``; this compares all notes
 with the policies of the stack. What is used and not granted cannot be: the local AWS refuses it.
 Exit code 1 when an action is granted that no call of any test has needed.
+
+``--mutate`` takes each right away and runs tests that have used it, until one fails. Exit code 1
+when none does.
 """
 
 import json
 import re
+import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +27,40 @@ NOTES = Path("build/rights")
 RECIPES = Path(__file__).parent / "functional" / "recipes"
 
 Right = tuple[str, str]
-"""The logical id of a role without its hash, and an action."""
+"""The part of a role's name that names its function, and an action."""
+Used = dict[Right, list[str]]
+"""Ids of tests whose calls needed a right; a few, the function's own first."""
+
+_FEW = 4
+JOBS = 3
 
 _OF_LAMBDA = ("xray:", "logs:CreateLogStream", "logs:PutLogEvents")
 """What Lambda itself calls in a function's name."""
 
 
-def note(name: str, used: Iterable[Right]) -> None:
+def add(used: Used, right: Right, tests: Sequence[str]) -> None:
+    """Remember that the tests have used the right of a function."""
+    role, action = right
+    if function := function_of(role):
+        known = used.setdefault((function, action), [])
+        known += [test for test in tests if test not in known]
+        known.sort(key=lambda test: _module(function) not in test)
+        del known[_FEW:]
+
+
+def note(name: str, used: Used) -> None:
     """Keep what a run has used, in place of what its last one did."""
-    rights = sorted({(_function(role), action) for role, action in used if _function(role)})
+    lines = [[*right, tests] for right, tests in sorted(used.items())]
     NOTES.mkdir(parents=True, exist_ok=True)
-    (NOTES / f"{name}.json").write_text(json.dumps(rights, indent=0), encoding="utf-8")
+    (NOTES / f"{name}.json").write_text(json.dumps(lines, indent=0), encoding="utf-8")
 
 
-def used() -> set[Right]:
-    notes = (json.loads(path.read_text(encoding="utf-8")) for path in NOTES.glob("*.json"))
-    return {(role, action) for rights in notes for role, action in rights}
+def noted() -> Used:
+    used: Used = {}
+    for path in sorted(NOTES.glob("*.json")):
+        for function, action, tests in json.loads(path.read_text(encoding="utf-8")):
+            add(used, (f"{function}Role", action), tests)
+    return used
 
 
 def granted(stack: Mapping[str, Any]) -> set[Right]:
@@ -45,36 +69,75 @@ def granted(stack: Mapping[str, Any]) -> set[Right]:
         it["Properties"] for it in stack["Resources"].values() if it["Type"] == "AWS::IAM::Policy"
     ]
     return {
-        (_function(role["Ref"]), action)
+        (function_of(role["Ref"]), action)
         for policy in policies
         for role in policy["Roles"]
         for statement in policy["PolicyDocument"]["Statement"]
         for action in _listed(statement["Action"])
-        if _function(role["Ref"]) and not action.startswith(_OF_LAMBDA)
+        if function_of(role["Ref"]) and not action.startswith(_OF_LAMBDA)
     }
 
 
-def _function(role: str) -> str:
+def function_of(role: str) -> str:
     """The part of a role's name, or logical id, that names the function; empty for others."""
-    found = re.search(r"(Tasks|Jobs|Mover|FleetTasks)[A-Z][A-Za-z]*?(?=Role)", role)
+    found = re.search(r"(Tasks|Jobs|Mover)(?!Machine)[A-Z][A-Za-z]*?(?=Role)", role)
     return found[0] if found else ""
+
+
+def _module(function: str) -> str:
+    """The test file of ``TasksLaunchBuilder`` is ``tasks/test_launch_builder.py``."""
+    kind, *words = re.findall("[A-Z][a-z]*", function)
+    return f"{kind.lower()}/test_{'_'.join(words).lower()}.py"
 
 
 def _listed(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def main() -> int:
-    if not any(NOTES.glob("*.json")):
-        print("No run has noted anything: run make test test-long first.", file=sys.stderr)
-        return 1
-    rights = granted(template(load_recipes(RECIPES)))
-    unused = sorted(rights - used())
-    for role, action in unused:
-        print(f"granted, and used by no test: {role} {action}")
+def needed(right: Right, tests: Sequence[str]) -> bool:
+    """Whether one of the tests fails without the right; says so."""
+    verdict = next((it for it in (_without(right, test) for test in tests) if it), "NOT MISSED")
+    print(f"{verdict:<10}  {' '.join(right)}", flush=True)
+    return verdict != "NOT MISSED"
+
+
+def _without(right: Right, test: str) -> str:
+    """What is seen of it when the test runs without the right; empty if the test passes."""
+    options = ("-q", "-x", "-m", "long or not long", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *options, "--without", " ".join(right), test]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 0:
+        return ""
+    return "told" if f"perform: {right[1]}" in done.stdout else "noticed"
+
+
+def mutate(rights: set[Right], used: Used) -> int:
+    with ThreadPoolExecutor(JOBS) as pool:
+        missed = list(pool.map(lambda it: needed(it, used.get(it, ())), sorted(rights)))
+    print(f"{len(missed)} rights taken away, {missed.count(True)} missed by a test")
+    return 0 if all(missed) else 1
+
+
+def compare(rights: set[Right], used: Used) -> int:
+    unused = sorted(rights - used.keys())
+    for function, action in unused:
+        print(f"granted, and used by no test: {function} {action}")
     print(f"{len(rights)} rights granted, {len(unused)} of them used by no test")
     return 1 if unused else 0
 
 
+def main(arguments: Sequence[str]) -> int:
+    used = noted()
+    if not used:
+        print("No run has noted anything: run make test test-long first.", file=sys.stderr)
+        return 1
+    rights = granted(template(load_recipes(RECIPES)))
+    if "--mutate" not in arguments:
+        return compare(rights, used)
+    wanted = [it for it in arguments if it != "--mutate"]
+    chosen = {it for it in rights if not wanted or any(part in " ".join(it) for part in wanted)}
+    return mutate(chosen, used)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

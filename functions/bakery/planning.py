@@ -289,6 +289,13 @@ def _problems(world: World) -> Iterator[Problem]:
             "there is no subnet to build in: the context subnet_ids names none that exists, nor "
             "has the account a default VPC here; deploy with the context vpc_id and subnet_ids",
         )
+    elif not _subnets(world):
+        yield Problem(
+            "builder.public_address",
+            f"every subnet to build in gives its instances a public address "
+            f"({', '.join(it.id for it in world.subnets)}); deploy with private ones in the "
+            "context vpc_id and subnet_ids, or write public_address: true",
+        )
     if not naming.valid_image_name(image_name_of(world)):
         yield Problem(
             "image_name",
@@ -441,11 +448,18 @@ def _base(image: Image) -> BaseImage:
     )
 
 
+def _subnets(world: World) -> tuple[Subnet, ...]:
+    """Those to try. A public one leaves no choice: without an address nothing reaches its
+    instance, nor it Systems Manager."""
+    allowed = world.recipe.builder.public_address
+    return tuple(subnet for subnet in world.subnets if allowed or not subnet.public)
+
+
 def _launch(world: World) -> LaunchPlan:
     volume = world.recipe.builder.root_volume
     return LaunchPlan(
         instance_types=tuple(world.instance_types),
-        subnets=world.subnets,
+        subnets=_subnets(world),
         size_gib=_size(world),
         iops=volume.iops,
         throughput=volume.throughput,

@@ -253,6 +253,11 @@ class Builder(Model):
         description="Try every type in every subnet as spot first, then on-demand. A spot builder "
         "that AWS takes back is replaced, once, by an on-demand one.",
     )
+    public_address: Flag = Field(
+        default=False,
+        description="Build and test also in subnets that give each instance a public address, as "
+        "those of a default VPC do.",
+    )
     patience_minutes: Number = Field(
         default=60,
         ge=0,

@@ -105,6 +105,7 @@ class LocalAws:
         self._build(machines)
         self._register()
         catalog.load(self.ec2.state, self.parameters, self.documents)
+        moto_seam.make_default_subnets_private(self.region)
 
         ForkServer.shared()
 

@@ -99,6 +99,13 @@ class Parsed:
         )
 
 
+def make_default_subnets_private(region: str) -> None:
+    """The account's owner has seen to it that no instance gets a public address by itself."""
+    for subnets in backend("ec2", region).subnets.values():
+        for subnet in subnets.values():
+            subnet.map_public_ip_on_launch = False
+
+
 @lru_cache(maxsize=64)
 def _routes(host: str) -> list[tuple[re.Pattern[str], Any]]:
     """moto's views for a host. moto itself builds and searches this list anew for each request."""

@@ -14,6 +14,7 @@ from infra.synthesize import project_context
 from tests.infra.conftest import RECIPES, Synthesize, Synthesized, flat, listed, statements
 
 VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
+NETWORK = {"vpc_id": VPC, "subnet_ids": SUBNET}
 
 # Calls that take no resource. Source: service authorization reference.
 _LOOK_ONLY = ("Describe", "List", "Get")
@@ -773,6 +774,9 @@ def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthe
         ({"subnet-ids": SUBNET, "kms_key": "my key"}, "'subnet_ids'.*; kms_key: must be"),
         ({"instance_types": "big one"}, "instance_types"),
         ({"notification_email": "nobody"}, "notification_email"),
+        ({"egress": "10.0.0.0/16"}, "egress can only be limited in a VPC of yours"),
+        ({**NETWORK, "egress": "10.0.0.1/16"}, r"egress\[0\]: must be a network .*host bits set"),
+        ({**NETWORK, "egress": "pl-6da54004,sg-x"}, r"egress\[1\]: must be a network .*'sg-x'"),
     ],
 )
 def test_a_bad_context_value_is_named(
@@ -780,6 +784,20 @@ def test_a_bad_context_value_is_named(
 ) -> None:
     with pytest.raises(ContextError, match=named):
         synthesize(RECIPES, context)
+
+
+def test_builders_may_reach_only_what_the_context_says(synthesize: Synthesize) -> None:
+    egress = ["10.0.0.0/16", "2001:db8::/32", "pl-6da54004", "sg-0123456789abcdef0"]
+    stack = synthesize(context={**NETWORK, "egress": ",".join(egress)})
+    group = stack.only("AWS::EC2::SecurityGroup")
+    https = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443}
+    assert group["SecurityGroupEgress"] == [
+        {**https, "CidrIp": egress[0]},
+        {**https, "CidrIpv6": egress[1]},
+        {**https, "DestinationPrefixListId": egress[2]},
+        {**https, "DestinationSecurityGroupId": egress[3]},
+    ]
+    assert "SecurityGroupIngress" not in group
 
 
 def test_context_of_others_is_left_alone() -> None:

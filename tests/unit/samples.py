@@ -122,7 +122,7 @@ def world(**changes: Any) -> World:
         base=IMAGE,
         instance_types=("t3.medium",),
         known_types={"t3.medium": NITRO},
-        subnets=(Subnet("subnet-1", "eu-west-1a", public=True),),
+        subnets=(Subnet("subnet-1", "eu-west-1a", public=False),),
         instance_profile="arn:aws:iam::111122223333:instance-profile/builder",
         test_profile="arn:aws:iam::111122223333:instance-profile/test",
         documents=documents(),

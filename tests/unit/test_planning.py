@@ -94,6 +94,7 @@ def everything(**changes: Any) -> World:
         ),
         ({"instance_types": ("t3.medium", "x9.huge")}, {"builder.instance_types[1]"}),
         ({"subnets": ()}, {""}),
+        ({"subnets": (Subnet("subnet-1", "eu-west-1a", public=True),)}, {"builder.public_address"}),
         ({"recipe": recipe(image_name="ab")}, {"image_name"}),
         ({"recipe": recipe(image_name="")}, {"image_name"}),
         ({"recipe": recipe(image_name="{recipe}" * 16), "name": "a" * 9}, {"image_name"}),
@@ -593,7 +594,7 @@ def test_the_builder_starts_with_the_recipes_volume_and_the_deployments_places()
     volume = {"size_gib": 20, "iops": 6000, "throughput": 500}
     launch = decide(
         world(
-            recipe=recipe(builder={"root_volume": volume}),
+            recipe=recipe(builder={"root_volume": volume, "public_address": True}),
             subnets=two,
             instance_types=("m3.medium", "t3.medium"),
             known_types={"t3.medium": NITRO, "m3.medium": XEN},
@@ -604,6 +605,7 @@ def test_the_builder_starts_with_the_recipes_volume_and_the_deployments_places()
     assert launch.subnets == two
     assert (launch.size_gib, launch.iops, launch.throughput) == (20, 6000, 500)
     assert launch.instance_profile.endswith("/builder")
+    assert decide(world(subnets=two), force=False).launch.subnets == two[:1]
 
 
 def test_a_recipe_without_a_size_takes_the_base_images() -> None:
@@ -807,7 +809,7 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
         ),
         instance_types=types,
         known_types={name: replace(NITRO, name=name) for name in types},
-        subnets=tuple(Subnet(f"subnet-{n:017}", "us-gov-east-1a", public=True) for n in range(6)),
+        subnets=tuple(Subnet(f"subnet-{n:017}", "us-gov-east-1a", public=False) for n in range(6)),
     )
 
 

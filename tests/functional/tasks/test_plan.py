@@ -144,6 +144,26 @@ def test_subnets_of_the_context_that_do_not_exist_are_named(quiet: World) -> Non
     assert chosen == [there]
 
 
+def test_a_public_subnet_is_no_place_to_build_in_unless_the_recipe_says_so(quiet: World) -> None:
+    ec2 = quiet.aws.client("ec2")
+
+    def give_addresses(given: bool, *subnets: str) -> None:
+        for subnet in subnets:
+            ec2.modify_subnet_attribute(SubnetId=subnet, MapPublicIpOnLaunch={"Value": given})
+
+    every = [subnet["id"] for subnet in plan(quiet)["launch"]["subnets"]]
+    give_addresses(True, every[0])
+    private = [subnet["id"] for subnet in plan(quiet)["launch"]["subnets"]]
+    give_addresses(True, *every)
+    error = refused(quiet)
+    give_addresses(False, *every)
+    assert private == every[1:]
+    assert error.name == "InvalidRecipeError"
+    assert "- builder.public_address: every subnet to build in gives its instances a public" in (
+        error.message
+    )
+
+
 def test_called_twice_it_plans_the_same_and_makes_nothing(quiet: World) -> None:
     quiet.aws.calls.clear()
     first, second = plan(quiet, bake="made-twice"), plan(quiet, bake="made-twice")

@@ -1,0 +1,52 @@
+"""What every launch by the bakery must ask of EC2: looked at in every test."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from scripts.local.calls import Call
+from tests.rights import function_of
+
+_LAUNCHERS = {"TasksLaunchBuilder": "builder", "TasksLaunchTest": "test"}
+_TAGGED = {"instance", "volume", "network-interface"}
+
+
+def flaws(call: Call) -> Iterator[str]:
+    """Which rules a RunInstances of a function breaks; nothing of other calls.
+
+    The rules are those of docs/security.md; who else launches something is no part of the bakery.
+    """
+    if call.operation != "RunInstances" or not (function := function_of(call.principal.role)):
+        return
+    if function not in _LAUNCHERS:
+        yield f"{function} launches an instance"
+        return
+    for rule, held in _rules(call.parameters, _LAUNCHERS[function]).items():
+        if not held:
+            yield f"{function}: {rule}: {call.parameters}"
+
+
+def _rules(asked: dict[str, Any], kind: str) -> dict[str, bool]:
+    metadata = asked.get("MetadataOptions", {})
+    (interface,) = asked["NetworkInterfaces"]
+    profile = asked["IamInstanceProfile"]["Arn"].rpartition("/")[2].lower()
+    spot = {"spot-instances-request"} if "InstanceMarketOptions" in asked else set()
+    tagged = {it["ResourceType"] for it in asked["TagSpecifications"]}
+    return {
+        "IMDSv2 only": metadata.get("HttpTokens") == "required",
+        "one hop to the metadata": metadata.get("HttpPutResponseHopLimit") == 1,
+        "every volume encrypted": all(
+            volume["Ebs"]["Encrypted"]
+            for volume in asked["BlockDeviceMappings"]
+            if "Ebs" in volume  # else an instance store, or a device left out
+        ),
+        "at least the root volume is named": bool(asked["BlockDeviceMappings"]),
+        "no key pair": "KeyName" not in asked,
+        "no user data": "UserData" not in asked,
+        "no address but where the recipe allows it": interface["AssociatePublicIpAddress"] is False,
+        "one security group, that of the stack": len(interface["Groups"]) == 1,
+        f"the role of a {kind}": kind in profile,
+        "tagged at creation": tagged == _TAGGED | spot,
+        "a shutdown from inside stops": asked["InstanceInitiatedShutdownBehavior"] == "stop",
+        "one instance": (asked["MinCount"], asked["MaxCount"]) == (1, 1),
+        "answered once however often it is asked": bool(asked["ClientToken"]),
+    }

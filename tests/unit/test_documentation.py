@@ -1,0 +1,34 @@
+"""What the documentation names is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")]
+# Of files that some command makes.
+_MADE = ("build/", "cdk.out/")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    named = set(
+        re.findall(r"`((?:tests|functional|unit|documents|os|infra)/[\w./-]+)", page.read_text())
+    )
+    missing = [
+        it for it in named if not ((PROJECT / it).exists() or (PROJECT / "tests" / it).exists())
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    links = set(re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()))
+    local = [it for it in links if "://" not in it and not it.startswith(_MADE)]
+    assert [it for it in local if not (page.parent / it).exists()] == []
+
+
+def test_there_is_something_to_find() -> None:
+    named = [name for page in PAGES for name in re.findall(r"`tests/[\w./-]+", page.read_text())]
+    assert len(named) > 40
