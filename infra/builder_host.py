@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from aws_cdk import CfnTag, Stack
+from aws_cdk import ArnFormat, CfnTag, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
@@ -12,8 +12,8 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from bakery.naming import instance_profile_parameter
-from bakery.recipe import Recipe
-from bakery.steps import artefacts
+from bakery.recipe import ManagedSecret, Recipe, Secret
+from bakery.steps import artefacts, has_own_profile, secrets
 from infra.settings import Settings
 
 # A policy takes Latin-1 only; its ? stands for any one character.
@@ -53,8 +53,8 @@ class BuilderHost(Construct):
     """A builder can be managed by Systems Manager and write its log, a test instance too; nothing
     else.
 
-    A recipe that installs an application from S3 gets a profile of its own that may also read
-    those objects, so that one recipe's builder cannot read another's.
+    A recipe that installs an application from S3, or whose steps have secrets, gets a profile of
+    its own that may also read just these, so that one recipe's builder cannot read another's.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class BuilderHost(Construct):
         super().__init__(scope, id_)
         self._log_group = log_group
         self.profile_arns: list[str] = []
-        self.test_role, self.test_profile = self._profile("Test", ())
-        role, self.default_profile = self._profile("Builder", ())
+        self.test_role, self.test_profile = self._profile("Test")
+        role, self.default_profile = self._profile("Builder")
         self.builder_roles, self.builder_profiles = [role], [self.default_profile]
         for name, recipe in recipes.items():
-            if objects := artefacts(recipe):
-                role, profile = self._profile(f"Builder-{name}", objects)
+            if has_own_profile(recipe):
+                role, profile = self._profile(f"Builder-{name}", recipe)
                 self.builder_roles.append(role)
                 self.builder_profiles.append(profile)
                 self._announce(name, profile)
         self.security_group_id = self._security_group(settings.vpc_id, settings.egress)
 
-    def _profile(self, id_: str, objects: tuple[tuple[str, str], ...]) -> tuple[iam.Role, str]:
+    def _profile(self, id_: str, recipe: Recipe | None = None) -> tuple[iam.Role, str]:
         role = iam.Role(
             self,
             f"{id_}Role",
@@ -94,7 +94,7 @@ class BuilderHost(Construct):
         )
         # The agent looks its group up before it writes; the call takes no narrower resource.
         role.add_to_policy(iam.PolicyStatement(actions=["logs:DescribeLogGroups"], resources=["*"]))
-        for statement in self._read(objects):
+        for statement in self._read_what_it_names(recipe) if recipe else ():
             role.add_to_policy(statement)
         profile = iam.CfnInstanceProfile(self, f"{id_}Profile", roles=[role.role_name])
         self.profile_arns.append(profile.attr_arn)
@@ -108,6 +108,45 @@ class BuilderHost(Construct):
                 Stack.of(self).format_arn(service="ec2", resource="instance", resource_name="*")
             ],
         )
+
+    def _read_what_it_names(self, recipe: Recipe) -> Iterator[iam.PolicyStatement]:
+        yield from self._read(artefacts(recipe))
+        for secret in secrets(recipe):
+            yield from self._resolve(secret)
+
+    def _resolve(self, secret: Secret) -> Iterator[iam.PolicyStatement]:
+        """Get a secret's value, and have its service decrypt it.
+
+        The keys of AWS let everybody in the account use them through their service; a customer's
+        key must be named. Source: Systems Manager user guide, "Restricting decryption of
+        SecureString parameter values"; Secrets Manager user guide, "Secret encryption and
+        decryption in AWS Secrets Manager".
+        """
+        stack, region = Stack.of(self), Stack.of(self).region
+        if isinstance(secret, ManagedSecret):
+            service, action = "secretsmanager", "secretsmanager:GetSecretValue"
+            if secret.secret.startswith("arn:"):
+                arn, region = secret.secret, secret.secret.split(":")[3]
+            else:
+                # The six characters that Secrets Manager adds to a name.
+                arn = stack.format_arn(
+                    service=service,
+                    resource="secret",
+                    resource_name=f"{secret.secret}-??????",
+                    arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                )
+        else:
+            service, action = "ssm", "ssm:GetParameter"
+            name = secret.parameter.removeprefix("/")
+            arn = stack.format_arn(service=service, resource="parameter", resource_name=name)
+        yield iam.PolicyStatement(actions=[action], resources=[arn])
+        if secret.kms_key:
+            via = f"{service}.{region}.{stack.url_suffix}"
+            yield iam.PolicyStatement(
+                actions=["kms:Decrypt"],
+                resources=[secret.kms_key],
+                conditions={"StringEquals": {"kms:ViaService": via}},
+            )
 
     def _read(self, objects: tuple[tuple[str, str], ...]) -> Iterator[iam.PolicyStatement]:
         """Get the objects, and list each by its key: the agent asks first if it is a folder.

@@ -11,7 +11,7 @@ from bakery.naming import DOCUMENT_PREFIX, fixed_document, step_document, test_d
 from bakery.planning import REPORT_IDENTITY, REPORT_PACKAGES, TEST_IMAGE
 from bakery.recipe import DocumentStep, Recipe, ScriptStep
 from bakery.steps import REBOOT_DOCUMENT, REBOOT_WINDOWS, script_document
-from infra.loading import load_document
+from infra.loading import load_document, load_program
 
 # Only AWS gives names that begin so (AWS-, AWSEC2-, AWSSupport-, AmazonCloudWatch-, ...), and it
 # compares without case. Source: SSM API reference, CreateDocument, Name.
@@ -27,10 +27,11 @@ class Documents(Construct):
         super().__init__(scope, id_)
         for path in sorted(folder.glob("*.yaml")):
             self._document(fixed_document(path.stem), load_document(path))
+        program = load_program()
         for name, recipe in recipes.items():
             for step in recipe.customize:
                 if isinstance(step, ScriptStep):
-                    self._document(step_document(name, step.name), script_document(step))
+                    self._document(step_document(name, step.name), script_document(step, program))
             for test in recipe.test.steps:
                 self._document(test_document(name, test.name), script_document(test))
         self.foreign_names = sorted(

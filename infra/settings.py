@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from bakery import formats
-from bakery.recipe import InstanceType, validation_problems
+from bakery.recipe import InstanceType, OwnerId, validation_problems
 
 # Days to the CDK's names. Source: CloudWatch Logs API reference, PutRetentionPolicy.
 RETENTION = {
@@ -121,6 +121,10 @@ class Settings(BaseModel):
         default=("t3.medium", "t3a.medium", "m6i.large"),
         min_length=1,
         description="Types for recipes that name none, in the order to try.",
+    )
+    base_owners: Annotated[tuple[OwnerId, ...], BeforeValidator(_listed)] = Field(
+        default=(),
+        description="Whose images may be bases: account ids, self, amazon; default: anybody's.",
     )
     kms_key: str = Field(
         default="",

@@ -7,7 +7,7 @@ runs any more.
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
@@ -80,6 +80,8 @@ class TaskFunctions(Construct):
                 subnet_ids=settings.subnet_ids,
                 default_instance_profile=host.default_profile,
                 test_instance_profile=host.test_profile,
+                account=Stack.of(self).account,
+                base_owners=settings.base_owners,
             ),
             # Up to two hundred documents are looked at, each with two calls.
             timeout=Duration.minutes(3),

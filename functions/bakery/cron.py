@@ -8,6 +8,8 @@ Source: EventBridge Scheduler user guide, "Schedule types".
 import re
 from dataclasses import dataclass
 
+from bakery.problems import one_line
+
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
@@ -62,7 +64,8 @@ def _field_problem(field: _Field, text: str) -> str | None:
         return None
     for item in text.split(","):
         if not _accepts(field, item):
-            return f"field '{field.name}' does not accept '{item}' ({field.low}-{field.high})"
+            shown = one_line(item)
+            return f"field '{field.name}' does not accept '{shown}' ({field.low}-{field.high})"
     return None
 
 

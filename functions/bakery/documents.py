@@ -111,7 +111,8 @@ def parameter_problems(
 
 def size_of(value: object) -> int:
     """Bytes of a value as the JSON that AWS measures."""
-    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return len(text.encode(errors="surrogatepass"))
 
 
 def script_of(step: Mapping[str, Any]) -> str:

@@ -108,7 +108,8 @@ def _in_order(
 
 def _step(step: CustomizeStep, own_document: str | None) -> str:
     """A step without what is told of by itself; with the hash of the document that it became."""
-    apart: dict[str, Any] = {"parameters": True, "application": {"sha256"}}
+    # The document has the names of the secrets; that a value is another, nobody here can tell.
+    apart: dict[str, Any] = {"parameters": True, "application": {"sha256"}, "secrets": True}
     return _digest([step.model_dump(mode="json", exclude=apart), own_document])
 
 

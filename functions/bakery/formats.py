@@ -1,4 +1,7 @@
-"""What texts of a recipe look like: for the model as a pattern, for the reader in words."""
+"""What texts of a recipe look like: for the model as a pattern, for the reader in words.
+
+Digits are ``[0-9]``: to Pydantic, ``\\d`` is any digit of Unicode.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +14,7 @@ class Format:
     words: str
 
 
-ACCOUNT_ID = Format(r"^\d{12}$", "an account id: 12 digits, in quotes")
+ACCOUNT_ID = Format(r"^[0-9]{12}$", "an account id: 12 digits, in quotes")
 AMI_ID = Format(
     r"^ami-([0-9a-f]{8}|[0-9a-f]{17})$",
     "an image id: ami- and 8 or 17 hexadecimal digits in lower case",
@@ -27,8 +30,13 @@ DIRECTORY = Format(
 DOCUMENT = Format(
     # Lengths and characters: SSM API reference, DescribeDocument, Name.
     r"^([A-Za-z0-9_.-]{3,128}"
-    r"|arn:aws[a-z-]*:ssm:[a-z0-9-]+:(\d{12})?:document/[A-Za-z0-9_.-]{3,128})$",
+    r"|arn:aws[a-z-]*:ssm:[a-z0-9-]+:([0-9]{12})?:document/[A-Za-z0-9_.-]{3,128})$",
     "a document's name (3 to 128 letters, digits and . _ -), or the whole ARN of a shared one",
+)
+# Goes into the shell that starts a step.
+ENVIRONMENT_NAME = Format(
+    r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
+    "the name of an environment variable: at most 64 letters, digits and _ without a digit first",
 )
 EMAIL = Format(r"^[^@\s]+@[^@\s]+$", "an e-mail address")
 INSTANCE_ID = Format(
@@ -36,12 +44,12 @@ INSTANCE_ID = Format(
 )
 INSTANCE_TYPE = Format(r"^[a-z0-9-]+\.[a-z0-9-]+$", "an instance type such as t3.medium")
 KMS_KEY = Format(
-    r"^(alias/[A-Za-z0-9/_-]+|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/[A-Za-z0-9/_-]+"
+    r"^(alias/[A-Za-z0-9/_-]+|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+"
     r"|[0-9a-f-]{36}|mrk-[0-9a-f]{32})$",
     "a key's alias (alias/...), id or ARN",
 )
 KMS_KEY_ARN = Format(
-    r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/(mrk-)?[0-9a-f-]{32,36}$",
+    r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-)?[0-9a-f-]{32,36}$",
     "the ARN of a key; an alias is not enough, log groups take none",
 )
 LABEL = Format(
@@ -51,14 +59,19 @@ LABEL = Format(
 LAUNCH_TEMPLATE_ID = Format(
     r"^lt-([0-9a-f]{8}|[0-9a-f]{17})$", "a launch template's id such as lt-0123456789abcdef0"
 )
-NOT_ONLY_WILDCARDS = Format(r"[A-Za-z0-9]", "a name with a letter or digit besides its wildcards")
+IMAGE_SEARCH = Format(
+    r"^[\x20-\x7e]*[A-Za-z0-9][\x20-\x7e]*$",
+    "a name in one line of plain ASCII, with a letter or digit besides its wildcards",
+)
 ORGANIZATION = Format(
     # Source: Organizations API reference, Organization and OrganizationalUnit, Arn.
-    r"^arn:aws[a-z-]*:organizations::\d{12}:"
+    r"^arn:aws[a-z-]*:organizations::[0-9]{12}:"
     r"(organization/o-[a-z0-9]{10,32}|ou/o-[a-z0-9]{10,32}/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})$",
     "the ARN of an organization or of a unit of one",
 )
-OWNER_ID = Format(r"^(\d{12}|self|amazon)$", "an account id (12 digits, in quotes), self or amazon")
+OWNER_ID = Format(
+    r"^([0-9]{12}|self|amazon)$", "an account id (12 digits, in quotes), self or amazon"
+)
 PARAMETER = Format(
     r"^(/[A-Za-z0-9_.-]+){1,15}$",
     "a parameter's full name: at most 15 parts of letters, digits and . _ - with a slash before "
@@ -66,16 +79,17 @@ PARAMETER = Format(
 )
 POLICY = Format(
     # Source: IAM API reference, CreatePolicy, PolicyName and Path.
-    r"^(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/)?([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,128}$",
+    r"^(arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/)?([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,128}$",
     "a managed policy's ARN, or its name with its path: team/boundary",
 )
 RECIPE_NAME = Format(
     r"^[a-z][a-z0-9-]{0,46}[a-z0-9]$",
     "a recipe's name: 2 to 48 lower-case letters, digits and hyphens, a letter first",
 )
-REGION = Format(r"^[a-z]{2,4}(-[a-z]+)+-\d$", "a Region such as eu-west-1")
+REGION = Format(r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$", "a Region such as eu-west-1")
 RELEASE = Format(
-    r"^\d{4}\.\d{1,2}(\.\d{8})?$", "a release such as '2018.03' or '2023.6.20250115', in quotes"
+    r"^[0-9]{4}\.[0-9]{1,2}(\.[0-9]{8})?$",
+    "a release such as '2018.03' or '2023.6.20250115', in quotes",
 )
 ROLE_PATH = Format(
     # IAM takes more characters, but * and ? would stand for others where a policy names the role.
@@ -84,9 +98,14 @@ ROLE_PATH = Format(
     "a path that begins and ends with a slash: /team/bakery/",
 )
 SECRET = Format(
-    # Source: Secrets Manager API reference, CreateSecret, Name.
-    r"^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:)?[A-Za-z0-9/_+=.@-]{1,512}$",
-    "a secret's name or ARN",
+    # Source: Secrets Manager API reference, CreateSecret, Name; an ARN ends with six characters
+    # that Secrets Manager adds to the name.
+    r"^([A-Za-z0-9/_+=.@-]{1,512}"
+    r"|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}-[A-Za-z0-9]{6})$",
+    "a secret's name (letters, digits and / _ + = . @ -), or its whole ARN",
+)
+SECRET_KEY = Format(
+    r"^[A-Za-z0-9_.-]{1,128}$", "a key of the secret's JSON: letters, digits and . _ -"
 )
 SECRETS_PATH = Format(
     r"^(/[A-Za-z0-9._@+-]{1,80}){1,12}$",
@@ -96,7 +115,7 @@ SHA256 = Format(r"^[0-9a-f]{64}$", "64 hexadecimal digits in lower case")
 SOURCE = Format(
     # In a policy's resource, * ? and $ would stand for other keys.
     r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\x00-\x1f\x7f*?$]*[^\x00-\x1f\x7f*?$/]"
-    r"|https://[A-Za-z0-9.-]+(:\d+)?/[A-Za-z0-9._~/%=+@,-]{1,900})$",
+    r"|https://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~/%=+@,-]{1,900})$",
     "s3://BUCKET/KEY (a key without * ? $ and without a slash at its end), or an https:// address "
     "without user, query and fragment",
 )

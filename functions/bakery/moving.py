@@ -15,7 +15,7 @@ from bakery.bake import State, Template
 from bakery.errors import CannotMovePointerError
 from bakery.formats import AMI_ID, LABEL
 from bakery.problems import Problem
-from bakery.recipe import RecipeName
+from bakery.recipe import Flag, RecipeName
 from bakery.resources import Image
 
 Why = Literal["rollback", "promote"]
@@ -39,7 +39,7 @@ class Asked(BaseModel):
     to_label: str | None = Field(
         default=None, pattern=LABEL.pattern, description="The label that gets it."
     )
-    new_label: bool = Field(default=False, description="The label may be one that is not there.")
+    new_label: Flag = Field(default=False, description="The label may be one that is not there.")
     by: str = Field(default="", max_length=256, description="Who asks; the command line says it.")
 
     @model_validator(mode="after")

@@ -23,7 +23,8 @@ from bakery.documents import parameter_problems
 from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import Fingerprint, Parts, changes, fingerprint
 from bakery.naming import fixed_document
-from bakery.problems import Problem, shortened
+from bakery.origin import origin_problems
+from bakery.problems import Problem, one_line, shortened
 from bakery.recipe import (
     CustomizeStep,
     Destination,
@@ -83,6 +84,9 @@ class World:
     documents: Mapping[str, Document]
     current: Current
     current_image: Image | None
+    account: str
+    base_owners: tuple[str, ...] = ()
+    """Whose images may be bases; empty: anybody's."""
     rolled_back: Image | None = None
     """The image that was rolled back last, if it is there."""
     inputs: Parts = field(default_factory=dict)
@@ -99,8 +103,8 @@ def bake_name_problem(bake: str) -> str | None:
     if _BAKE_NAME.fullmatch(bake):
         return None
     return (
-        f"The execution name '{bake}' cannot be used. Start the execution again with a name of "
-        "letters, digits, '-', '_' and '.' only, or without one."
+        f"The execution name '{one_line(bake)}' cannot be used. Start the execution again with a "
+        "name of letters, digits, '-', '_' and '.' only, or without one."
     )
 
 
@@ -304,6 +308,13 @@ def _problems(world: World) -> Iterator[Problem]:
     if world.base is None:
         return
     yield from image_problems("base", world.base)
+    yield from origin_problems(
+        world.recipe.base,
+        world.base,
+        account=world.account,
+        allowed=world.base_owners,
+        now=world.now,
+    )
     yield from type_problems(
         "builder.instance_types", world.base, world.instance_types, dict(world.known_types)
     )

@@ -21,7 +21,7 @@ class Problem:
     """The line of the text at ``path`` that is meant, from 1; 0: the whole value."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        return one_line(f"{self.path}: {self.message}" if self.path else self.message)
 
 
 class LinesError(ValueError):
@@ -49,6 +49,15 @@ def brief_listing(problems: Iterable[Problem]) -> str:
     if len(found) > _BRIEF:
         lines.append(f"- and {len(found) - _BRIEF} more problems")
     return "\n".join(lines)
+
+
+def one_line(text: str) -> str:
+    """A text as one line that shows all of it: what is not printable as Python escapes it, such as
+    ``\\n`` or ``\\x1b``. So what it quotes can neither look like another line nor act on a
+    terminal."""
+    if text.isprintable():
+        return text
+    return "".join(it if it.isprintable() else ascii(it)[1:-1] for it in text)
 
 
 def shortened(text: str, most: int = 80) -> str:

@@ -10,6 +10,7 @@ import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -27,12 +28,12 @@ from pydantic import (
     model_validator,
 )
 
-from bakery import budgets, formats
+from bakery import budgets, formats, texts
 from bakery.cron import cron_problem
 from bakery.documents import MAX_BYTES, size_of
 from bakery.errors import InvalidRecipeError
 from bakery.naming import image_name_problem, slug
-from bakery.problems import LinesError, Problem
+from bakery.problems import LinesError, Problem, one_line
 from bakery.wording import message, shown
 
 MAX_RECIPE_BYTES = 200 * 1024
@@ -46,6 +47,11 @@ MAX_KEY_BYTES = 1024
 
 MAX_SCRIPT_BYTES = MAX_BYTES - 1024
 """What the lines of a step's script may take as JSON: the rest of its document is small."""
+
+MAX_SECRETS = 20
+BYTES_FOR_SECRETS = 30 * 1024
+"""What a step's document needs beside the script when it has secrets: what gets them, and so many
+of their names."""
 
 # Limits of gp3 since September 2025. Source: EC2 API reference, EbsBlockDevice and CreateVolume;
 # the ratio: EBS user guide, "General Purpose SSD volumes".
@@ -64,8 +70,12 @@ Flag = Annotated[bool, Strict()]
 RecipeName = Annotated[str, StringConstraints(pattern=formats.RECIPE_NAME.pattern)]
 
 # A text between double braces is a parameter to Systems Manager, wherever it stands in a document.
-# The agent's names have letters and digits only, so `{{.State}}` of other tools is left alone.
-_SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:[\w./-]+|[A-Za-z0-9]+)\s*\}\}")
+# The agent's names have letters and digits only, so `{{.State}}` of other tools is left alone; one
+# of Parameter Store may have a version or label after a colon.
+_SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:[^{}]+|[A-Za-z0-9]+)\s*\}\}")
+
+# In a value of a parameter, Systems Manager resolves these when the command is sent.
+_STORED_VALUE = re.compile(r"\{\{\s*ssm:[^{}]+\}\}")
 
 # What install-application refuses on the builder, as well; tests/documents compares the two.
 _OF_THE_SYSTEM = {
@@ -81,6 +91,11 @@ _NO_PLACE = ("/boot/", "/dev/", "/proc/", "/run/", "/sys/", "/tmp/", "/var/tmp/"
 _NO_PLACES = {"Factory", "localtime"}
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones() - _NO_PLACES)
+
+
 class Model(BaseModel):
     """Frozen, and refuses keys that it does not know."""
 
@@ -90,7 +105,30 @@ class Model(BaseModel):
 # --- base -------------------------------------------------------------------------------------
 
 
-class ParameterBase(Model):
+class _Image(Model):
+    allow_deprecated: Flag = Field(
+        default=False,
+        description="Take the image even if its owner has deprecated it, as publishers do with "
+        "those that they have replaced.",
+    )
+
+
+class _Named(_Image):
+    owner: OwnerId | None = Field(
+        default=None,
+        description="Who must own the image: an account id (12 digits, in quotes), `self` or "
+        "`amazon`.",
+    )
+    name: str | None = Field(
+        default=None,
+        description="What the image's name must be; `*` and `?` are wildcards.",
+        min_length=3,
+        max_length=128,
+        pattern=formats.IMAGE_SEARCH.pattern,
+    )
+
+
+class ParameterBase(_Named):
     """A base image named by an SSM parameter, such as those that AWS and Canonical publish."""
 
     parameter: str = Field(
@@ -108,8 +146,8 @@ class ParameterBase(Model):
         return parameter
 
 
-class AmiBase(Model):
-    """A base image pinned by id."""
+class AmiBase(_Named):
+    """A base image pinned by id: what an id stands for never changes."""
 
     ami: AmiId = Field(description="Id of the base image, in the Region of the stack.")
 
@@ -125,14 +163,14 @@ class ImageSearch(Model):
         description="Name of the image; `*` and `?` are wildcards.",
         min_length=3,
         max_length=128,
-        pattern=formats.NOT_ONLY_WILDCARDS.pattern,
+        pattern=formats.IMAGE_SEARCH.pattern,
     )
     architecture: Literal["x86_64", "arm64"] = Field(
         default="x86_64", description="Architecture of the image."
     )
 
 
-class SearchBase(Model):
+class SearchBase(_Image):
     """The newest image of an owner whose name fits."""
 
     search: ImageSearch = Field(description="Owner and name; the newest image that fits is taken.")
@@ -182,7 +220,10 @@ Base = Annotated[
     | Annotated[SearchBase, Tag("search form")]
     | Annotated[RecipeBase, Tag("recipe form")]
     | Annotated[InstanceBase, Tag("instance form")],
-    _one_key(("parameter", "ami", "search", "recipe", "instance")),
+    _one_key(
+        ("parameter", "ami", "search", "recipe", "instance"),
+        beside=("allow_deprecated", "follow", "name", "owner"),
+    ),
 ]
 
 
@@ -418,6 +459,68 @@ class _Step(Model):
 _StepT = TypeVar("_StepT", bound=_Step)
 
 
+class _Encrypted(Model):
+    kms_key: str | None = Field(
+        default=None,
+        description="ARN of the customer managed key that encrypts it, which the builder may then "
+        "decrypt it with; without it the key of AWS.",
+        pattern=formats.KMS_KEY_ARN.pattern,
+    )
+
+
+class ManagedSecret(_Encrypted):
+    """A secret of Secrets Manager."""
+
+    secret: str = Field(
+        description="Its name, or its whole ARN, also of another Region or account.",
+        max_length=600,
+        pattern=formats.SECRET.pattern,
+    )
+    key: str | None = Field(
+        default=None,
+        description="Of a secret that is a JSON object, the key whose value is meant.",
+        pattern=formats.SECRET_KEY.pattern,
+    )
+
+
+class SecureParameter(_Encrypted):
+    """A SecureString of Parameter Store."""
+
+    parameter: str = Field(
+        description="Its name.", max_length=1011, pattern=formats.PARAMETER.pattern
+    )
+
+    @field_validator("parameter")
+    @classmethod
+    def _no_reference(cls, parameter: str) -> str:
+        prefix = "/aws/reference/secretsmanager/"
+        if parameter.startswith(prefix):
+            name = parameter.removeprefix(prefix)
+            raise ValueError(f"names a secret of Secrets Manager; write secret: {name}")
+        return parameter
+
+
+def _a_name(secret: object) -> object:
+    """Without telling what it is: it may be a value, and the problem is printed."""
+    if not isinstance(secret, Mapping | BaseModel):
+        raise ValueError(
+            "must be {secret: NAME} or {parameter: NAME}; the value of a secret has no place in a "
+            "recipe, put it into Secrets Manager or Parameter Store"
+        )
+    return secret
+
+
+Secret = Annotated[
+    Annotated[
+        Annotated[ManagedSecret, Tag("secret form")]
+        | Annotated[SecureParameter, Tag("parameter form")],
+        _one_key(("secret", "parameter"), beside=("key", "kms_key")),
+    ],
+    BeforeValidator(_a_name),
+]
+EnvironmentName = Annotated[str, StringConstraints(pattern=formats.ENVIRONMENT_NAME.pattern)]
+
+
 def _no_parameters(script: str) -> str:
     tokens = {
         number: found
@@ -454,6 +557,26 @@ class ShellStep(ScriptStep):
         min_length=1,
         max_length=48_000,
     )
+    secrets: dict[EnvironmentName, Secret] = Field(
+        default_factory=dict,
+        max_length=MAX_SECRETS,
+        description="Environment variables of the script whose values are secrets. The builder "
+        "itself gets them, by its own role, when the step runs; in the step's output they are "
+        "masked. Not for tests.",
+    )
+
+    @field_validator("secrets")
+    @classmethod
+    def _leave_room(
+        cls, secrets: dict[EnvironmentName, Secret], info: ValidationInfo
+    ) -> dict[EnvironmentName, Secret]:
+        size = size_of(info.data.get("shell", "").split("\n"))
+        if secrets and size > (most := MAX_BYTES - BYTES_FOR_SECRETS):
+            raise ValueError(
+                f"leave no room for a script of {size} bytes in a document of Systems Manager, but "
+                f"for {most}; move a part of it into another step"
+            )
+        return secrets
 
     _pasted = field_validator("shell")(_no_parameters)
     _too_long = field_validator("shell")(_fits_a_document)
@@ -493,9 +616,14 @@ def _replaced(tokens: Sequence[str]) -> str:
 
 def _text_or_texts(value: object) -> object:
     """One problem at the parameter itself, where the union would report one for each kind."""
-    texts = value if isinstance(value, list | tuple) else (value,)
-    if not all(isinstance(text, str) for text in texts):
+    given = value if isinstance(value, list | tuple) else (value,)
+    if not all(isinstance(text, str) for text in given):
         raise ValueError(f"must be a text or a list of texts, in quotes (is: {shown(value)})")
+    if found := _STORED_VALUE.search(" ".join(given)):
+        raise ValueError(
+            f"Systems Manager would resolve {one_line(found.group())} when the command is sent, "
+            "and a bake may not read parameters; write the value itself, or read it on the builder"
+        )
     return value
 
 
@@ -511,7 +639,9 @@ class DocumentStep(_Step):
         pattern=formats.DOCUMENT.pattern,
     )
     parameters: dict[str, ParameterValue] = Field(
-        default_factory=dict, description="Values of the document's parameters. Never secrets."
+        default_factory=dict,
+        description="Values of the document's parameters. Never secrets: they are in events, and "
+        "whoever may look at commands sees them. A step with `shell` can have secrets.",
     )
 
 
@@ -607,6 +737,17 @@ class TestStage(Model):
         description="Boot the image twice and compare the two: machine-id, host keys, instance-id "
         "of cloud-init, registration with Systems Manager and host name must differ.",
     )
+
+    @field_validator("steps")
+    @classmethod
+    def _without_secrets(cls, steps: tuple[ScriptStep, ...]) -> tuple[ScriptStep, ...]:
+        for step in steps:
+            if isinstance(step, ShellStep) and step.secrets:
+                raise ValueError(
+                    f"'{step.name}' has secrets, and a test instance can read none: its role may "
+                    "do nothing but be managed; remove them from the test"
+                )
+        return steps
 
     @field_validator("steps")
     @classmethod
@@ -782,9 +923,10 @@ class Schedule(Model):
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, timezone: str) -> str:
-        if timezone not in zoneinfo.available_timezones() - _NO_PLACES:
+        if timezone not in _zones():
             raise ValueError(
-                f"'{timezone}' is no IANA time zone; write one such as 'Europe/London' or 'UTC'"
+                f"'{one_line(timezone)}' is no IANA time zone; write one such as 'Europe/London' "
+                "or 'UTC'"
             )
         return timezone
 
@@ -929,6 +1071,7 @@ def parse_recipe(name: str, content: object) -> Recipe:
     Raises InvalidRecipeError with every problem at once, each with its path.
     """
     problems = [] if re.fullmatch(formats.RECIPE_NAME.pattern, name) else [_name_problem(name)]
+    problems += texts.problems(content)
     if not isinstance(content, Mapping):
         text = "is not a mapping of fields; write lines such as `description: web tier`"
         raise InvalidRecipeError(name, [*problems, Problem("", text)])
@@ -936,7 +1079,9 @@ def parse_recipe(name: str, content: object) -> Recipe:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         found = [_as_written(it, content) for it in validation_problems(error)]
-        raise InvalidRecipeError(name, [*problems, *found]) from None
+        raise InvalidRecipeError(name, _once(problems, found)) from None
+    if problems:
+        raise InvalidRecipeError(name, problems)
     if len(recipe.model_dump_json().encode()) > MAX_RECIPE_BYTES:
         problems.append(
             Problem(
@@ -1017,6 +1162,17 @@ def _name_problem(name: str) -> Problem:
     )
 
 
+def input_problems(content: object, error: ValidationError) -> list[Problem]:
+    """What is wrong with an execution's input that Pydantic has refused."""
+    return _once(list(texts.problems(content)), validation_problems(error))
+
+
+def _once(hidden: list[Problem], found: list[Problem]) -> list[Problem]:
+    """Of a text with a hidden character that tells enough, whatever Pydantic makes of it."""
+    told = {it.path for it in hidden}
+    return [*hidden, *(it for it in found if it.path not in told and (it.path or not told))]
+
+
 def validation_problems(error: ValidationError) -> list[Problem]:
     """Pydantic's findings as problems with paths that a reader of the YAML recognizes."""
     return [
@@ -1037,6 +1193,6 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not part.endswith(" form"):  # a tag of ours, not a key of the recipe
+        elif part != "[key]" and not part.endswith(" form"):  # said of a key, or a tag of ours
             path += f".{part}" if path else part
     return path

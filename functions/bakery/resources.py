@@ -33,6 +33,8 @@ class Image:
     tpm: str | None
     platform: str
     created: str
+    owner_alias: str = ""
+    """``amazon`` for AWS's own, else mostly empty."""
     state_reason: str = ""
     deprecation_time: str | None = None
     source_instance: str = ""

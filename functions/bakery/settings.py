@@ -59,6 +59,10 @@ class PlanSettings(Settings):
     default_instance_profile: str
     """For recipes without one of their own, which would be a parameter."""
     test_instance_profile: str
+    account: str
+    """The stack's."""
+    base_owners: tuple[str, ...]
+    """Whose images may be bases; empty: anybody's."""
 
 
 class LaunchSettings(Settings):

@@ -11,9 +11,12 @@ from bakery.recipe import (
     ApplicationStep,
     CustomizeStep,
     DocumentStep,
+    ManagedSecret,
     PowershellStep,
     Recipe,
     ScriptStep,
+    Secret,
+    ShellStep,
 )
 
 REBOOT_DOCUMENT = "reboot-linux"
@@ -23,12 +26,16 @@ APPLICATION_DOCUMENT = "install-application"
 Parameters = Mapping[str, tuple[str, ...]]
 
 
-def script_document(step: ScriptStep) -> dict[str, Any]:
+def script_document(step: ScriptStep, with_secrets: str = "") -> dict[str, Any]:
     """The Command document that a recipe's own script is deployed as.
 
-    It has no parameters, so nothing can be pasted into the script when it is sent.
+    It has no parameters, so nothing can be pasted into the script when it is sent. ``with_secrets``
+    is the program that runs the script of a step that has secrets, ``documents/with_secrets.py``.
     """
     for_windows = isinstance(step, PowershellStep)
+    lines = _lines(step.script)
+    if isinstance(step, ShellStep) and step.secrets:
+        lines = _in_secret(step, lines, with_secrets)
     return {
         "schemaVersion": "2.2",
         "description": f"{step.name} (from a recipe)",
@@ -41,7 +48,7 @@ def script_document(step: ScriptStep) -> dict[str, Any]:
                 },
                 "inputs": {
                     "timeoutSeconds": str(step.timeout_seconds),
-                    "runCommand": _lines(step.script),
+                    "runCommand": lines,
                 },
             }
         ],
@@ -51,6 +58,62 @@ def script_document(step: ScriptStep) -> dict[str, Any]:
 def _lines(script: str) -> list[str]:
     # Not splitlines: it also breaks at form feeds and Unicode's separators, which are content.
     return script.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
+def _in_secret(step: ShellStep, lines: list[str], program: str) -> list[str]:
+    """A script that puts the step's own and the program into the command's folder, which is root's,
+    and runs one by the other. Names of secrets are in it, values are not.
+    """
+    mark = "END-OF-STEP"
+    while mark in lines:
+        mark += "-"
+    sources = [f"  '{name}={_source(secret)}'" for name, secret in sorted(step.secrets.items())]
+    command = ['exec "$python" -E -s "$here/with_secrets.py" "$here/step"', *sources]
+    return [
+        "#!/bin/sh",
+        "set -eu",
+        'here=$(dirname "$0")',
+        f"""cat >"$here/step" <<'{mark}'""",
+        *lines,
+        mark,
+        """cat >"$here/with_secrets.py" <<'END-OF-PROGRAM'""",
+        *_lines(program),
+        "END-OF-PROGRAM",
+        'chmod 700 "$here/step"',
+        "for python in python3 /usr/libexec/platform-python python python2 ''; do",
+        '  if command -v "$python" >/dev/null; then break; fi',
+        "done",
+        'if [ -z "$python" ]; then',
+        "  echo 'ami-bakery: this step has secrets, and this host has no Python to get them with; "
+        "install one in a step before it' >&2",
+        "  exit 1",
+        "fi",
+        *(f"{line} \\" for line in command[:-1]),
+        command[-1],
+    ]
+
+
+def _source(secret: Secret) -> str:
+    """As the program takes it: kind, name, and the key of a JSON object."""
+    if isinstance(secret, ManagedSecret):
+        return f"secret:{secret.secret}#{secret.key}" if secret.key else f"secret:{secret.secret}"
+    return f"parameter:{secret.parameter}"
+
+
+def secrets(recipe: Recipe) -> tuple[Secret, ...]:
+    """What the recipe's builder may read of Secrets Manager and Parameter Store, in order."""
+    found = [
+        secret
+        for step in recipe.customize
+        if isinstance(step, ShellStep)
+        for _, secret in sorted(step.secrets.items())
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def has_own_profile(recipe: Recipe) -> bool:
+    """Whether its builder may read what other recipes' builders may not."""
+    return bool(artefacts(recipe) or secrets(recipe))
 
 
 def document_of(recipe: str, step: CustomizeStep, *, windows: bool = False) -> str:

@@ -8,6 +8,7 @@ from infra.loading.files import (
     inspect_recipes,
     load_document,
     load_documents,
+    load_program,
     load_recipes,
     recipe_files,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "inspect_recipes",
     "load_document",
     "load_documents",
+    "load_program",
     "load_recipes",
     "load_yaml",
     "recipe_files",

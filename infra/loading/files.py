@@ -82,6 +82,12 @@ def document_problems(path: Path) -> list[FileProblem]:
     return []
 
 
+def load_program() -> str:
+    """What the document of a step with secrets runs the step's script by."""
+    folder = Path(__file__).parents[2] / "documents"
+    return (folder / "with_secrets.py").read_text(encoding="utf-8")
+
+
 def load_documents(folder: Path) -> dict[str, dict[str, Any]]:
     """Every document of a folder by its file's stem; raises DocumentsError with all problems."""
     paths = sorted(folder.glob("*.yaml"))

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bakery.problems import one_line
+
 
 @dataclass(frozen=True, order=True)
 class FileProblem:
@@ -16,7 +18,8 @@ class FileProblem:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else str(self.file)
-        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+        path = f"{self.path}: " if self.path else ""
+        return one_line(f"{where}: {path}{self.message}")
 
 
 class FilesError(Exception):

@@ -12,12 +12,15 @@ from typing import Any
 
 import yaml
 
+from bakery.texts import BIDI
 from infra.loading.problems import FileProblem, YamlError
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_NODES = 20_000
 """After aliases are followed: a few lines of them can stand for billions of values."""
 
+# Comments are for people, too: what looks like the end of one could be its middle.
+_HIDDEN = re.compile(f"{yaml.reader.Reader.NON_PRINTABLE.pattern}|[{BIDI}]")
 _PART = re.compile(r"[^.\[\]]+|\[\d+\]")
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
@@ -131,7 +134,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise _error(path, line, "is not UTF-8 text; save it in that encoding") from None
-    for character in yaml.reader.Reader.NON_PRINTABLE.finditer(text):
+    for character in _HIDDEN.finditer(text):
         line = text[: character.start()].count("\n") + 1
         shown = f"U+{ord(character.group()):04X}"
         raise _error(path, line, f"the control character {shown} is not allowed; remove it")

@@ -11,12 +11,14 @@ from rich.text import Text
 from bakery import steps
 from bakery.documents import parameter_problems, problems_of
 from bakery.naming import DOCUMENT_PREFIX, fixed_document
+from bakery.problems import one_line
 from bakery.recipe import DocumentStep, PowershellStep, Recipe, Schedule, ScriptStep
 from infra.loading import (
     FileProblem,
     document_problems,
     inspect_recipes,
     load_document,
+    load_program,
     recipe_files,
 )
 from infra.loading.reader import read
@@ -76,8 +78,9 @@ def find(recipes: Path, documents: Path) -> list[FileProblem]:
             found += problems
         else:
             sound[fixed_document(path.stem)] = load_document(path)
+    program = load_program()
     for name, recipe in loaded.items():
-        found += _step_problems(recipes / f"{name}.yaml", recipe, sound)
+        found += _step_problems(recipes / f"{name}.yaml", recipe, sound, program)
     return sorted(found)
 
 
@@ -105,7 +108,7 @@ def _lost_night(when: Schedule, now: datetime) -> str | None:
 
 
 def _step_problems(
-    file: Path, recipe: Recipe, documents: Mapping[str, Mapping[str, Any]]
+    file: Path, recipe: Recipe, documents: Mapping[str, Mapping[str, Any]], program: str
 ) -> Iterator[FileProblem]:
     """What Systems Manager would refuse of the documents that the steps become or name."""
     source = read(file)
@@ -113,7 +116,7 @@ def _step_problems(
         path = f"customize[{index}]"
         if isinstance(step, ScriptStep):
             language = "powershell" if isinstance(step, PowershellStep) else "shell"
-            for text in problems_of(steps.script_document(step)):
+            for text in problems_of(steps.script_document(step, program)):
                 yield source.problem(f"{path}.{language}", text)
             continue
         name = steps.document_of(file.stem, step, windows=recipe.windows is not None)
@@ -131,4 +134,6 @@ def _step_problems(
 def _shown(problem: FileProblem) -> Text:
     where = f"{problem.file}:{problem.line}" if problem.line else str(problem.file)
     path = f"{problem.path}: " if problem.path else ""
-    return Text.assemble((where, "bold"), ": ", (path, "cyan"), problem.message)
+    return Text.assemble(
+        (one_line(where), "bold"), ": ", (one_line(path), "cyan"), one_line(problem.message)
+    )

@@ -2,20 +2,47 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
+from bakery.problems import one_line
 from scripts.bakery_cli.errors import CommandError
 
 _WIDTH_OF_FILES = 120
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> "Screen":
     """A console that writes as wide as a table needs where there is no terminal to fit into."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() and not is_dumb() else _WIDTH_OF_FILES
-    return Console(file=stream, width=width, highlight=False, emoji=False)
+    return Screen(file=stream, width=width)
+
+
+class Screen(Console):
+    """A console that shows texts as they are: nothing in them is markup, nor acts on the terminal.
+
+    Names, causes and output of scripts come from AWS or from a recipe.
+    """
+
+    def __init__(self, *, file: IO[str], width: int | None, **options: Any) -> None:
+        super().__init__(
+            file=file, width=width, highlight=False, emoji=False, markup=False, **options
+        )
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """What is written, with what cannot be printed as its escape."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                lines = map(one_line, segment.text.split("\n"))
+                yield Segment("\n".join(lines), segment.style)
 
 
 def is_dumb() -> bool:

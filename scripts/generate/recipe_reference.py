@@ -120,7 +120,9 @@ def _type(spec: Schema, places: Places) -> str:
     if spec["type"] == "array":
         return f"list of {_type(spec['items'], places)}"
     if spec["type"] == "object":
-        return f"mapping of text to {_type(spec['additionalProperties'], places)}"
+        # Keys of a certain form are a pattern with what belongs to it.
+        (value,) = spec.get("patternProperties", {"": spec.get("additionalProperties")}).values()
+        return f"mapping of text to {_type(value, places)}"
     names = {"string": "text", "integer": "number", "boolean": "`true` or `false`"}
     return names[spec["type"]]
 

@@ -1,6 +1,7 @@
 """Hosts that need no privileges: one that runs nothing, and one that runs scripts right here."""
 
 import hashlib
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,10 @@ from scripts.local.runner import Ran
 from scripts.local.ssm_rules import POWERSHELL_SENTINEL, SENTINEL
 
 _NOTHING: Mapping[str, str] = {}
+_STEP_WITHIN = re.compile(
+    r"^cat >\S+/step\S* <<'(?P<mark>[\w-]+)'\n(?P<step>.*?)\n(?P=mark)$", re.M | re.S
+)
+"""The script of a step that has secrets, in the one that gets them."""
 
 
 class CheckedHost:
@@ -52,7 +57,7 @@ class CheckedHost:
         """Answer like a shell that only reads: `sh -n`, where there is one, or a grammar of
         PowerShell."""
         script, for_windows = self._files[argv[-1]].decode(), argv[-1].endswith(".ps1")
-        if problem := powershell.syntax_error(script) if for_windows else _syntax_error(script):
+        if problem := powershell.syntax_error(script) if for_windows else _shell_error(script):
             return Ran(2, "", problem)
         lines = script.rstrip("\n").split("\n")
         step = argv[-1].rsplit("/", 2)[-2]
@@ -132,6 +137,11 @@ def _made_up(step: str, instance_id: str) -> list[str]:
         f"ssm-registration\t{instance_id}",
         f"hostname\tip-{digest[:8]}",
     ]
+
+
+def _shell_error(script: str) -> str:
+    within = _STEP_WITHIN.search(script)
+    return _syntax_error(script) or (_syntax_error(within["step"] + "\n") if within else "")
 
 
 def _syntax_error(script: str) -> str:

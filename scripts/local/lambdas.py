@@ -150,6 +150,11 @@ class Function:
     version: str = LATEST
 
     @property
+    def log_format(self) -> str:
+        """``Text`` or ``JSON``."""
+        return str((self.properties.get("LoggingConfig") or {}).get("LogFormat") or "Text")
+
+    @property
     def is_published(self) -> bool:
         return self.version != LATEST
 
@@ -379,6 +384,7 @@ class Lambdas:
             "memory": function.memory,
             "log_group": function.log_group,
             "log_stream": stream,
+            "log_format": function.log_format,
             "clock": self._clock.reading().to_json(),
             "scale": self._clock.scale,
             "environment": self._environment(function, stream),
@@ -567,7 +573,7 @@ class Lambdas:
             "Architectures": function.properties.get("Architectures", ["x86_64"]),
             "State": "Active",
             "Version": function.version,
-            "LoggingConfig": {"LogGroup": function.log_group},
+            "LoggingConfig": {"LogGroup": function.log_group, "LogFormat": function.log_format},
         }
 
 

@@ -88,6 +88,16 @@ class _Log(io.TextIOBase):
             self._partial = ""
 
 
+class _JsonFormatter(logging.Formatter):
+    """What the runtime makes of a record when the function's log format is JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        content = {"level": record.levelname, "message": record.getMessage(), "logger": record.name}
+        if record.exc_info:
+            content["stackTrace"] = self.formatException(record.exc_info)
+        return json.dumps(content)
+
+
 class _FirstParty(importlib.abc.MetaPathFinder):
     """Finds the handler's own package in the asset before anything on the path.
 
@@ -141,7 +151,7 @@ def run(sock: socket.socket, job: dict[str, Any]) -> None:
         handler = _load(job)
     except BaseException as error:
         _serve_failure(
-            connection, _report(error, init=True, module=job["handler"].rsplit(".", 1)[0])
+            connection, _report(error, init=True, module=job["handler"].rsplit(".", 1)[0]), job
         )
         return
     while (request := connection.receive()) is not None:
@@ -163,7 +173,11 @@ def _enter(job: dict[str, Any]) -> None:
         del sys.modules[name]
     sys.path.append(root)
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s"))
+    handler.setFormatter(
+        _JsonFormatter()
+        if job["log_format"] == "JSON"
+        else logging.Formatter("[%(levelname)s]\t%(asctime)s\t%(message)s")
+    )
     logging.getLogger().handlers = [handler]
 
 
@@ -213,28 +227,32 @@ def _invoke(handler: Any, job: dict[str, Any], request: dict[str, Any]) -> dict[
             f"RequestId: {request['request_id']} Error: Runtime exited with error: exit status "
             f"{code}"
         )
-        return _failed({"errorType": "Runtime.ExitError", "errorMessage": message})
+        return _failed({"errorType": "Runtime.ExitError", "errorMessage": message}, job)
     except TypeError as error:
         if "JSON serializable" not in str(error):
-            return _failed(_report(error))
+            return _failed(_report(error), job)
         message = f"Unable to marshal response: {error}"
         report = {"errorType": "Runtime.MarshalError", "errorMessage": message}
-        return _failed({**report, "requestId": request["request_id"], "stackTrace": []})
+        return _failed({**report, "requestId": request["request_id"], "stackTrace": []}, job)
     except BaseException as error:
-        return _failed(_report(error))
+        return _failed(_report(error), job)
     if len(payload.encode()) > RESPONSE_LIMIT:
         size = len(payload.encode())
         message = (
             f"Response payload size exceeded maximum allowed payload size (6291556 bytes): {size}"
         )
-        return _failed({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message})
+        return _failed({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}, job)
     return {"payload": payload, "error": None}
 
 
-def _failed(report: dict[str, Any]) -> dict[str, Any]:
-    print(f"[ERROR] {report['errorType']}: {report['errorMessage']}")
-    for line in report.get("stackTrace", []):
-        print(line.rstrip("\n"))
+def _failed(report: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    """Log the error as awslambdaric does: in JSON it is one record, whatever its message has."""
+    if job["log_format"] == "JSON":
+        print(json.dumps({"log_level": "ERROR", **report}))
+    else:
+        print(f"[ERROR] {report['errorType']}: {report['errorMessage']}")
+        for line in report.get("stackTrace", []):
+            print(line.rstrip("\n"))
     return {"payload": json.dumps(report), "error": "Unhandled"}
 
 
@@ -250,9 +268,9 @@ def _report(error: BaseException, *, init: bool = False, module: str = "") -> di
     return {"errorMessage": text, "errorType": name, "stackTrace": traceback.format_list(frames)}
 
 
-def _serve_failure(connection: Connection, report: dict[str, Any]) -> None:
+def _serve_failure(connection: Connection, report: dict[str, Any], job: dict[str, Any]) -> None:
     """A function that does not initialise answers every invocation with that error, then starts
     anew."""
     if connection.receive() is not None:
-        response = _failed(report)
+        response = _failed(report, job)
         connection.send(response)

@@ -65,11 +65,15 @@ class World(Account):
         return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
 
     @contextmanager
-    def carrying(self, recipes: dict[str, Any], module: str, folder: Path) -> Iterator[None]:
-        """Meanwhile a function's deployment has these recipes; the machine does not know of it."""
+    def carrying(
+        self, recipes: dict[str, Any], module: str, folder: Path, *, published: bool = False
+    ) -> Iterator[None]:
+        """Meanwhile a function's deployment has these recipes; the machine does not know of it,
+        unless its published versions have them too."""
         (function,) = [
             it for it in self.aws.lambdas.functions.values() if f".{module}." in it.handler
         ]
+        versions = self.aws.lambdas.versions(function.name) if published else []
         before, root = function.root, folder / "asset"
         root.mkdir()
         for part in before.iterdir():
@@ -77,10 +81,12 @@ class World(Account):
                 (root / part.name).symlink_to(part.resolve())
         (root / "recipes.json").write_text(json.dumps(recipes), encoding="utf-8")
         try:
-            self._unpack(function, root)
+            for it in (function, *versions):
+                self._unpack(it, root)
             yield
         finally:
-            self._unpack(function, before)
+            for it in (function, *versions):
+                self._unpack(it, before)
 
     @staticmethod
     def _unpack(function: Function, root: Path) -> None:

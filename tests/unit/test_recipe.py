@@ -205,7 +205,9 @@ def test_a_recipe_cannot_be_changed_anywhere() -> None:
     [
         ({"builder": {"size": 1}}, "builder.size"),
         (volume(size=1), "builder.root_volume.size"),
-        ({"base": {"ami": "ami-12345678", "owner": "self"}}, "base.owner"),
+        ({"base": {"ami": "ami-12345678", "publisher": "self"}}, "base.publisher"),
+        ({"base": {"recipe": "other", "owner": "self"}}, "base.owner"),
+        ({"base": {"search": {"owner": "self", "name": "abc"}, "name": "abc"}}, "base.name"),
         (
             {"base": {"search": {"owner": UBUNTU, "name": "ubu*", "newest": True}}},
             "base.search.newest",
@@ -850,3 +852,82 @@ def test_blanks_around_and_inside_a_cron_expression_never_reach_scheduler() -> N
     parsed = recipe(schedule={"cron": " 0  3 *\t* ? *\n"})
     assert parsed.schedule is not None
     assert parsed.schedule.cron == "0 3 * * ? *"
+
+
+# --- secrets ----------------------------------------------------------------------------------
+
+SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-AbCdEf"
+KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [
+        {"A": {"secret": "prod/db"}},
+        {"_a1": {"secret": SECRET_ARN, "key": "password", "kms_key": KEY_ARN}},
+        {"A": {"parameter": "/prod/token", "kms_key": KEY_ARN}, "B": {"secret": "a/_+=.@-b"}},
+    ],
+)
+def test_a_step_may_name_secrets(secrets: dict[str, object]) -> None:
+    step = recipe(customize=[{"name": "x", "shell": "true", "secrets": secrets}]).customize[0]
+    assert step.model_dump(exclude_none=True)["secrets"] == secrets
+
+
+@pytest.mark.parametrize(
+    ("secrets", "problem"),
+    [
+        ({"1A": {"secret": "x"}}, "customize[0].secrets.1A: must be the name of an environment va"),
+        ({"A-B": {"secret": "x"}}, "customize[0].secrets.A-B: must be the name of an environment "),
+        ({"A;id": {"secret": "x"}}, "customize[0].secrets.A;id: must be the name of an environme"),
+        ({"A": {}}, "customize[0].secrets.A: needs exactly one of: secret, parameter"),
+        ({"A": {"secret": "x", "parameter": "/x"}}, "customize[0].secrets.A: needs exactly one"),
+        ({"A": "hunter2"}, "customize[0].secrets.A: must be {secret: NAME} or {parameter: NAME}"),
+        ({"A": ["hunter2"]}, "customize[0].secrets.A: must be {secret: NAME} or {parameter: NAM"),
+        ({"A": {"value": "hunter2"}}, "customize[0].secrets.A: needs exactly one of: secret, par"),
+        ({"A": {"secret": "it's"}}, "customize[0].secrets.A.secret: must be a secret's name"),
+        ({"A": {"secret": "$(id)"}}, "customize[0].secrets.A.secret: must be a secret's name"),
+        ({"A": {"secret": "a\nb"}}, "customize[0].secrets.A.secret: must be a secret's name"),
+        ({"A": {"secret": "prod*"}}, "customize[0].secrets.A.secret: must be a secret's name"),
+        ({"A": {"secret": SECRET_ARN[:-7]}}, "customize[0].secrets.A.secret: must be a secret's"),
+        ({"A": {"secret": "x", "key": "a b"}}, "customize[0].secrets.A.key: must be a key of the"),
+        ({"A": {"secret": "x", "kms_key": "alias/x"}}, "customize[0].secrets.A.kms_key: must be"),
+        ({"A": {"parameter": "x"}}, "customize[0].secrets.A.parameter: must be a parameter's full"),
+        ({"A": {"parameter": "/x", "key": "a"}}, "customize[0].secrets.A.key: is not a known key"),
+        (
+            {"A": {"parameter": "/aws/reference/secretsmanager/prod/db"}},
+            "customize[0].secrets.A.parameter: names a secret of Secrets Manager; write secret: p",
+        ),
+        (
+            {f"A{n}": {"secret": "x"} for n in range(21)},
+            "customize[0].secrets: must have at most 20 entries",
+        ),
+    ],
+)
+def test_a_secret_that_is_none_is_refused_with_its_path(
+    secrets: dict[str, object], problem: str
+) -> None:
+    steps = [{"name": "x", "shell": "true", "secrets": secrets}]
+    with pytest.raises(InvalidRecipeError) as caught:
+        recipe(customize=steps)
+    assert [str(it).startswith(problem) for it in caught.value.problems] == [True], caught.value
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_leave_less_room_for_the_script() -> None:
+    steps = [{"name": "x", "shell": "x" * 40_000, "secrets": {"A": {"secret": "x"}}}]
+    with pytest.raises(InvalidRecipeError, match="secrets: leave no room for a script of 40004"):
+        recipe(customize=steps)
+    assert recipe(customize=[{**steps[0], "secrets": {}}]).customize
+
+
+def test_a_test_has_no_secrets() -> None:
+    steps = [{"name": "answers", "shell": "true", "secrets": {"A": {"secret": "x"}}}]
+    with pytest.raises(InvalidRecipeError, match="test: 'answers' has secrets, and a test inst"):
+        recipe(test=steps)
+
+
+@pytest.mark.parametrize("kind", [{"reboot": True}, {"document": "AWS-RunPatchBaseline"}])
+def test_only_a_script_has_secrets(kind: dict[str, object]) -> None:
+    steps = [{"name": "x", **kind, "secrets": {"A": {"secret": "x"}}}]
+    with pytest.raises(InvalidRecipeError, match=r"customize\[0\].secrets: is not a known key"):
+        recipe(customize=steps)

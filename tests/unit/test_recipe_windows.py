@@ -65,7 +65,7 @@ def test_the_password_is_random_or_a_secret(password: object, means: object) -> 
         (None, "windows.administrator_password", "must be random, or a mapping"),
         (5, "windows.administrator_password", "must be random, or a mapping"),
         ({}, "windows.administrator_password.secret", "is missing"),
-        ({"secret": "a b"}, "windows.administrator_password.secret", "a secret's name or ARN"),
+        ({"secret": "a b"}, "windows.administrator_password.secret", "must be a secret's name"),
         ({"value": "x"}, "windows.administrator_password.value", "is not a known key"),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_step_has_one_language() -> None:
         ("Write-Output {{ Bake }}", "would be replaced by Systems Manager"),
         ("", "must not be empty"),
         ("x" * 48_001, "at most 48000 characters"),
-        ("\x00" * 12_000, "as a document of Systems Manager"),
+        ('"' * 40_000, "as a document of Systems Manager"),
     ],
 )
 def test_a_powershell_script_is_held_to_what_a_shell_script_is(script: str, word: str) -> None:

@@ -14,6 +14,8 @@ PLAN = PlanSettings(
     subnet_ids=(),
     default_instance_profile="arn:profile",
     test_instance_profile="arn:test-profile",
+    account="111122223333",
+    base_owners=(),
 )
 EVERY = [
     kind for _, kind in inspect.getmembers(settings, inspect.isclass) if issubclass(kind, Settings)

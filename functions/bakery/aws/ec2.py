@@ -129,6 +129,7 @@ def _image(record: "ImageTypeDef") -> Image:
         id=record.get("ImageId", ""),
         name=record.get("Name", ""),
         owner=record.get("OwnerId", ""),
+        owner_alias=record.get("ImageOwnerAlias", ""),
         state=record.get("State", "pending"),
         architecture=record.get("Architecture", ""),
         virtualization=record.get("VirtualizationType", ""),

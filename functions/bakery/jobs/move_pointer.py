@@ -31,7 +31,7 @@ from bakery.moving import Asked, Change, NewVersion, Place
 from bakery.naming import TAG_BAKE
 from bakery.observability import logger
 from bakery.problems import Problem, brief_listing
-from bakery.recipe import Recipe, validation_problems
+from bakery.recipe import Recipe, input_problems
 from bakery.settings import MoveSettings
 from bakery.task import lambda_handler
 
@@ -116,7 +116,7 @@ def _asked(content: Any) -> Asked:
     try:
         return Asked.model_validate(content)
     except ValidationError as error:
-        problems = brief_listing(validation_problems(error))
+        problems = brief_listing(input_problems(content, error))
         raise InvalidInputError(f"The execution input is not valid:\n{problems}") from None
 
 

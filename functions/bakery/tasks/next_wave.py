@@ -14,7 +14,7 @@ from bakery.bake import State
 from bakery.errors import InvalidInputError
 from bakery.fleet import Done, FleetInput, Item
 from bakery.problems import brief_listing
-from bakery.recipe import validation_problems
+from bakery.recipe import input_problems
 from bakery.task import lambda_handler
 
 
@@ -53,7 +53,7 @@ def _input(content: Any) -> FleetInput:
         return FleetInput.model_validate(content)
     except ValidationError as error:
         raise InvalidInputError(
-            f"The execution input is not valid:\n{brief_listing(validation_problems(error))}\n"
+            f"The execution input is not valid:\n{brief_listing(input_problems(content, error))}\n"
             'Write {}, or {"force": true}.'
         ) from None
 

@@ -44,7 +44,7 @@ from bakery.recipe import (
     RecipeBase,
     SearchBase,
     WhenBusy,
-    validation_problems,
+    input_problems,
 )
 from bakery.resources import Document, Image, Subnet
 from bakery.settings import PlanSettings
@@ -154,7 +154,7 @@ def _input(request: Request) -> ExecutionInput:
     try:
         wanted = ExecutionInput.model_validate(request.input)
     except ValidationError as error:
-        raise _not_valid(validation_problems(error)) from None
+        raise _not_valid(input_problems(request.input, error)) from None
     if problem := planning.bake_name_problem(request.bake):
         raise InvalidInputError(problem)
     if wanted.slot and (ahead := slots.future_problem(wanted.slot, begun=_begun(request))):
@@ -209,6 +209,8 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         subnets=_subnets(settings.subnet_ids, problems),
         instance_profile=_instance_profile(name, recipe, settings, problems),
         test_profile=settings.test_instance_profile,
+        account=settings.account,
+        base_owners=settings.base_owners,
         documents=_documents(name, recipe),
         current=current,
         current_image=current_image,
@@ -304,8 +306,8 @@ def _subnets(ids: tuple[str, ...], problems: list[Problem]) -> tuple[Subnet, ...
 def _instance_profile(
     name: str, recipe: Recipe, settings: PlanSettings, problems: list[Problem]
 ) -> str:
-    """The recipe's own profile if its builder reads artefacts, else the one for all."""
-    if not steps.artefacts(recipe):
+    """The recipe's own profile if its builder reads artefacts or secrets, else that for all."""
+    if not steps.has_own_profile(recipe):
         return settings.default_instance_profile
     parameter = instance_profile_parameter(name)
     held = ssm.find_parameter(parameter)

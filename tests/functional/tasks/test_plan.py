@@ -124,6 +124,26 @@ def test_a_profile_that_somebody_deleted_is_told_before_a_builder_runs_without_i
     assert f"- parameter {name} is not deployed; deploy the stack" in error.message
 
 
+def test_the_deployment_takes_base_images_of_its_publishers_only(quiet: World) -> None:
+    lambdas = quiet.aws.lambdas
+    (deployed,) = [f for f in lambdas.functions.values() if ".plan." in f.handler]
+
+    def take_those_of(*owners: str) -> None:
+        environment = {**deployed.environment, "BASE_OWNERS": json.dumps(owners)}
+        lambdas.define(replace(deployed, environment=environment, idle=[]))
+
+    take_those_of("self", "099720109477")
+    error = refused(quiet)
+    take_those_of("self", "amazon")
+    planned = plan(quiet)
+    lambdas.define(replace(deployed, idle=[]))
+    assert error.name == "InvalidRecipeError"
+    assert f"- base: image {AL2023} (" in error.message
+    assert "is owned by 137112412989 (amazon), and this deployment takes" in error.message
+    assert "base images of self, 099720109477 only" in error.message
+    assert planned["base_image"]["id"] == AL2023
+
+
 def test_subnets_of_the_context_that_do_not_exist_are_named(quiet: World) -> None:
     (there, *_) = plan(quiet)["launch"]["subnets"]
     lambdas = quiet.aws.lambdas
