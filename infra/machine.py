@@ -125,7 +125,12 @@ class BakeMachine(Construct):
             "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
         }
         stop = self._states.wait(
-            "StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP, on_builder=True
+            "StopBuilder",
+            "stop_builder",
+            {**instance, "sysprep": sfn.JsonPath.object_at("$.plan.sysprep")},
+            key="stop",
+            timeout=_STOP,
+            on_builder=True,
         )
         create_image, harden = self._create_image(instance), self._harden_image()
         proof, release = self._test_and_copy(), self._release_images()

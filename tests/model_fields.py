@@ -22,6 +22,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "RecipeBase": {"recipe": "golden"},
     "InstanceBase": {"instance": "i-0123456789abcdef0"},
     "ShellStep": {"name": "packages", "shell": "true"},
+    "PowershellStep": {"name": "tools", "powershell": "exit 0"},
+    "SecretPassword": {"secret": "windows/admin"},
     "DocumentStep": {"name": "patch", "document": "AWS-RunPatchBaseline"},
     "RebootStep": {"name": "kernel", "reboot": True},
     "ApplicationStep": {
@@ -110,6 +112,10 @@ def _walk_object(
     write: Callable[[Any], dict[str, Any]],
 ) -> Iterator[Node]:
     needed = _needed(form)
+    if form["title"] == "PowershellStep":
+        whole = write
+        # Only a recipe for Windows may have one.
+        write = lambda value: {**whole(value), "windows": {}}  # noqa: E731
     for name, inner in form["properties"].items():
         at = f"{path}.{name}" if path else name
         yield from _walk(root, inner, at, _inside(write, _beside(needed, name)))

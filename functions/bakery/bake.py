@@ -203,9 +203,12 @@ class Plan(State):
     launch: LaunchPlan
     prepare: Command
     customize: tuple[Step, ...]
-    remove_identity: Command
+    remove_identity: Command | None
+    """None for a Windows base, which never carried OpsWorks."""
     generalize: Command
     verify_identity: Command
+    sysprep: Command | None = None
+    """What stops the builder of a Windows image that Sysprep generalizes."""
     test: TestPlan
     places: tuple[Place, ...]
     pointers: tuple[Pointer, ...]

@@ -18,7 +18,8 @@ COMMAND = timedelta(hours=1)
 """A document of ours, with its delivery."""
 STEP = timedelta(hours=13)
 """One step of a recipe, with its delivery."""
-STOP = timedelta(minutes=20)
+STOP = timedelta(minutes=75)
+"""Sysprep may take an hour of it; a stop by us ends by its own budget long before."""
 IMAGE = timedelta(hours=25)
 """Making the image, or a copy of it."""
 
@@ -39,6 +40,8 @@ DELIVERY_SECONDS = 600
 """How long Systems Manager tries to hand a command to the agent (its default is an hour)."""
 COMMAND_SLACK = timedelta(minutes=2)
 """For the command's status to come to us."""
+SYSPREP = timedelta(hours=1)
+"""For Sysprep to stop the builder: as a rule ten to twenty minutes, on small types more."""
 LONGEST_TURN = timedelta(hours=12)
 """How long a bake waits for its turn, however many bakes it waits for."""
 
@@ -54,6 +57,7 @@ ANSWER_PATIENCE = timedelta(minutes=5)
 # The soft limits. Source of the figures: what such tools publish, see docs/architecture.md.
 TURN_EXPECTED = timedelta(hours=2)
 STOP_EXPECTED = timedelta(minutes=10)
+SYSPREP_EXPECTED = timedelta(minutes=30)
 IMAGE_EXPECTED = timedelta(minutes=60)
 
 

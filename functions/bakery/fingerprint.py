@@ -15,7 +15,7 @@ from typing import Any
 
 from bakery import steps
 from bakery.naming import test_document
-from bakery.recipe import ApplicationStep, CustomizeStep, DocumentStep, Recipe, ShellStep
+from bakery.recipe import ApplicationStep, CustomizeStep, DocumentStep, Recipe, ScriptStep
 
 _DIGITS = 12
 
@@ -69,7 +69,7 @@ def fingerprint(
     own = {
         step.name: steps.document_of(name, step)
         for step in recipe.customize
-        if isinstance(step, ShellStep)
+        if isinstance(step, ScriptStep)
     }
     tests = {step.name: test_document(name, step.name) for step in recipe.test.steps}
     scripts = {*own.values(), *tests.values()}

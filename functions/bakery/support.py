@@ -12,6 +12,7 @@ def unsupported(recipe: Recipe) -> list[Problem]:
     """A problem for each field in use whose behaviour is not built yet."""
     in_use = {
         "base.instance": isinstance(recipe.base, InstanceBase),
+        "windows": recipe.windows is not None,
     }
     return [
         Problem(path, "is not supported yet; remove it until a later release")

@@ -69,10 +69,11 @@ def _stages(plan: WholePlan) -> Iterator[tuple[str, ...]]:
     yield "Prepare", _document(plan.prepare)
     steps = _numbered(_script(step_name(it.label), it) for it in plan.customize)
     yield "Customize", count(len(plan.customize), "step"), *steps
-    yield "Remove identity", _document(plan.remove_identity)
+    removed = plan.remove_identity
+    yield "Remove identity", _document(removed) if removed else "nothing: the base is Windows"
     yield "Generalize", _document(plan.generalize)
     yield "Verify identity", _document(plan.verify_identity)
-    yield "Stop builder", "and wait for the stop"
+    yield "Stop builder", _document(plan.sysprep) if plan.sysprep else "and wait for the stop"
     yield "Create image", _image_name(plan)
     yield "Harden image", "IMDSv2 only; encryption and size are checked"
     yield ("Test and copy", *_test_and_copy(plan))

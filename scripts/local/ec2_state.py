@@ -30,6 +30,7 @@ class Durations:
     copy: float = 180
     agent_online: float = 30
     agent_lost: float = 10
+    sysprep: float = 300
 
 
 @dataclass

@@ -12,6 +12,7 @@ from tests.unit.samples import SHELL, content, recipe
     ("path", "fields"),
     [
         ("base.instance", {"base": {"instance": "i-12345678"}}),
+        ("windows", {"windows": {}}),
     ],
 )
 def test_a_field_without_behaviour_is_refused_at_its_path(

@@ -8,8 +8,9 @@ from bakery import catalogue, commands, identity
 from bakery.aws import ec2, ssm
 from bakery.bake import State
 from bakery.errors import IdentitySharedError, NotYetVisibleError, TestFailedError
-from bakery.identity import Report, UnreadableReportError
+from bakery.identity import Comparison, Report, UnreadableReportError
 from bakery.naming import sentinel
+from bakery.recipe import Recipe
 from bakery.task import lambda_handler
 
 _TWINS = ("1", "2")
@@ -32,11 +33,17 @@ def run(request: Request) -> None:
     if missing := [name for name in _TWINS if name not in twins]:
         raise NotYetVisibleError(f"EC2 does not show test instance {', '.join(missing)}")
     one, other = (_report(twins[name], comment, request.bake) for name in _TWINS)
-    # What the recipe lets an image keep may be the same.
-    kept = catalogue.load(request.recipe).identity.keep
-    comparison = identity.compare(one, other, kept=kept)
+    comparison = _compare(one, other, catalogue.load(request.recipe))
     if not comparison.differ:
         raise IdentitySharedError(comparison.cause)
+
+
+def _compare(one: Report, other: Report, recipe: Recipe) -> Comparison:
+    """What the recipe lets an image keep may be the same."""
+    if recipe.windows is None:
+        return identity.compare(one, other, kept=recipe.identity.keep)
+    kept = () if recipe.windows.sysprep else identity.WITHOUT_SYSPREP
+    return identity.compare(one, other, kept=kept, required=identity.WINDOWS)
 
 
 def _report(instance_id: str, comment: str, bake: str) -> Report:

@@ -1,5 +1,8 @@
 """CompareIdentity: what two test instances have in common fails the bake by name."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.functional.conftest import FunctionFailedError, World
@@ -85,3 +88,31 @@ def test_a_report_that_is_not_shown_yet_is_looked_for_again(
     with pytest.raises(FunctionFailedError) as failed:
         compare(making)
     assert failed.value.name == "NotYetVisibleError"
+
+
+WINDOWS_FACTS = {
+    "machine-sid": "S-1-5-21-1-2-3",
+    "machine-guid": "8a6f0e0c",
+    "computer-name": "EC2AMAZ-1",
+    "ssm-registration": "i-1",
+}
+
+
+@pytest.mark.parametrize("sysprep", [True, False])
+def test_two_windows_instances_may_share_what_only_sysprep_renews(
+    twins: tuple[Making, list[str]], tmp_path: Path, sysprep: bool
+) -> None:
+    making, (one, other) = twins
+    report(making, one, WINDOWS_FACTS)
+    report(making, other, {**WINDOWS_FACTS, "ssm-registration": "i-2"})
+    windows: dict[str, Any] = {"sysprep": sysprep}
+    recipes = {"wide": {"description": "w", "base": {"ami": "ami-12345678"}, "windows": windows}}
+    with making.world.carrying(recipes, "compare_identity", tmp_path):
+        if not sysprep:
+            compare(making)
+            return
+        with pytest.raises(FunctionFailedError) as failed:
+            compare(making)
+    assert failed.value.name == "IdentitySharedError"
+    for fact in ("machine-sid", "machine-guid", "computer-name"):
+        assert f"{fact}: both have {WINDOWS_FACTS[fact]}" in failed.value.message

@@ -1,0 +1,95 @@
+"""What Plan makes of a Windows recipe. None gets so far yet: ``bakery.support`` refuses it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakery import planning, sysprep
+from bakery.documents import parameter_problems
+from bakery.errors import InvalidRecipeError
+from bakery.naming import fixed_document
+from bakery.planning import decide
+from bakery.recipe import Recipe, parse_recipe
+from infra.loading import load_document
+from tests.unit.samples import REBOOT, document, recipe, world
+
+DOCUMENTS = Path(__file__).parents[2] / "documents"
+BASE = "/aws/service/ami-windows-latest/Windows_Server-2022-English-Full-Base"
+# The base image of the samples is a Linux one, which Plan will have to refuse here.
+
+
+def windows(customize: Any = (), **choices: Any) -> Recipe:
+    fields = {"description": "w", "base": {"parameter": BASE}, "windows": choices}
+    return parse_recipe("web", {**fields, "customize": customize})
+
+
+def planned(made: Recipe) -> Any:
+    names = planning.documents_of("web", made)
+    return decide(world(recipe=made, documents={it: document(it) for it in names}), force=False)
+
+
+def test_a_linux_bake_runs_no_document_for_windows_and_is_asked_for_no_sysprep() -> None:
+    assert not [name for name in planning.documents_of("web", recipe()) if "windows" in name]
+    plan = decide(world(), force=False)
+    assert plan.sysprep is None
+    assert plan.remove_identity is not None
+
+
+@pytest.mark.parametrize("sysprepped", [True, False])
+def test_a_windows_bake_runs_documents_for_windows_only(sysprepped: bool) -> None:
+    names = planning.documents_of("web", windows(customize=[REBOOT], sysprep=sysprepped))
+
+    how = "sysprep-windows" if sysprepped else "generalize-windows-without-sysprep"
+    assert names == [
+        "AmiBakery-prepare-windows",
+        f"AmiBakery-{how}",
+        "AmiBakery-verify-windows",
+        "AmiBakery-test-image-windows",
+        "AmiBakery-report-identity-windows",
+        "AmiBakery-report-packages-windows",
+        "AmiBakery-reboot-windows",
+    ]
+
+
+@pytest.mark.parametrize("sysprepped", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("english", [True, False])
+def test_the_documents_take_what_the_recipe_chooses(
+    sysprepped: bool, named: bool, english: bool
+) -> None:
+    made = windows(sysprep=sysprepped, computer_name=named, require_en_us=english)
+    plan = planned(made)
+
+    name = ("base",) if named else ("off",)
+    assert plan.prepare.parameters["RequireEnUs"] == (("yes",) if english else ("no",))
+    assert plan.remove_identity is None
+    assert plan.generalize.parameters["ComputerName"] == name
+    assert plan.verify_identity.parameters["ComputerName"] == name
+    assert plan.verify_identity.parameters["Sysprep"] == (("yes",) if sysprepped else ("no",))
+    assert (plan.sysprep is not None) == sysprepped
+    sent = [plan.prepare, plan.generalize, plan.verify_identity, plan.sysprep, *plan.test.checks]
+    for command in filter(None, sent):
+        stem = command.document.removeprefix(fixed_document(""))
+        values = {name: list(values) for name, values in command.parameters.items()}
+        assert parameter_problems(load_document(DOCUMENTS / f"{stem}.yaml"), values) == []
+
+
+def test_sysprep_is_configured_in_one_command_and_started_in_another() -> None:
+    plan = planned(windows())
+
+    assert plan.generalize.document == plan.sysprep.document == fixed_document(sysprep.STEP)
+    assert "Phase" not in plan.generalize.parameters, "configure is the default"
+    assert plan.sysprep.parameters == {**plan.generalize.parameters, "Phase": ("shutdown",)}
+    assert plan.sysprep.label != plan.generalize.label
+
+
+def test_a_document_of_the_other_platform_is_refused() -> None:
+    made = windows(customize=[{"name": "d", "document": "AWS-RunShellScript"}])
+    names = planning.documents_of("web", made)
+    shell = document("AWS-RunShellScript")
+    there = {it: document(it) for it in names} | {shell.name: replace(shell, platforms=("Linux",))}
+
+    with pytest.raises(InvalidRecipeError, match="is for Linux, not for Windows; name another"):
+        decide(world(recipe=made, documents=there), force=False)
