@@ -7,6 +7,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
 
+SAY_ALL = """
+for name in $(env | sed -n 's/^\\(IT_[0-9]*\\)=.*/\\1/p'); do
+  eval "value=\\$$name"
+  printf '%s=' "$name"; printf %s "$value" | sha256sum
+  printf '%s\\n' "$value"
+  printf '%s\\n' "$value" >&2
+done
+"""
+"""A script as careless as can be with secrets in ``IT_1``, ``IT_2``, ...: it prints each, and its
+digest."""
+
 _TOKENS = {
     n: "cnry" + hashlib.sha256(f"canary {n}".encode()).hexdigest()[:12] for n in range(1, 31)
 }

@@ -122,14 +122,21 @@ printenv IT
 """
 
 
-@pytest.mark.parametrize("kind", SECRETS)
-@pytest.mark.parametrize("where", ["secret", "parameter"])
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        *((kind, "secret") for kind in SECRETS),
+        *(
+            (kind, "parameter")
+            for kind in SECRETS
+            if len(SECRETS[kind].encode()) <= PARAMETER_LIMIT
+        ),
+    ],
+)
 def test_a_secret_of_any_kind_arrives_as_it_is_and_is_masked_in_the_output(
     builder: Builder, store: Store, kind: str, where: str
 ) -> None:
     value = SECRETS[kind]
-    if where == "parameter" and len(value.encode()) > PARAMETER_LIMIT:
-        pytest.skip("a standard parameter takes 4 KB")
     store.secrets["prod/it"] = {"SecretString": value}
     store.parameters["/prod/it"] = {"Type": "SecureString", "Value": value}
     source = {"secret": "prod/it"} if where == "secret" else {"parameter": "/prod/it"}
@@ -245,7 +252,7 @@ def test_the_program_runs_with_the_python_of_old_and_new_systems(
 ) -> None:
     found = shutil.which(name)
     if not found or subprocess.run([found, "-c", ""], capture_output=True).returncode:
-        pytest.skip(f"no {name} here")
+        pytest.skip(f"{name} is not installed; this machine's own Python runs all other tests")
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "python3").symlink_to(found)

@@ -16,10 +16,7 @@ from tests.functional.conftest import World
 ZONE, HALF_PAST_ONE = "Europe/London", "30 1 * * ? *"
 RECIPE = {
     "description": "every night, whatever has changed",
-    "base": {
-        "parameter": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
-        "allow_deprecated": True,  # the clock is put forward
-    },
+    "base": {"parameter": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"},
     "schedule": {
         "cron": HALF_PAST_ONE,
         "timezone": ZONE,
