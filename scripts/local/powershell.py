@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, set[str]]] = {
     "Out-Null": set(),
     "Remove-Item": {"Force", "LiteralPath", "Recurse"},
     "Set-StrictMode": {"Version"},
+    "Start-Sleep": {"Seconds"},
     "Test-Path": {"LiteralPath"},
     "Where-Object": set(),
     "Write-Output": set(),

@@ -93,4 +93,5 @@ SOURCES = {
 COMPUTED = {
     r"$env:ProgramData\ami-bakery": "our own",
     r"$env:ProgramData\ami-bakery\restart": "our own",
+    r"$env:ProgramData\ami-bakery\user-data": "our own",
 }
