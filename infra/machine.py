@@ -216,7 +216,11 @@ class BakeMachine(Construct):
         task = self._states.task(
             "AwaitManaged",
             "await_managed",
-            {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")},
+            {
+                **_SINCE,
+                "instance_id": sfn.JsonPath.string_at("$.launch.instance_id"),
+                "windows": sfn.JsonPath.object_at("$.plan.launch.windows"),
+            },
             key="await_managed",
             result={
                 "agent_version.$": "$.agent_version",
@@ -414,6 +418,7 @@ class BakeMachine(Construct):
                 **BAKE,
                 **_SINCE,
                 "instance_id": sfn.JsonPath.string_at("$.launched.instance_id"),
+                "windows": sfn.JsonPath.object_at("$.launch.windows"),
             },
             key=None,
             result=None,

@@ -86,6 +86,8 @@ class LaunchPlan(State):
     """Whether to try all of them as spot first."""
     kms_key: str = ""
     """Key of the volumes that the recipe names; empty: the deployment's."""
+    windows: bool = False
+    """Whether the instances are Windows hosts, which take longer to come up."""
     attempt: int = 1
     """Which of the bake's builders it is: a second one replaces one that AWS took."""
 

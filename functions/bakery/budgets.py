@@ -14,6 +14,12 @@ SHORT = timedelta(minutes=5)
 """A task that only calls AWS."""
 TURN = timedelta(hours=12, minutes=15)
 """All waits for the recipe to be free."""
+AGENT = timedelta(minutes=10)
+"""From the launch until the agent reports: as a rule one to two minutes. Source: aws-facts E12."""
+AGENT_WINDOWS = timedelta(minutes=40)
+"""The same of a Windows instance: its first boot takes 15 minutes and more, with the restarts of
+Sysprep, and longer on small types. Source: EC2 user guide, "Configure your Amazon EC2 Windows AMI
+for Fast Launch"."""
 COMMAND = timedelta(hours=1)
 """A document of ours, with its delivery."""
 STEP = timedelta(hours=13)
@@ -59,6 +65,11 @@ TURN_EXPECTED = timedelta(hours=2)
 STOP_EXPECTED = timedelta(minutes=10)
 SYSPREP_EXPECTED = timedelta(minutes=30)
 IMAGE_EXPECTED = timedelta(minutes=60)
+
+
+def of_agent(*, windows: bool) -> timedelta:
+    """How long an instance may take to report to Systems Manager, since its state was entered."""
+    return AGENT_WINDOWS if windows else AGENT
 
 
 def expected_of_command(timeout_seconds: int) -> timedelta:

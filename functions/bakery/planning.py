@@ -178,11 +178,7 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
     needed, reason = _change(world, base, made_of, force=force)
     if needed and (scheduled or not force) and (held := _held(world, base, made_of)):
         needed, reason = False, held
-    test = _test(world)
-    hourly = {
-        name: round(estimate.usd_per_hour(world.known_types[name], _size(world)), 4)
-        for name in dict.fromkeys([*world.instance_types, *world.recipe.test.instance_types])
-    }
+    test, hourly, windows = _test(world), _hourly(world), world.recipe.windows
     return WholePlan(
         recipe=world.name,
         bake=world.bake,
@@ -210,9 +206,11 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
             hourly=hourly[world.instance_types[0]],
             tests=len(test.checks),
             machines=sum(hourly[it.instance_types[0]] for it in test.machines),
+            windows=windows is not None,
+            sysprep=windows is not None and windows.sysprep,
         ),
         prepare=_fixed_command(world, PREPARE),
-        remove_identity=(None if world.recipe.windows else _fixed_command(world, REMOVE_IDENTITY)),
+        remove_identity=(None if windows else _fixed_command(world, REMOVE_IDENTITY)),
         generalize=_fixed_command(world, GENERALIZE),
         verify_identity=_fixed_command(world, VERIFY_IDENTITY),
         sysprep=_sysprep(world),
@@ -221,6 +219,17 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
         pointers=tuple(_pointers(world)),
         templates=templates_of(world.region, world.recipe),
     )
+
+
+def _hourly(world: World) -> dict[str, float]:
+    """What an instance of each type costs in an hour."""
+    windows = world.recipe.windows is not None
+    return {
+        name: round(
+            estimate.usd_per_hour(world.known_types[name], _size(world), windows=windows), 4
+        )
+        for name in dict.fromkeys([*world.instance_types, *world.recipe.test.instance_types])
+    }
 
 
 def _sysprep(world: World) -> Command | None:
@@ -307,7 +316,7 @@ def _problems(world: World) -> Iterator[Problem]:
         )
     if world.base is None:
         return
-    yield from image_problems("base", world.base)
+    yield from image_problems("base", world.base, windows=world.recipe.windows is not None)
     yield from origin_problems(
         world.recipe.base,
         world.base,
@@ -477,6 +486,7 @@ def _launch(world: World) -> LaunchPlan:
         instance_profile=world.instance_profile,
         patience_minutes=world.recipe.builder.patience_minutes,
         spot=world.recipe.builder.spot,
+        windows=world.recipe.windows is not None,
         kms_key=destination(world.recipe, world.region).kms_key or "",
     )
 

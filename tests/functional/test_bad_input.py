@@ -124,7 +124,8 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     "no-ena": {
         "builder.instance_types[0]": ("t3.small requires ENA", "choose an image with ENA support")
     },
-    "windows": {"base": ("is Windows, which is not supported yet", "choose a Linux image")},
+    "windows": {"base": ("is Windows, and the recipe does not have", "choose a Linux image")},
+    "windows-on-linux": {"base": ("is no Windows (Linux/UNIX)", "choose a Windows image")},
     "unknown-type": {
         "builder.instance_types[1]": (
             "'t9.enormous' is no instance type of this Region",

@@ -1,4 +1,4 @@
-"""What Plan makes of a Windows recipe. None gets so far yet: ``bakery.support`` refuses it."""
+"""What Plan makes of a Windows recipe."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +12,14 @@ from bakery.errors import InvalidRecipeError
 from bakery.naming import fixed_document
 from bakery.planning import decide
 from bakery.recipe import Recipe, parse_recipe
+from bakery.resources import Document
 from infra.loading import load_document
+from tests.unit import samples
 from tests.unit.samples import REBOOT, document, recipe, world
 
 DOCUMENTS = Path(__file__).parents[2] / "documents"
 BASE = "/aws/service/ami-windows-latest/Windows_Server-2022-English-Full-Base"
-# The base image of the samples is a Linux one, which Plan will have to refuse here.
+IMAGE = replace(samples.IMAGE, platform="Windows", root_size_gib=30, boot_mode=None)
 
 
 def windows(customize: Any = (), **choices: Any) -> Recipe:
@@ -27,7 +29,11 @@ def windows(customize: Any = (), **choices: Any) -> Recipe:
 
 def planned(made: Recipe) -> Any:
     names = planning.documents_of("web", made)
-    return decide(world(recipe=made, documents={it: document(it) for it in names}), force=False)
+    return decided(made, {it: document(it) for it in names})
+
+
+def decided(made: Recipe, documents: dict[str, Document]) -> Any:
+    return decide(world(recipe=made, base=IMAGE, documents=documents), force=False)
 
 
 def test_a_linux_bake_runs_no_document_for_windows_and_is_asked_for_no_sysprep() -> None:
@@ -92,4 +98,29 @@ def test_a_document_of_the_other_platform_is_refused() -> None:
     there = {it: document(it) for it in names} | {shell.name: replace(shell, platforms=("Linux",))}
 
     with pytest.raises(InvalidRecipeError, match="is for Linux, not for Windows; name another"):
+        decided(made, there)
+
+
+def test_a_linux_base_is_refused() -> None:
+    made = windows()
+    there = {it: document(it) for it in planning.documents_of("web", made)}
+    with pytest.raises(InvalidRecipeError, match="base: image .* is no Windows"):
         decide(world(recipe=made, documents=there), force=False)
+
+
+def test_a_windows_base_is_refused_without_windows() -> None:
+    with pytest.raises(InvalidRecipeError, match="base: image .* is Windows, and the recipe"):
+        decide(world(base=IMAGE), force=False)
+
+
+def test_its_instances_have_the_time_to_come_up() -> None:
+    assert planned(windows()).launch.windows is True
+    assert decide(world(), force=False).launch.windows is False
+
+
+def test_the_estimate_knows_windows_and_sysprep() -> None:
+    linux = decide(world(base=replace(samples.IMAGE, root_size_gib=30)), force=False)
+    plain, sysprepped = planned(windows(sysprep=False)), planned(windows())
+    assert linux.estimate.minutes < plain.estimate.minutes < sysprepped.estimate.minutes
+    prices = [sum(it.usd_per_hour.values()) for it in (linux, plain, sysprepped)]
+    assert prices[0] < prices[1] == prices[2]

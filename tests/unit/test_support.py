@@ -12,7 +12,10 @@ from tests.unit.samples import SHELL, content, recipe
     ("path", "fields"),
     [
         ("base.instance", {"base": {"instance": "i-12345678"}}),
-        ("windows", {"windows": {}}),
+        (
+            "windows.administrator_password",
+            {"windows": {"administrator_password": {"secret": "windows/admin"}}},
+        ),
     ],
 )
 def test_a_field_without_behaviour_is_refused_at_its_path(
@@ -30,6 +33,8 @@ def test_a_field_without_behaviour_is_refused_at_its_path(
         {"builder": {"spot": True}, "test": [], "distribute": [], "retention": {"keep": 3}},
         {"test": [SHELL], "distribute": [{"region": "eu-west-1"}]},
         {"publish": {"launch_templates": ["lt-12345678"], "labels": ["canary"], "regions": "any"}},
+        {"windows": {}},
+        {"windows": {"sysprep": False, "administrator_password": "random"}},
         {"opsworks": "chef-11", "lock_release": "2018.03", "customize": [SHELL]},
     ],
 )
