@@ -209,6 +209,11 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
             windows=windows is not None,
             sysprep=windows is not None and windows.sysprep,
         ),
+        fast_launch=tuple(
+            estimate.fast_launch(it.region, it.fast_launch, _size(world))
+            for it in world.recipe.distribute
+            if it.fast_launch
+        ),
         prepare=_fixed_command(world, PREPARE),
         remove_identity=(None if windows else _fixed_command(world, REMOVE_IDENTITY)),
         generalize=_fixed_command(world, GENERALIZE),

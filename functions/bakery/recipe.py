@@ -766,6 +766,37 @@ TestField = Annotated[
 ]
 
 
+class FastLaunch(Model):
+    """Instances of a Windows image boot in minutes: EC2 has gone through their first boot before.
+
+    It does so on instances of its own and keeps a snapshot of each, which a launch uses up. They
+    cost what instances and snapshots cost; `bakery plan` estimates it.
+    """
+
+    launch_template: LaunchTemplateId = Field(
+        description="Launch template of that Region for these instances: subnet, security group "
+        "(neither needs to let anything in or out), type (`t3.xlarge`) and IMDSv2; no image, no "
+        "user data, no instance profile."
+    )
+    version: Number = Field(
+        ge=1,
+        description="Its version: a number, so that whoever may change the template does not "
+        "change what EC2 launches.",
+    )
+    snapshots: Number = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="How many are kept in reserve; further launches boot as without it.",
+    )
+    parallel_launches: Number = Field(
+        default=6,
+        ge=6,
+        le=40,
+        description="How many EC2 prepares at once, of 40 in a Region for all images together.",
+    )
+
+
 class Destination(Model):
     """A Region that gets the image, and who may use it there."""
 
@@ -792,6 +823,10 @@ class Destination(Model):
         default=(),
         max_length=20,
         description="Launch templates of that Region that get a new version with the image.",
+    )
+    fast_launch: FastLaunch | None = Field(
+        default=None,
+        description="Of a Windows image made with Sysprep: have instances there boot in minutes.",
     )
 
     @property
@@ -1091,6 +1126,7 @@ def parse_recipe(name: str, content: object) -> Recipe:
             )
         )
     problems.extend(_crowds(recipe))
+    problems.extend(_fast_launch_problems(recipe))
     problems.extend(_as_written(it, content) for it in _of_the_other_platform(recipe))
     if problems:
         raise InvalidRecipeError(name, problems)
@@ -1114,6 +1150,28 @@ def _crowds(recipe: Recipe) -> Iterator[Problem]:
             f"with those of all Regions they are {templates}, and a bake updates at most "
             f"{MAX_TEMPLATES}; launch the others from the pointer: resolve:ssm:PARAMETER",
         )
+
+
+def _fast_launch_problems(recipe: Recipe) -> Iterator[Problem]:
+    """EC2 would take such a request, and fail or cost later."""
+    for index, place in enumerate(recipe.distribute):
+        if place.fast_launch is None:
+            continue
+        path = f"distribute[{index}].fast_launch"
+        if recipe.windows is None:
+            yield Problem(path, "is for Windows only; remove it")
+        elif not recipe.windows.sysprep:
+            yield Problem(
+                path,
+                "is for images made with Sysprep only: EC2 prepares what such an image does at its "
+                "first boot; remove it, or write windows: {sysprep: true}",
+            )
+        if recipe.retention is None:
+            yield Problem(
+                path,
+                "asks for a retention: what takes old images away also gives fast launch to the "
+                "new one and takes it from those before; write e.g. retention: {keep: 5}",
+            )
 
 
 _ONLY_LINUX = ("opsworks", "identity", "tmp_exec", "lock_release")

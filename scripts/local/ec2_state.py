@@ -31,6 +31,7 @@ class Durations:
     agent_online: float = 30
     agent_lost: float = 10
     sysprep: float = 300
+    fast_launch: float = 1200
 
 
 @dataclass
@@ -70,6 +71,7 @@ class Region:
     templates: dict[str, Record] = field(default_factory=dict)
     gone_images: set[str] = field(default_factory=set)
     reports: dict[str, Record] = field(default_factory=dict)
+    fast_launches: dict[str, Record] = field(default_factory=dict)
     tokens: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)
     internal: dict[str, dict[str, Any]] = field(default_factory=dict)
     addresses: int = 10
