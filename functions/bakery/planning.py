@@ -579,10 +579,16 @@ def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
 
 def _windows_choices(windows: Windows) -> dict[str, dict[str, str]]:
     name = {"ComputerName": "base" if windows.computer_name else "off"}
+    password: dict[str, str] = {}
+    secret: dict[str, str] = {}
+    if given := windows.administrator_password:
+        password = {"Password": "specified"}
+        # Its name; the builder gets the value.
+        secret = {"Secret": f"{given.secret}#{given.key}" if given.key else given.secret}
     return {
         PREPARE: {"RequireEnUs": "yes" if windows.require_en_us else "no"},
-        GENERALIZE: name,
-        VERIFY_IDENTITY: {**name, "Sysprep": "yes" if windows.sysprep else "no"},
+        GENERALIZE: {**name, **password, **secret},
+        VERIFY_IDENTITY: {**name, **password, "Sysprep": "yes" if windows.sysprep else "no"},
         TEST_IMAGE: {},
         REPORT_IDENTITY: {},
         REPORT_PACKAGES: {},

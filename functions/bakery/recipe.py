@@ -384,79 +384,7 @@ class Identity(Model):
     )
 
 
-# --- windows ----------------------------------------------------------------------------------
-
-
-class SecretPassword(Model):
-    """A password that everybody who can read the image can read."""
-
-    secret: str = Field(
-        description="Name or ARN of a secret of Secrets Manager that holds the password as plain "
-        "text. It stays readable in the image: in the answer file of Sysprep, or in the "
-        "configuration of the launch agent.",
-        pattern=formats.SECRET.pattern,
-    )
-
-
-def _password(value: object) -> object:
-    """``random`` stands for no password of the recipe's own."""
-    if value == "random":
-        return None
-    if isinstance(value, str) and value.lower().replace("_", " ").startswith(("keep", "do")):
-        raise ValueError(
-            "must be random, or {secret: NAME}: every instance would have the builder's password, "
-            f"which nobody knows (is: {shown(value)})"
-        )
-    if not isinstance(value, Mapping | SecretPassword):
-        raise ValueError(f"must be random, or a mapping {{secret: NAME}} (is: {shown(value)})")
-    return value
-
-
-class Windows(Model):
-    """What an instance of a Windows image does at its first boot; its presence says that the base
-    is Windows."""
-
-    sysprep: Flag = Field(
-        default=True,
-        description="Generalize with Sysprep. Without it instances boot faster, and share the "
-        "builder's machine SID.",
-    )
-    administrator_password: Annotated[
-        SecretPassword | None,
-        BeforeValidator(_password, json_schema_input_type=Literal["random"] | SecretPassword),
-    ] = Field(
-        default=None,
-        description="`random`, the default: each instance makes its own, which EC2 encrypts with "
-        "the instance's key pair. Or a secret.",
-    )
-    require_en_us: Flag = Field(
-        default=True,
-        description="Fail when the user interface language is not English (United States), which "
-        "OpsWorks Stacks asked for; `false`: it is recorded.",
-    )
-    computer_name: Flag = Field(
-        default=False,
-        description="Leave it to the base image whether its launch agent names instances; `false`: "
-        "it does not, because that restarts them.",
-    )
-
-
-# --- customize --------------------------------------------------------------------------------
-
-
-class _Step(Model):
-    name: StepName = Field(
-        description="What the step does; unique in the recipe, shown as it runs."
-    )
-    timeout_seconds: Number = Field(
-        default=3600,
-        ge=30,
-        le=budgets.MAX_STEP_SECONDS,
-        description="Time budget of the step on the builder.",
-    )
-
-
-_StepT = TypeVar("_StepT", bound=_Step)
+# --- secrets ----------------------------------------------------------------------------------
 
 
 class _Encrypted(Model):
@@ -481,6 +409,90 @@ class ManagedSecret(_Encrypted):
         description="Of a secret that is a JSON object, the key whose value is meant.",
         pattern=formats.SECRET_KEY.pattern,
     )
+
+
+# --- windows ----------------------------------------------------------------------------------
+
+
+class SecretPassword(ManagedSecret):
+    """A password that everybody can read who can read the image: it stays in the answer file of
+    Sysprep, or in the configuration of the launch agent. The builder itself gets it, by its own
+    role."""
+
+
+def _password(value: object) -> object:
+    """``random`` stands for no password of the recipe's own."""
+    if value == "random":
+        return None
+    if isinstance(value, str) and value.lower().replace("_", " ").startswith(("keep", "do")):
+        raise ValueError(
+            "must be random, or {secret: NAME}: every instance would have the builder's password, "
+            "which nobody knows"
+        )
+    if not isinstance(value, Mapping | SecretPassword):
+        # Without telling what it is: it may be the password, and the problem is printed.
+        raise ValueError(
+            "must be random, or a mapping {secret: NAME}; the password itself has no place in a "
+            "recipe"
+        )
+    return value
+
+
+class Windows(Model):
+    """What an instance of a Windows image does at its first boot; its presence says that the base
+    is Windows."""
+
+    sysprep: Flag = Field(
+        default=True,
+        description="Generalize with Sysprep. Without it instances boot faster, and share the "
+        "builder's machine SID.",
+    )
+    administrator_password: Annotated[
+        SecretPassword | None,
+        BeforeValidator(_password, json_schema_input_type=Literal["random"] | SecretPassword),
+    ] = Field(
+        default=None,
+        description="`random`, the default: each instance makes its own, which EC2 encrypts with "
+        "the instance's key pair. Or a secret, for images made with Sysprep: all instances have "
+        "that password, and it stays readable in the image.",
+    )
+    require_en_us: Flag = Field(
+        default=True,
+        description="Fail when the user interface language is not English (United States), which "
+        "OpsWorks Stacks asked for; `false`: it is recorded.",
+    )
+    computer_name: Flag = Field(
+        default=False,
+        description="Leave it to the base image whether its launch agent names instances; `false`: "
+        "it does not, because that restarts them.",
+    )
+
+    @model_validator(mode="after")
+    def _password_needs_sysprep(self) -> "Windows":
+        if self.administrator_password and not self.sysprep:
+            raise ValueError(
+                "administrator_password can be a secret only with Sysprep: without it instances "
+                "have all but the password in common; write random, or sysprep: true"
+            )
+        return self
+
+
+# --- customize --------------------------------------------------------------------------------
+
+
+class _Step(Model):
+    name: StepName = Field(
+        description="What the step does; unique in the recipe, shown as it runs."
+    )
+    timeout_seconds: Number = Field(
+        default=3600,
+        ge=30,
+        le=budgets.MAX_STEP_SECONDS,
+        description="Time budget of the step on the builder.",
+    )
+
+
+_StepT = TypeVar("_StepT", bound=_Step)
 
 
 class SecureParameter(_Encrypted):

@@ -154,5 +154,10 @@ def _facts(plan: WholePlan) -> Iterator[tuple[str, str]]:
             f"in {it.region} at most {usd(it.usd)} for each new image, and {usd(it.monthly_usd)} a "
             "month to keep its snapshots",
         )
+    if "Secret" in plan.generalize.parameters:
+        yield (
+            "Password",
+            "that of a secret: it stays readable in the image, for all who may use it",
+        )
     if plan.launch.spot:
         yield "", "at on-demand prices; spot, which is tried first, costs less"

@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, set[str]]] = {
     "Get-UICulture": set(),
     "Get-WinSystemLocale": set(),
     "Invoke-CimMethod": {"Arguments", "ClassName", "MethodName"},
+    "Invoke-RestMethod": {"Body", "ContentType", "Headers", "Method", "Uri"},
     "New-Item": {"Force", "ItemType", "Path"},
     "New-Object": {"ArgumentList", "TypeName"},
     "Out-Null": set(),
