@@ -119,7 +119,7 @@ def _fields(recipe: Recipe) -> Iterator[tuple[str, object]]:
     Without those at their defaults, a field that a release adds changes no recipe.
     """
     # Fast launch is given to the image that there is, and taken from it.
-    left_out = {
+    left_out: dict[str, Any] = {
         **dict.fromkeys(_NOT_IN_THE_IMAGE, True),
         "distribute": {"__all__": {"fast_launch"}},
     }

@@ -148,7 +148,8 @@ class FastLaunch:
 
     @staticmethod
     def _resources(region: Region, image: Record, template: dict[str, Any]) -> Iterator[str]:
-        (interface, *_) = [*template.get("NetworkInterfaces", []), {}]
+        interfaces: list[dict[str, Any]] = template.get("NetworkInterfaces") or [{}]
+        interface = interfaces[0]
         yield arn(region.name, "image", image["ImageId"])
         yield arn(region.name, "launch-template", template["Id"])
         yield arn(region.name, "subnet", str(interface.get("SubnetId") or "subnet-1"))

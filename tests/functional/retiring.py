@@ -22,6 +22,8 @@ class Retiring:
     world: World
     recipe: str
     region: str = "eu-west-1"
+    source: tuple[str, str] | None = None
+    """The image that its images are like, and its Region."""
     ids: list[str] = field(default_factory=list)
 
     @property
@@ -32,14 +34,9 @@ class Retiring:
     def ssm(self) -> Any:
         return self.world.aws.client("ssm", self.region)
 
-    def images(
-        self, number: int, *, source: tuple[str, str] | None = None, **tags: str
-    ) -> list[str]:
-        """Images of the recipe, oldest first, an hour between them; the clock goes on with them.
-
-        ``source``: the image that they are like, and its Region.
-        """
-        base, origin = source or (BASE, self.region)
+    def images(self, number: int, **tags: str) -> list[str]:
+        """Images of the recipe, oldest first, an hour between them; the clock goes on with them."""
+        base, origin = self.source or (BASE, self.region)
         made = []
         for _ in range(number):
             given = {TAG_RECIPE: self.recipe, TAG_BAKE: f"made-{uuid.uuid4().hex[:8]}", **tags}

@@ -39,7 +39,7 @@ class Swift(Retiring):
     """A Windows recipe whose images in one Region have fast launch."""
 
     def windows(self, number: int) -> list[str]:
-        return self.images(number, source=(WINDOWS, "eu-west-1"))
+        return self.images(number)
 
     def publish(self, image: str, before: str | None = None) -> None:
         self.point(pointer(self.recipe), image)
@@ -59,7 +59,7 @@ class Swift(Retiring):
 @pytest.fixture
 def swift(quiet: World) -> Iterator[Swift]:
     quiet.aws.ec2.durations.copy = 5
-    yield (it := Swift(quiet, "swift", REGION))
+    yield (it := Swift(quiet, "swift", REGION, (WINDOWS, "eu-west-1")))
     # The next test begins with an account that has nothing of the recipe's.
     quiet.aws.ec2.state.region(REGION).fast_launches.clear()
     for name in (pointer("swift"), previous_pointer("swift")):
