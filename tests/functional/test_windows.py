@@ -368,6 +368,19 @@ def test_the_command_fails(world: World) -> None:
     race.failed("GeneralizationFailedError", "a restart is due (servicing)", "with Sysprep")
 
 
+@pytest.mark.long
+def test_a_bake_whose_sysprep_failed_is_retried_on_the_builder_that_was_kept(world: World) -> None:
+    said = "sysprep-windows: a restart is due (servicing)\n"
+    world.aws.agent.script(SYSPREP, exit_code=1, stderr=said, when=is_shutdown)
+    race = Race(world, world.start({"recipe": "race", "force": True, "on_failure": "keep"}))
+    assert race.ended().error == "GeneralizationFailedError"
+    builder = race.builder
+    world.aws.client("stepfunctions").redrive_execution(executionArn=race.arn)
+    race.baked()
+    assert race.builder == builder
+    assert len([it for it in world.aws.commands.all.values() if it.document == SYSPREP]) >= 3
+
+
 # --- the time that Windows takes ------------------------------------------------------------------
 
 
