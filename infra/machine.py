@@ -322,6 +322,7 @@ class BakeMachine(Construct):
                 **ENTERED,
                 "tested.$": "$[0].end_tests.entered",
                 "inventory.$": "$[0].inventory",
+                "shared.$": "$[0].identity.shared",
                 "copies.$": "$[1]",
             },
             result_path="$.test_and_copy",
@@ -358,9 +359,8 @@ class BakeMachine(Construct):
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
                 "compare": sfn.JsonPath.object_at("$.plan.test.compare"),
             },
-            key=None,
-            result=None,
-            discard=True,
+            key="identity",
+            result={"shared.$": "$.shared"},
         )
         end = self._states.task("EndTests", "end_tests", {**BAKE}, key="end_tests", result={})
         return machines.next(compare).next(self._record_inventory(end)).next(end)

@@ -174,6 +174,16 @@ class Estimate(State):
     usd: float
 
 
+class FastLaunchCost(State):
+    """What Windows fast launch costs in one Region."""
+
+    region: str
+    usd: float
+    """For the first boots when it is enabled, with each new image."""
+    monthly_usd: float
+    """For the snapshots in reserve."""
+
+
 class Busy(State):
     """The bake that has the recipe, and for whose end this one waits."""
 
@@ -235,3 +245,5 @@ class WholePlan(Plan):
 
     customize: tuple[Command, ...]
     test: WholeTestPlan
+    fast_launch: tuple[FastLaunchCost, ...] = ()
+    """What it costs beside the bake, in each Region that has it."""

@@ -7,7 +7,8 @@ recipes, not for invoices: a spot builder, whose price changes by the hour, coun
 
 import re
 
-from bakery.bake import Estimate
+from bakery.bake import Estimate, FastLaunchCost
+from bakery.recipe import FastLaunch
 from bakery.resources import InstanceTypeInfo
 
 _USD_PER_VCPU_HOUR = 0.037
@@ -21,6 +22,10 @@ _SNAPSHOT_USD_PER_GIB_MONTH = 0.05
 _HOURS_PER_MONTH = 730
 # Transitions of one bake at $0.025 per thousand, and about thirty short Lambda calls.
 _ORCHESTRATION_USD = 0.001
+
+_FAST_LAUNCH_USD_PER_HOUR = 0.24
+"""A t3.xlarge with Windows, the type that EC2's guide has for it."""
+_FAST_LAUNCH_HOURS = 0.5
 
 _FIXED_MINUTES = 4.0
 """Launch, agent, preparation, identity, stop: published durations, aws-facts E12."""
@@ -80,6 +85,21 @@ def spent(*, hours: float, hourly: float, others: float = 0.0) -> float:
     ``others`` is what a builder cost that was replaced, and what the test instances did.
     """
     return round(hours * hourly + others + _ORCHESTRATION_USD, 4)
+
+
+def fast_launch(region: str, wanted: FastLaunch, size_gib: int) -> FastLaunchCost:
+    """What EC2 does for one image's fast launch in one Region, at the prices of us-east-1.
+
+    At most: half an hour for each first boot is what EC2 allows, snapshots have used blocks only,
+    and one that a launch has used up is gone; each launch costs one more such boot.
+    Source: EC2 user guide, "Manage costs for EC2 Fast Launch underlying resources".
+    """
+    hourly = _FAST_LAUNCH_USD_PER_HOUR + size_gib * _VOLUME_USD_PER_GIB_MONTH / _HOURS_PER_MONTH
+    return FastLaunchCost(
+        region=region,
+        usd=round(wanted.snapshots * _FAST_LAUNCH_HOURS * hourly, 2),
+        monthly_usd=round(wanted.snapshots * monthly_storage(size_gib), 2),
+    )
 
 
 def monthly_storage(size_gib: int) -> float:

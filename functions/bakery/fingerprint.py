@@ -118,7 +118,12 @@ def _fields(recipe: Recipe) -> Iterator[tuple[str, object]]:
 
     Without those at their defaults, a field that a release adds changes no recipe.
     """
-    fields = recipe.model_dump(mode="json", exclude=_NOT_IN_THE_IMAGE, exclude_defaults=True)
+    # Fast launch is given to the image that there is, and taken from it.
+    left_out = {
+        **dict.fromkeys(_NOT_IN_THE_IMAGE, True),
+        "distribute": {"__all__": {"fast_launch"}},
+    }
+    fields = recipe.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     for name, value in fields.pop("builder", {}).items():
         if name not in _NOT_OF_THE_BUILDER:
             yield f"builder.{name}", value

@@ -209,6 +209,11 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
             windows=windows is not None,
             sysprep=windows is not None and windows.sysprep,
         ),
+        fast_launch=tuple(
+            estimate.fast_launch(it.region, it.fast_launch, _size(world))
+            for it in world.recipe.distribute
+            if it.fast_launch
+        ),
         prepare=_fixed_command(world, PREPARE),
         remove_identity=(None if windows else _fixed_command(world, REMOVE_IDENTITY)),
         generalize=_fixed_command(world, GENERALIZE),
@@ -574,10 +579,16 @@ def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
 
 def _windows_choices(windows: Windows) -> dict[str, dict[str, str]]:
     name = {"ComputerName": "base" if windows.computer_name else "off"}
+    password: dict[str, str] = {}
+    secret: dict[str, str] = {}
+    if given := windows.administrator_password:
+        password = {"Password": "specified"}
+        # Its name; the builder gets the value.
+        secret = {"Secret": f"{given.secret}#{given.key}" if given.key else given.secret}
     return {
         PREPARE: {"RequireEnUs": "yes" if windows.require_en_us else "no"},
-        GENERALIZE: name,
-        VERIFY_IDENTITY: {**name, "Sysprep": "yes" if windows.sysprep else "no"},
+        GENERALIZE: {**name, **password, **secret},
+        VERIFY_IDENTITY: {**name, **password, "Sysprep": "yes" if windows.sysprep else "no"},
         TEST_IMAGE: {},
         REPORT_IDENTITY: {},
         REPORT_PACKAGES: {},

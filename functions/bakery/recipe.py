@@ -385,84 +385,7 @@ class Identity(Model):
     )
 
 
-# --- windows ----------------------------------------------------------------------------------
-
-
-class SecretPassword(Model):
-    """A password that everybody who can read the image can read."""
-
-    secret: str = Field(
-        description="Name or ARN of a secret of Secrets Manager that holds the password as plain "
-        "text. It stays readable in the image: in the answer file of Sysprep, or in the "
-        "configuration of the launch agent.",
-        pattern=formats.SECRET.pattern,
-    )
-
-
-def _password(value: object) -> object:
-    """``random`` stands for no password of the recipe's own."""
-    if value == "random":
-        return None
-    if isinstance(value, str) and value.lower().replace("_", " ").startswith(("keep", "do")):
-        raise ValueError(
-            "must be random, or {secret: NAME}: every instance would have the builder's password, "
-            f"which nobody knows (is: {shown(value)})"
-        )
-    if not isinstance(value, Mapping | SecretPassword):
-        raise ValueError(f"must be random, or a mapping {{secret: NAME}} (is: {shown(value)})")
-    return value
-
-
-class Windows(Model):
-    """What an instance of a Windows image does at its first boot; its presence says that the base
-    is Windows."""
-
-    sysprep: Flag = Field(
-        default=True,
-        description="Generalize with Sysprep. Without it instances boot faster, and share the "
-        "builder's machine SID.",
-    )
-    administrator_password: Annotated[
-        SecretPassword | None,
-        BeforeValidator(_password, json_schema_input_type=Literal["random"] | SecretPassword),
-    ] = Field(
-        default=None,
-        description="`random`, the default: each instance makes its own, which EC2 encrypts with "
-        "the instance's key pair. Or a secret.",
-    )
-    require_en_us: Flag = Field(
-        default=True,
-        description="Fail when the user interface language is not English (United States), which "
-        "OpsWorks Stacks asked for; `false`: it is recorded.",
-    )
-    computer_name: Flag = Field(
-        default=False,
-        description="Leave it to the base image whether its launch agent names instances; `false`: "
-        "it does not, because that restarts them.",
-    )
-
-    @field_serializer("administrator_password")
-    def _as_written(self, password: SecretPassword | None) -> SecretPassword | Literal["random"]:
-        """What is deployed is read again, and `null` is refused there."""
-        return password or "random"
-
-
-# --- customize --------------------------------------------------------------------------------
-
-
-class _Step(Model):
-    name: StepName = Field(
-        description="What the step does; unique in the recipe, shown as it runs."
-    )
-    timeout_seconds: Number = Field(
-        default=3600,
-        ge=30,
-        le=budgets.MAX_STEP_SECONDS,
-        description="Time budget of the step on the builder.",
-    )
-
-
-_StepT = TypeVar("_StepT", bound=_Step)
+# --- secrets ----------------------------------------------------------------------------------
 
 
 class _Encrypted(Model):
@@ -487,6 +410,95 @@ class ManagedSecret(_Encrypted):
         description="Of a secret that is a JSON object, the key whose value is meant.",
         pattern=formats.SECRET_KEY.pattern,
     )
+
+
+# --- windows ----------------------------------------------------------------------------------
+
+
+class SecretPassword(ManagedSecret):
+    """A password that everybody can read who can read the image: it stays in the answer file of
+    Sysprep, or in the configuration of the launch agent. The builder itself gets it, by its own
+    role."""
+
+
+def _password(value: object) -> object:
+    """``random`` stands for no password of the recipe's own."""
+    if value == "random":
+        return None
+    if isinstance(value, str) and value.lower().replace("_", " ").startswith(("keep", "do")):
+        raise ValueError(
+            "must be random, or {secret: NAME}: every instance would have the builder's password, "
+            "which nobody knows"
+        )
+    if not isinstance(value, Mapping | SecretPassword):
+        # Without telling what it is: it may be the password, and the problem is printed.
+        raise ValueError(
+            "must be random, or a mapping {secret: NAME}; the password itself has no place in a "
+            "recipe"
+        )
+    return value
+
+
+class Windows(Model):
+    """What an instance of a Windows image does at its first boot; its presence says that the base
+    is Windows."""
+
+    sysprep: Flag = Field(
+        default=True,
+        description="Generalize with Sysprep. Without it instances boot faster, and share the "
+        "builder's machine SID.",
+    )
+    administrator_password: Annotated[
+        SecretPassword | None,
+        BeforeValidator(_password, json_schema_input_type=Literal["random"] | SecretPassword),
+    ] = Field(
+        default=None,
+        description="`random`, the default: each instance makes its own, which EC2 encrypts with "
+        "the instance's key pair. Or a secret, for images made with Sysprep: all instances have "
+        "that password, and it stays readable in the image.",
+    )
+    require_en_us: Flag = Field(
+        default=True,
+        description="Fail when the user interface language is not English (United States), which "
+        "OpsWorks Stacks asked for; `false`: it is recorded.",
+    )
+    computer_name: Flag = Field(
+        default=False,
+        description="Leave it to the base image whether its launch agent names instances; `false`: "
+        "it does not, because that restarts them.",
+    )
+
+    @field_serializer("administrator_password")
+    def _as_written(self, password: SecretPassword | None) -> SecretPassword | Literal["random"]:
+        """What is deployed is read again, and `null` is refused there."""
+        return password or "random"
+
+    @model_validator(mode="after")
+    def _password_needs_sysprep(self) -> "Windows":
+        if self.administrator_password and not self.sysprep:
+            raise ValueError(
+                "administrator_password can be a secret only with Sysprep: without it instances "
+                "have all but the password in common; write random, or sysprep: true"
+            )
+        return self
+
+
+# --- customize --------------------------------------------------------------------------------
+
+
+class _Step(Model):
+    name: StepName = Field(
+        description="What the step does; unique in the recipe, shown as it runs."
+    )
+    timeout_seconds: Number = Field(
+        default=3600,
+        ge=30,
+        le=budgets.MAX_STEP_SECONDS,
+        description="Time budget of the step on the builder.",
+    )
+
+
+_StepT = TypeVar("_StepT", bound=_Step)
 
 
 class SecureParameter(_Encrypted):
@@ -772,6 +784,37 @@ TestField = Annotated[
 ]
 
 
+class FastLaunch(Model):
+    """Instances of a Windows image boot in minutes: EC2 has gone through their first boot before.
+
+    It does so on instances of its own and keeps a snapshot of each, which a launch uses up. They
+    cost what instances and snapshots cost; `bakery plan` estimates it.
+    """
+
+    launch_template: LaunchTemplateId = Field(
+        description="Launch template of that Region for these instances: subnet, security group "
+        "(neither needs to let anything in or out), type (`t3.xlarge`) and IMDSv2; no image, no "
+        "user data, no instance profile."
+    )
+    version: Number = Field(
+        ge=1,
+        description="Its version: a number, so that whoever may change the template does not "
+        "change what EC2 launches.",
+    )
+    snapshots: Number = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="How many are kept in reserve; further launches boot as without it.",
+    )
+    parallel_launches: Number = Field(
+        default=6,
+        ge=6,
+        le=40,
+        description="How many EC2 prepares at once, of 40 in a Region for all images together.",
+    )
+
+
 class Destination(Model):
     """A Region that gets the image, and who may use it there."""
 
@@ -798,6 +841,10 @@ class Destination(Model):
         default=(),
         max_length=20,
         description="Launch templates of that Region that get a new version with the image.",
+    )
+    fast_launch: FastLaunch | None = Field(
+        default=None,
+        description="Of a Windows image made with Sysprep: have instances there boot in minutes.",
     )
 
     @property
@@ -1097,6 +1144,7 @@ def parse_recipe(name: str, content: object) -> Recipe:
             )
         )
     problems.extend(_crowds(recipe))
+    problems.extend(_fast_launch_problems(recipe))
     problems.extend(_as_written(it, content) for it in _of_the_other_platform(recipe))
     if problems:
         raise InvalidRecipeError(name, problems)
@@ -1120,6 +1168,28 @@ def _crowds(recipe: Recipe) -> Iterator[Problem]:
             f"with those of all Regions they are {templates}, and a bake updates at most "
             f"{MAX_TEMPLATES}; launch the others from the pointer: resolve:ssm:PARAMETER",
         )
+
+
+def _fast_launch_problems(recipe: Recipe) -> Iterator[Problem]:
+    """EC2 would take such a request, and fail or cost later."""
+    for index, place in enumerate(recipe.distribute):
+        if place.fast_launch is None:
+            continue
+        path = f"distribute[{index}].fast_launch"
+        if recipe.windows is None:
+            yield Problem(path, "is for Windows only; remove it")
+        elif not recipe.windows.sysprep:
+            yield Problem(
+                path,
+                "is for images made with Sysprep only: EC2 prepares what such an image does at its "
+                "first boot; remove it, or write windows: {sysprep: true}",
+            )
+        if recipe.retention is None:
+            yield Problem(
+                path,
+                "asks for a retention: what takes old images away also gives fast launch to the "
+                "new one and takes it from those before; write e.g. retention: {keep: 5}",
+            )
 
 
 _ONLY_LINUX = ("opsworks", "identity", "tmp_exec", "lock_release")

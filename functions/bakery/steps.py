@@ -102,12 +102,14 @@ def _source(secret: Secret) -> str:
 
 def secrets(recipe: Recipe) -> tuple[Secret, ...]:
     """What the recipe's builder may read of Secrets Manager and Parameter Store, in order."""
-    found = [
+    found: list[Secret] = [
         secret
         for step in recipe.customize
         if isinstance(step, ShellStep)
         for _, secret in sorted(step.secrets.items())
     ]
+    if recipe.windows and recipe.windows.administrator_password:
+        found.append(recipe.windows.administrator_password)
     return tuple(dict.fromkeys(found))
 
 

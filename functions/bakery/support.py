@@ -10,10 +10,8 @@ from bakery.recipe import InstanceBase, Recipe
 
 def unsupported(recipe: Recipe) -> list[Problem]:
     """A problem for each field in use whose behaviour is not built yet."""
-    windows = recipe.windows
     in_use = {
         "base.instance": isinstance(recipe.base, InstanceBase),
-        "windows.administrator_password": bool(windows and windows.administrator_password),
     }
     return [
         Problem(path, "is not supported yet; remove it until a later release")

@@ -98,6 +98,7 @@ def _retirement(plan: WholePlan) -> tuple[str, ...]:
     return (
         f"all but the newest {kept.keep}{age}, and those in use",
         f"in {', '.join(plan.retire_in)}; see bakery retire {plan.recipe} --dry-run",
+        *(f"fast launch for the new one in {it.region}" for it in plan.fast_launch),
     )
 
 
@@ -150,5 +151,16 @@ def _facts(plan: WholePlan) -> Iterator[tuple[str, str]]:
         "Cost",
         f"about {usd(plan.estimate.usd)} for the bake, at most {usd(storage)} a month to keep",
     )
+    for it in plan.fast_launch:
+        yield (
+            "Fast launch cost",
+            f"in {it.region} at most {usd(it.usd)} for each new image, and {usd(it.monthly_usd)} a "
+            "month to keep its snapshots",
+        )
+    if "Secret" in plan.generalize.parameters:
+        yield (
+            "Password",
+            "that of a secret: it stays readable in the image, for all who may use it",
+        )
     if plan.launch.spot:
         yield "", "at on-demand prices; spot, which is tried first, costs less"

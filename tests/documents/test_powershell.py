@@ -130,7 +130,13 @@ def places_of(script: str) -> list[str]:
     """What in the script names a place: texts with a backslash, and the arguments of lookups."""
     quoted = list(powershell.literals(script))
     texts = [
-        it for it in quoted if "\\" in it and "\n" not in it and not it.startswith(("(?", "\\s"))
+        it
+        for it in quoted
+        if "\\" in it
+        and "\n" not in it
+        and not it.startswith(("(?", "\\s", "^["))
+        # What a text is escaped with.
+        and it.strip('\\"')
     ]
     tables = [json.loads(text) for text in powershell.here_strings(script)]
     files = [row["file"] for table in tables for row in table]

@@ -8,7 +8,9 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 import yaml
@@ -33,17 +35,36 @@ def table_of(stem: str) -> list[Row]:
 TABLE = table_of("verify-windows")
 
 
-def rows_of(file: str, *, base_name: bool = False) -> list[Row]:
+def rows_of(file: str, *, base_name: bool = False, specified: bool = False) -> list[Row]:
     """Get-Setting, for one file."""
     rows = [row for row in TABLE if row["file"].endswith(f"\\{file}")]
-    return [row for row in rows if not (base_name and row["about"] == "name")]
+    left_out = {"password", "no password in clear text"} if specified else {"specified password"}
+    left_out |= {"name"} if base_name else set()
+    return [row for row in rows if row["about"] not in left_out]
 
 
-def edited(text: str, rows: list[Row]) -> str:
+def quoted(password: str, file: str) -> str:
+    """Get-Quoted."""
+    if file.endswith(".xml"):
+        text = escape(password, {'"': "&quot;", "'": "&apos;"})
+    elif file.endswith(".json"):
+        text = '"' + password.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    else:
+        text = "'" + password.replace("'", "''") + "'"
+    return text.replace("$", "$$")
+
+
+def expanded(replacement: str, found: re.Match[str]) -> str:
+    """What .NET puts in place of a match."""
+    parts = {"$$": "$", **{f"${{{n}}}": text or "" for n, text in enumerate(found.groups(), 1)}}
+    return re.sub(r"\$\$|\$\{\d\}", lambda part: parts[part[0]], replacement)
+
+
+def edited(text: str, rows: list[Row], password: str = "") -> str:
     """What Set-AgentSetting makes of a file; raises ValueError where it throws."""
     for row in rows:
-        replacement = re.sub(r"\$\{(\d)\}", r"\\g<\1>", row["replace"])
-        text = re.sub(row["find"], replacement, text)
+        replacement = row["replace"].replace("@PASSWORD@", quoted(password, row["file"]))
+        text = re.sub(row["find"], partial(expanded, replacement), text)
         if problem := problem_of(row, text):
             raise ValueError(problem)
     return text
@@ -408,3 +429,193 @@ def test_whatever_the_file_looks_like_it_is_right_or_refused(data: st.DataObject
     for stage in wanted["config"]:
         stage["tasks"] = [task for task in stage["tasks"] if task["task"] != "setHostName"]
     assert found == wanted
+
+
+# --- a password that the recipe specifies -------------------------------------------------------
+
+PASSWORDS = [
+    "s3cr3t",
+    "pa ss: #word",
+    "it's 'quoted' and \"so\"",
+    "$1${1}$$&`~ $_",
+    "back\\slash\\\\ \\n \\u0041",
+    "<a & b>]]>-->",
+    "p\u00e4ssw\u00f6rd-\u65e5\u672c",
+    "@PASSWORD@",
+    "- {x: [y]} !tag %",
+]
+SPECIFIED = {
+    file: rows_of(file, specified=True)
+    for file in (
+        *("Config.xml", "BundleConfig.xml", "sysprep2008.xml"),
+        *("LaunchConfig.json", "agent-config.yml"),
+    )
+}
+UNATTEND = """<?xml version="1.0" encoding="utf-8"?>
+<unattend xmlns="urn:schemas-microsoft-com:unattend">
+  <settings pass="specialize">
+    <component name="Microsoft-Windows-Shell-Setup"><CopyProfile>true</CopyProfile></component>
+  </settings>
+  <settings pass="oobeSystem">
+    <component name="Microsoft-Windows-Shell-Setup">
+      <OOBE>
+        <HideEULAPage>true</HideEULAPage>
+        <ProtectYourPC>3</ProtectYourPC>
+      </OOBE>
+      <TimeZone>UTC</TimeZone>
+    </component>
+  </settings>
+</unattend>
+"""
+SPACE = "{urn:schemas-microsoft-com:unattend}"
+
+
+def answered(text: str) -> list[tuple[str | None, str | None]]:
+    """Each administrator's password in an answer file, and whether it is plain."""
+    return [
+        (it.findtext(f"{SPACE}Value"), it.findtext(f"{SPACE}PlainText"))
+        for it in ET.fromstring(text).iter(f"{SPACE}AdministratorPassword")
+    ]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "<UserAccounts></UserAccounts>",
+        "<UserAccounts>\n<AdministratorPassword><Value>old</Value><PlainText>true</PlainText>"
+        "</AdministratorPassword>\n</UserAccounts>",
+        "<UserAccounts><AdministratorPassword><Value /></AdministratorPassword></UserAccounts>",
+    ],
+)
+def test_ec2config_gets_it_in_the_answer_file_of_sysprep(password: str, before: str) -> None:
+    text = UNATTEND.replace("</OOBE>", f"</OOBE>{before}")
+    rows = SPECIFIED["sysprep2008.xml"]
+
+    after = edited(text, rows, password)
+
+    assert answered(after) == [(password, "true")]
+    assert problems_of(after, rows) == []
+    assert edited(after, rows, password) == after
+    assert ET.fromstring(after).find(f".//{SPACE}TimeZone") is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        UNATTEND.replace("OOBE>", "Other>"),
+        UNATTEND.replace("</OOBE>", "</OOBE><!-- <UserAccounts> -->"),
+        UNATTEND.replace("<TimeZone>", "<UserAccounts><LocalAccounts/></UserAccounts><TimeZone>"),
+        UNATTEND.replace("</OOBE>", "</OOBE><UserAccounts><LocalAccounts/></UserAccounts>"),
+    ],
+)
+def test_an_answer_file_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="specified password"):
+        edited(text, SPECIFIED["sysprep2008.xml"], "s3cr3t")
+
+
+def test_ec2config_makes_no_other_password_then() -> None:
+    rows, before = SPECIFIED["Config.xml"], config_xml({**PLUGINS, "Ec2SetPassword": "Enabled"})
+    assert "specified password: not as it must be" in problems_of(before, rows)
+
+    assert states_in(edited(before, rows))["Ec2SetPassword"] == "Disabled"
+    bundle = "<BundleConfig><Property><Name>SetPasswordAfterSysprep</Name><Value>{}</Value>"
+    assert edited(bundle.format("Yes"), SPECIFIED["BundleConfig.xml"]) == bundle.format("No")
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize("indent", [None, 4])
+def test_ec2launch_v1_gets_it_in_its_configuration(password: str, indent: int | None) -> None:
+    text = json.dumps({**LAUNCH_CONFIG, "adminPassword": "old\\"}, indent=indent)
+    rows = SPECIFIED["LaunchConfig.json"]
+    assert problems_of(text, rows) != []
+
+    after = edited(text, rows, password)
+
+    wanted = {"adminPasswordType": "Specify", "adminPassword": password}
+    assert json.loads(after) == {**LAUNCH_CONFIG, **wanted}
+    assert problems_of(after, rows) == []
+    assert edited(after, rows, password) == after
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        ["password:", "  type: random"],
+        ["password:", "  type: random # why"],
+        ["password:", "  type: static", "  data: old"],
+        ["name: Admin", "password:", "  type: doNothing"],
+    ],
+)
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_ec2launch_v2_gets_it_in_its_configuration(
+    password: str, inputs: list[str], ending: str
+) -> None:
+    lines = "".join(f"          {line}\n" for line in inputs)
+    text = AGENT_CONFIG.replace(PASSWORD, f"        inputs:\n{lines}").replace("\n", ending)
+    rows = SPECIFIED["agent-config.yml"]
+
+    after = edited(text, rows, password)
+
+    found, before = yaml.safe_load(after), yaml.safe_load(text)
+    (account,) = admin_accounts(found)
+    assert account.pop("password") == {"type": "static", "data": password}
+    admin_accounts(before)[0].pop("password")
+    assert found == before
+    assert problems_of(after, rows) == []
+    assert edited(after, rows, password) == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        AGENT_CONFIG.replace(PASSWORD, ""),
+        AGENT_CONFIG.replace(PASSWORD, "        inputs: {password: {type: random}}\n"),
+        AGENT_CONFIG.replace("      type: random", "      data: old\n            type: static"),
+        AGENT_CONFIG.replace("task: setAdminAccount", "task: setWallpaper"),
+    ],
+)
+def test_a_configuration_of_another_form_is_refused_then_too(text: str) -> None:
+    with pytest.raises(ValueError, match="specified password"):
+        edited(text, SPECIFIED["agent-config.yml"], "s3cr3t")
+
+
+@pytest.mark.parametrize("file", SPECIFIED)
+def test_what_is_verified_is_what_the_recipe_says(file: str) -> None:
+    texts = {
+        "Config.xml": config_xml({**PLUGINS, "Ec2SetPassword": "Enabled"}),
+        "LaunchConfig.json": json.dumps(LAUNCH_CONFIG),
+        "agent-config.yml": AGENT_CONFIG,
+        "sysprep2008.xml": UNATTEND,
+        "BundleConfig.xml": "<Name>SetPasswordAfterSysprep</Name><Value>Yes</Value>",
+    }
+    rows = [it for it in SPECIFIED[file] if it["about"] == "specified password"]
+    after = edited(texts[file], rows, "s3cr3t")
+
+    assert problems_of(texts[file], rows) != []
+    # Whether an answer file has a password, verify-windows looks for itself.
+    if file != "sysprep2008.xml":
+        assert [it for it in problems_of(after, rows_of(file)) if "password" in it]
+
+
+def test_a_password_is_in_nothing_that_the_documents_print() -> None:
+    """Nor in the text of an error: where one would quote it, another is thrown."""
+    script = script_of(
+        yaml.safe_load((FOLDER / "sysprep-windows.yaml").read_text())["mainSteps"][0]
+    )
+    said = r"(?:Write-(?:Output|Problem)|throw) .*\$(?:value|answer|found|text|setting\.replace)\b"
+    assert re.findall(said, script) == []
+    assert re.findall(said, 'throw "it is $value"') != []
+    for call in (
+        "ConvertFrom-Json $value",
+        "ConvertFrom-Json $text",
+        "[xml]$text",
+        "Get-SecretText $id",
+    ):
+        (at,) = [
+            n for n, it in enumerate(script.split("\n")) if call in it and "function" not in it
+        ]
+        before = script.split("\n")[at - 2 : at + 1]
+        assert any("try {" in it for it in before), call

@@ -15,6 +15,7 @@ SOURCES = {
     # Launch agents
     r"%ProgramFiles%\Amazon\Ec2ConfigService\Settings\BundleConfig.xml": CONFIG,
     r"%ProgramFiles%\Amazon\Ec2ConfigService\Settings\Config.xml": CONFIG,
+    r"%ProgramFiles%\Amazon\Ec2ConfigService\sysprep2008.xml": PROFILES,
     r"$env:ProgramFiles\Amazon\Ec2ConfigService\Ec2Config.exe": CONFIG,
     r"$env:ProgramFiles\Amazon\Ec2ConfigService\Settings\Sysprep2008.xml": CONFIG,
     r"$env:ProgramFiles\Amazon\Ec2ConfigService\sysprep2008.xml": PROFILES,
@@ -93,4 +94,5 @@ SOURCES = {
 COMPUTED = {
     r"$env:ProgramData\ami-bakery": "our own",
     r"$env:ProgramData\ami-bakery\restart": "our own",
+    r"$env:ProgramData\ami-bakery\user-data": "our own",
 }

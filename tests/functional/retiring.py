@@ -32,15 +32,21 @@ class Retiring:
     def ssm(self) -> Any:
         return self.world.aws.client("ssm", self.region)
 
-    def images(self, number: int, **tags: str) -> list[str]:
-        """Images of the recipe, oldest first, an hour between them; the clock goes on with them."""
+    def images(
+        self, number: int, *, source: tuple[str, str] | None = None, **tags: str
+    ) -> list[str]:
+        """Images of the recipe, oldest first, an hour between them; the clock goes on with them.
+
+        ``source``: the image that they are like, and its Region.
+        """
+        base, origin = source or (BASE, self.region)
         made = []
         for _ in range(number):
             given = {TAG_RECIPE: self.recipe, TAG_BAKE: f"made-{uuid.uuid4().hex[:8]}", **tags}
             pairs = [{"Key": key, "Value": value} for key, value in given.items()]
             answer = self.ec2.copy_image(
-                SourceImageId=BASE,
-                SourceRegion=self.region,
+                SourceImageId=base,
+                SourceRegion=origin,
                 Name=f"made-{uuid.uuid4().hex}",
                 TagSpecifications=[
                     {"ResourceType": kind, "Tags": pairs} for kind in ("image", "snapshot")

@@ -152,6 +152,14 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
             "there is no launch template lt-0123456789abcdefe in eu-west-1",
         ),
     },
+    "wrong-fast-launch": {
+        "distribute[0].fast_launch.launch_template": (
+            "there is no launch template lt-0123456789abcdeff in eu-central-1",
+        ),
+        "distribute[1].fast_launch.version": (
+            "lt-0123456789abcdefa in us-east-1 has no version 7; its latest is 1",
+        ),
+    },
     "missing-document": {
         "customize[1].document": (
             "there is no document 'No-SuchDocument' in this account and Region",
@@ -278,6 +286,7 @@ def bad_world(bad_assembly: Path) -> Iterator[World]:
         for name, (type_, value) in PARAMETERS.items():
             aws.client("ssm").put_parameter(Name=name, Type=type_, Value=value)
         _make_keys(aws)
+        aws.ec2.launch_template("lt-0123456789abcdefa", "us-east-1", InstanceType="t3.xlarge")
         yield world
 
 

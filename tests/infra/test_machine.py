@@ -564,7 +564,7 @@ def test_each_stage_leaves_its_key_and_when_it_was_entered(stack: Synthesized) -
         if (state.get("ResultPath") or "$").startswith("$.") and "ResultSelector" in state
     }
     # What the tests leave stays inside TestAndCopy.
-    within = {"launched", "inventory", "end_tests"}
+    within = {"launched", "identity", "inventory", "end_tests"}
     assert set(left) == {AWAIT_TURN, *STAGES, *within} - {"plan"}
     # It may be entered for several bakes, one after the other.
     assert left.pop(AWAIT_TURN)["entered.$"] == "$.since"

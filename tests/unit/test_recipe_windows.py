@@ -86,7 +86,7 @@ def test_a_switch_is_true_or_false(field: str) -> None:
     [
         {},
         {"administrator_password": "random"},
-        {"administrator_password": {"secret": "windows/admin"}, "sysprep": False},
+        {"administrator_password": {"secret": "windows/admin"}, "sysprep": True},
     ],
 )
 def test_what_is_deployed_is_read_as_it_was_written(choices: dict[str, Any]) -> None:
@@ -207,3 +207,63 @@ def test_a_powershell_step_is_told_of_like_a_shell_step_when_it_changes() -> Non
 def test_a_linux_recipe_is_what_it_was_before_there_was_windows() -> None:
     """Or the next night would bake every image anew."""
     assert "windows" not in fingerprint("web", recipe(), documents={}, version="1").parts["recipe"]
+
+
+FAST = {"launch_template": "lt-0123456789abcdef0", "version": 3}
+
+
+def fast(**fields: Any) -> dict[str, Any]:
+    place = {"region": "eu-west-1", "fast_launch": FAST}
+    return windows(**{"distribute": [place], "retention": {"keep": 5}, **fields})
+
+
+def test_fast_launch_has_the_least_that_ec2_takes() -> None:
+    found = parse_recipe("web", fast()).distribute[0].fast_launch
+
+    assert found is not None
+    assert (found.launch_template, found.version) == ("lt-0123456789abcdef0", 3)
+    assert (found.snapshots, found.parallel_launches) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"windows": None}, "is for Windows only"),
+        ({"windows": {"sysprep": False}}, "images made with Sysprep only"),
+        ({"retention": None}, "asks for a retention"),
+    ],
+)
+def test_fast_launch_is_refused_where_it_would_not_work(fields: dict[str, Any], word: str) -> None:
+    found = problems(fast(**fields))
+
+    assert list(found) == ["distribute[0].fast_launch"]
+    assert word in found["distribute[0].fast_launch"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"version": "$Latest"}, "version"),
+        ({"version": 0}, "version"),
+        ({"parallel_launches": 5}, "parallel_launches"),
+        ({"parallel_launches": 41}, "parallel_launches"),
+        ({"snapshots": 0}, "snapshots"),
+        ({"launch_template": "mine"}, "launch_template"),
+        ({"launch_template": None}, "launch_template"),
+    ],
+)
+def test_fast_launch_takes_a_version_that_nobody_can_change(
+    changes: dict[str, Any], key: str
+) -> None:
+    place = {"region": "eu-west-1", "fast_launch": {**FAST, **changes}}
+
+    assert list(problems(fast(distribute=[place]))) == [f"distribute[0].fast_launch.{key}"]
+
+
+def test_fast_launch_makes_no_other_image() -> None:
+    prints = {
+        fingerprint("web", parse_recipe("web", it), documents={}, version="1").to_tag()
+        for it in (fast(), fast(distribute=[{"region": "eu-west-1"}]))
+    }
+
+    assert len(prints) == 1

@@ -12,10 +12,6 @@ from tests.unit.samples import SHELL, content, recipe
     ("path", "fields"),
     [
         ("base.instance", {"base": {"instance": "i-12345678"}}),
-        (
-            "windows.administrator_password",
-            {"windows": {"administrator_password": {"secret": "windows/admin"}}},
-        ),
     ],
 )
 def test_a_field_without_behaviour_is_refused_at_its_path(
@@ -35,6 +31,7 @@ def test_a_field_without_behaviour_is_refused_at_its_path(
         {"publish": {"launch_templates": ["lt-12345678"], "labels": ["canary"], "regions": "any"}},
         {"windows": {}},
         {"windows": {"sysprep": False, "administrator_password": "random"}},
+        {"windows": {"administrator_password": {"secret": "windows/admin"}}},
         {"opsworks": "chef-11", "lock_release": "2018.03", "customize": [SHELL]},
     ],
 )

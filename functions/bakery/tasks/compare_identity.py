@@ -23,11 +23,16 @@ class Request(State):
     """Which of the checks reports the identity; None: the recipe does not ask."""
 
 
-def run(request: Request) -> None:
-    """Raise IdentitySharedError when the two have a part of their identity in common, or lack one;
-    TestFailedError when one of them did not report."""
+class Result(State):
+    shared: tuple[str, ...] = ()
+    """What the two have in common because the recipe lets them, a line for each fact."""
+
+
+def run(request: Request) -> Result:
+    """What they share and may. Raises IdentitySharedError when the two have another part of their
+    identity in common, or lack one; TestFailedError when one of them did not report."""
     if request.compare is None:
-        return
+        return Result()
     comment = commands.comment_of(request.bake, commands.TEST_STAGE, request.compare)
     twins = {it.test: it.id for it in ec2.test_instances_of_bake(request.bake)}
     if missing := [name for name in _TWINS if name not in twins]:
@@ -36,6 +41,7 @@ def run(request: Request) -> None:
     comparison = _compare(one, other, catalogue.load(request.recipe))
     if not comparison.differ:
         raise IdentitySharedError(comparison.cause)
+    return Result(shared=tuple(f"{it.fact}: {it.text}" for it in comparison.kept))
 
 
 def _compare(one: Report, other: Report, recipe: Recipe) -> Comparison:

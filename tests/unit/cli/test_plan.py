@@ -166,3 +166,11 @@ def test_which_images_would_go_is_told_by_the_recipes_rule() -> None:
     text = shown(retention={"keep": 5, "days": 90}, retire_in=["eu-west-1", "us-east-1"])
     assert "all but the newest 5, those of the last 90 days, and those in use" in text
     assert "in eu-west-1, us-east-1; see bakery retire web --dry-run" in text
+
+
+def test_fast_launch_has_cost_lines_of_its_own() -> None:
+    costs = [{"region": "eu-west-1", "usd": 0.61, "monthly_usd": 12.5}]
+    text = shown(fast_launch=costs, retention={"keep": 5}, retire_in=["eu-west-1"])
+    assert "fast launch for the new one in eu-west-1" in text
+    line = next(it for it in text.splitlines() if it.startswith("Fast launch cost"))
+    assert "in eu-west-1 at most $0.61 for each new image, and $12.50 a month" in line
