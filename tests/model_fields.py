@@ -32,6 +32,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     },
     "Application": {"source": "s3://abc/k", "sha256": "0" * 64, "directory": "/srv/a"},
     "Destination": {"region": "eu-central-1", "kms_key": "alias/images"},
+    "FastLaunch": {"launch_template": "lt-0123456789abcdef0", "version": 1},
     "Schedule": {"cron": "0 3 * * ? *"},
     "ExecutionInput": {"recipe": "web"},
     "Asked": {"recipe": "web"},

@@ -88,6 +88,12 @@ def _warnings(recipes: Path) -> Iterator[FileProblem]:
     """What can be deployed, but does not do all that its author may expect."""
     loaded, _ = inspect_recipes(recipes)
     for name, recipe in loaded.items():
+        if recipe.windows and recipe.windows.administrator_password:
+            yield read(recipes / f"{name}.yaml").problem(
+                "windows.administrator_password",
+                "warning: it stays readable in the image, for all who may use it; with random each "
+                "instance makes its own",
+            )
         if recipe.schedule and (text := _lost_night(recipe.schedule, datetime.now(UTC))):
             yield read(recipes / f"{name}.yaml").problem("schedule.cron", f"warning: {text}")
 

@@ -124,3 +124,36 @@ def test_the_estimate_knows_windows_and_sysprep() -> None:
     assert linux.estimate.minutes < plain.estimate.minutes < sysprepped.estimate.minutes
     prices = [sum(it.usd_per_hour.values()) for it in (linux, plain, sysprepped)]
     assert prices[0] < prices[1] == prices[2]
+
+
+@pytest.mark.parametrize(
+    ("secret", "name"),
+    [
+        ({"secret": "windows/admin"}, "windows/admin"),
+        ({"secret": "windows/admin", "key": "password"}, "windows/admin#password"),
+        (
+            {"secret": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:a/b+c-AbCdEf"},
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:a/b+c-AbCdEf",
+        ),
+    ],
+)
+def test_a_specified_password_travels_by_the_name_of_its_secret(
+    secret: dict[str, str], name: str
+) -> None:
+    plan = planned(windows(administrator_password=secret))
+
+    for command in (plan.generalize, plan.sysprep):
+        assert command.parameters["Password"] == ("specified",)
+        assert command.parameters["Secret"] == (name,)
+        document = load_document(DOCUMENTS / "sysprep-windows.yaml")
+        values = {key: list(value) for key, value in command.parameters.items()}
+        assert parameter_problems(document, values) == []
+    assert plan.verify_identity.parameters["Password"] == ("specified",)
+    assert "Secret" not in plan.verify_identity.parameters
+
+
+def test_a_random_password_is_the_documents_default() -> None:
+    plan = planned(windows())
+
+    for command in (plan.generalize, plan.sysprep, plan.verify_identity):
+        assert not {"Password", "Secret"} & command.parameters.keys()

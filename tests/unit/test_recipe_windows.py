@@ -8,10 +8,18 @@ from bakery.documents import problems_of
 from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import fingerprint
 from bakery.recipe import PowershellStep, SecretPassword, Windows, parse_recipe
-from bakery.steps import document_of, has_sentinel, parameters_of, script_document
+from bakery.steps import (
+    document_of,
+    has_own_profile,
+    has_sentinel,
+    parameters_of,
+    script_document,
+    secrets,
+)
 from tests.unit.samples import APPLICATION, DOCUMENT, REBOOT, SHELL, content, recipe
 
 POWERSHELL = {"name": "tools", "powershell": "Install-WindowsFeature Telnet-Client"}
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef"
 BASE = "/aws/service/ami-windows-latest/Windows_Server-2022-English-Full-Base"
 
 
@@ -67,6 +75,11 @@ def test_the_password_is_random_or_a_secret(password: object, means: object) -> 
         ({}, "windows.administrator_password.secret", "is missing"),
         ({"secret": "a b"}, "windows.administrator_password.secret", "must be a secret's name"),
         ({"value": "x"}, "windows.administrator_password.value", "is not a known key"),
+        (
+            {"secret": "a", "key": "b c"},
+            "windows.administrator_password.key",
+            "a key of the secret",
+        ),
     ],
 )
 def test_another_password_is_refused(password: object, path: str, word: str) -> None:
@@ -267,3 +280,28 @@ def test_fast_launch_makes_no_other_image() -> None:
     }
 
     assert len(prints) == 1
+
+
+@pytest.mark.parametrize("password", ["S3cr3t-one", "keepS3cr3t-one", "do-S3cr3t-one"])
+def test_a_password_in_place_of_its_secret_is_refused_without_telling_it(password: str) -> None:
+    found = problems(windows(windows={"administrator_password": password}))
+
+    assert list(found) == ["windows.administrator_password"]
+    assert "S3cr3t" not in str(found)
+
+
+def test_without_sysprep_each_instance_makes_its_own() -> None:
+    choices = {"sysprep": False, "administrator_password": {"secret": "windows/admin"}}
+    found = problems(windows(windows=choices))
+
+    assert list(found) == ["windows"]
+    assert "only with Sysprep" in found["windows"]
+
+
+def test_the_builder_may_read_the_password_and_has_a_profile_of_its_own_for_it() -> None:
+    secret = {"secret": "windows/admin", "key": "password", "kms_key": KEY}
+    made = parse_recipe("web", windows(windows={"administrator_password": secret}))
+
+    assert secrets(made) == (SecretPassword(**secret),)
+    assert has_own_profile(made)
+    assert not has_own_profile(parse_recipe("web", windows()))

@@ -174,3 +174,10 @@ def test_fast_launch_has_cost_lines_of_its_own() -> None:
     assert "fast launch for the new one in eu-west-1" in text
     line = next(it for it in text.splitlines() if it.startswith("Fast launch cost"))
     assert "in eu-west-1 at most $0.61 for each new image, and $12.50 a month" in line
+
+
+def test_a_password_that_stays_in_the_image_is_told() -> None:
+    assert "readable in the image" not in shown()
+    given = {"Password": ("specified",), "Secret": ("windows/admin",)}
+    text = shown(generalize={**PLAN["generalize"], "parameters": given})
+    assert "Password              that of a secret: it stays readable in the image" in text
