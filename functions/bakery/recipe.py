@@ -24,6 +24,7 @@ from pydantic import (
     Tag,
     ValidationError,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -466,6 +467,11 @@ class Windows(Model):
         description="Leave it to the base image whether its launch agent names instances; `false`: "
         "it does not, because that restarts them.",
     )
+
+    @field_serializer("administrator_password")
+    def _as_written(self, password: SecretPassword | None) -> SecretPassword | Literal["random"]:
+        """What is deployed is read again, and `null` is refused there."""
+        return password or "random"
 
     @model_validator(mode="after")
     def _password_needs_sysprep(self) -> "Windows":

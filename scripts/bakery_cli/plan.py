@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bakery.bake import Command, WholePlan
+from bakery.budgets import of_agent
 from bakery.errors import advice
 from bakery.estimate import monthly_storage
 from bakery.naming import previous_pointer
@@ -65,7 +66,8 @@ def _stages(plan: WholePlan) -> Iterator[tuple[str, ...]]:
         f"{launch.size_gib} GiB gp3, {launch.iops} iops, {launch.throughput} MiB/s",
         *where,
     )
-    yield "Wait for agent", "until Systems Manager knows the builder, at most 10 minutes"
+    minutes = of_agent(windows=launch.windows).seconds // 60
+    yield "Wait for agent", f"until Systems Manager knows the builder, at most {minutes} minutes"
     yield "Prepare", _document(plan.prepare)
     steps = _numbered(_script(step_name(it.label), it) for it in plan.customize)
     yield "Customize", count(len(plan.customize), "step"), *steps
@@ -106,7 +108,8 @@ def _test_and_copy(plan: WholePlan) -> list[str]:
     checks = _numbered(_script(check_name(it.label), it) for it in test.checks)
     machines = [f"on {', else '.join(machine.instance_types)}" for machine in test.machines]
     if test.compare is not None:
-        machines.append("the identities of the first two must differ")
+        told = "" if plan.sysprep or not plan.launch.windows else ", but for what Sysprep renews"
+        machines.append(f"the identities of the first two must differ{told}")
     copies = [f"copy to {place.region}" for place in plan.places[1:]]
     tests = f"{count(len(test.checks), 'test')} on {count(len(test.machines), 'instance')}"
     return [tests, *machines, *checks, *copies]

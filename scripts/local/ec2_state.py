@@ -29,6 +29,7 @@ class Durations:
     image: float = 120
     copy: float = 180
     agent_online: float = 30
+    agent_online_windows: float = 120
     agent_lost: float = 10
     sysprep: float = 300
     fast_launch: float = 1200

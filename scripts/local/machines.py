@@ -60,6 +60,25 @@ class CheckOnly:
         self._hosts.pop(instance_id, None)
 
 
+class WindowsCheckedOnly:
+    """Hosts of Windows instances check scripts, for nothing here runs them; others are real."""
+
+    def __init__(self, others: Machines) -> None:
+        self._others = others
+        self._windows = CheckOnly()
+
+    def host(self, machine: Machine) -> Host:
+        is_windows = machine.system.get("type") == "Windows"
+        return (self._windows if is_windows else self._others).host(machine)
+
+    def stopped(self, instance_id: str) -> None:
+        self._others.stopped(instance_id)
+
+    def gone(self, instance_id: str) -> None:
+        self._windows.gone(instance_id)
+        self._others.gone(instance_id)
+
+
 def invented_packages(system: Mapping[str, Any]) -> str:
     """In place of the list of packages of a host that is none: the same for the same system.
 

@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bakery.documents import parameter_problems, script_of
+from bakery.recipe import PowershellStep
+from infra.loading import load_recipes
 from scripts.local import interpolation, powershell
 from scripts.local.ssm_rules import prologue_of
 from tests.documents.conftest import WINDOWS
@@ -141,3 +144,25 @@ def places_of(script: str) -> list[str]:
         r"GetValue\('(\w+)'\)|-TaskName '([^']+)'|-ClassName (\w+)|-MethodName (\w+)", script
     )
     return [*texts, *files, *("".join(found) for found in named)]
+
+
+_OF_WINDOWS_ITSELF = (
+    *("Get-WindowsFeature", "Import-Module", "Install-WindowsFeature", "Invoke-WebRequest"),
+    *("Set-ItemProperty", "Uninstall-WindowsFeature"),
+)
+"""What recipes of this project use of Server 2012 R2 and newer, beside what documents may."""
+
+SAMPLES = {
+    f"{name}: {step.name}": step.script
+    for name, recipe in load_recipes(Path(__file__).parents[2] / "recipes").items()
+    for step in (*recipe.customize, *recipe.test.steps)
+    if isinstance(step, PowershellStep)
+}
+
+
+@pytest.mark.parametrize("script", SAMPLES.values(), ids=SAMPLES)
+def test_the_powershell_of_a_sample_recipe_keeps_the_rules_of_ours(script: str) -> None:
+    known = {f"{it} is no command that our scripts may use" for it in _OF_WINDOWS_ITSELF}
+    found = powershell.findings(script)
+    assert [it for it in found if it.partition(": ")[2] not in known] == []
+    assert script.startswith("$ErrorActionPreference = 'Stop'\n")

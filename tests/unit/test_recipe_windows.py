@@ -95,6 +95,21 @@ def test_a_switch_is_true_or_false(field: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"administrator_password": "random"},
+        {"administrator_password": {"secret": "windows/admin"}, "sysprep": True},
+    ],
+)
+def test_what_is_deployed_is_read_as_it_was_written(choices: dict[str, Any]) -> None:
+    written = parse_recipe("web", windows(windows=choices))
+    deployed = written.model_dump(mode="json", exclude_unset=True)
+    assert parse_recipe("web", deployed) == written
+    assert deployed["windows"] == choices
+
+
+@pytest.mark.parametrize(
     ("fields", "path", "word"),
     [
         ({"opsworks": "chef-12"}, "opsworks", "is for Linux"),

@@ -4,21 +4,24 @@ A Windows builder that is to be generalized with Sysprep is shut down by that, s
 ``bakery.sysprep``; nobody else stops it, and nobody starts it again before it is imaged.
 
 Idempotent because StopInstances on a stopping or stopped instance changes nothing, the command that
-starts Sysprep is found by its comment and never sent twice, and the wait sees the state that is
-there.
+starts Sysprep is found by its comment, and the wait sees the state that is there. Only a redriven
+bake starts Sysprep once more, on a builder that the failed one has left running.
 """
 
 from datetime import datetime, timedelta
 
 from bakery import budgets, clock, commands, sysprep, verdicts, waiting
-from bakery.aws import ec2
+from bakery.aws import ec2, ssm
 from bakery.bake import Command, State
 from bakery.commands import CommandRequest
+from bakery.resources import Instance
 from bakery.settings import CommandSettings, WaitSettings
 from bakery.task import lambda_handler
 from bakery.waits import Kind, Wait
 
 BUDGET = timedelta(minutes=15)
+
+_STAGE = "sysprep"
 
 
 class Request(State):
@@ -41,30 +44,44 @@ def run(request: Request) -> None:
     if again := verdicts.started_again(builder, verified=request.verified, redriven=redriven):
         raise again
     if request.sysprep:
-        wait = _sysprep(request, request.sysprep)
+        wait = _sysprep(request, request.sysprep, builder)
     else:
         ec2.stop(request.instance_id)
         wait = _wait(request, "Stopping the builder", budgets.STOP_EXPECTED, BUDGET)
     waiting.begin(WaitSettings.load().table, wait)
 
 
-def _sysprep(request: Request, command: Command) -> Wait:
+def _sysprep(request: Request, command: Command, builder: Instance | None) -> Wait:
     settings = CommandSettings.load()
     sent = CommandRequest(
         token=request.token,
         bake=request.bake,
         instance_id=request.instance_id,
         command=command,
+        index=request.redrives,
         recipe=request.recipe,
     )
+    started = _that_came_late(request, builder) or commands.start(sent, settings, stage=_STAGE)
     wait = _wait(request, command.label, budgets.SYSPREP_EXPECTED, budgets.SYSPREP)
     update = {
         "instance_id": request.instance_id,
         "sentinel": sysprep.mark(request.bake),
-        "sysprep": commands.start(sent, settings, stage="sysprep"),
+        "sysprep": started,
         "log_group": settings.command_log_group,
     }
     return wait.model_copy(update=update)
+
+
+def _that_came_late(request: Request, builder: Instance | None) -> str | None:
+    """The newest command of a redriven bake whose stop was late, and has come since."""
+    if builder is None or builder.state not in ("stopping", "stopped"):
+        return None
+    comments = (
+        commands.comment_of(request.bake, _STAGE, index)
+        for index in range(request.redrives, -1, -1)
+    )
+    found = (ssm.find_command(request.instance_id, comment) for comment in comments)
+    return next((command for command in found if command), None)
 
 
 def _wait(request: Request, label: str, expected: timedelta, budget: timedelta) -> Wait:

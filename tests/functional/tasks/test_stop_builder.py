@@ -127,7 +127,8 @@ WINDOWS = {"id": "ami-0c202200000000064", "size_gib": 30, "root_device": "/dev/s
 
 @pytest.fixture
 def windows(making: Making) -> Making:
-    """A bake whose builder is a Windows host; no recipe makes one yet."""
+    """A bake whose builder is a Windows host, though the recipe is for Linux."""
+    making.world.aws.ec2.durations.sysprep = 300
     base = {**making.plan["base_image"], **WINDOWS}
     launch = {**making.plan["launch"], "size_gib": 30}
     return replace(making, plan={**making.plan, "base_image": base, "launch": launch})
@@ -148,9 +149,9 @@ def sysprepping(making: Making, builder: str, token: str) -> dict[str, Any]:
     return {**making.stopping(builder, token=token), "sysprep": command}
 
 
-def start(making: Making, builder: str, *, token: str = "") -> None:
+def start(making: Making, builder: str, *, token: str = "", redrives: int = 0) -> None:
     """The token is the bake's own: the sweeper looks at the waits of other tests as well."""
-    event = sysprepping(making, builder, token or making.bake)
+    event = {**sysprepping(making, builder, token or making.bake), "redrives": redrives}
     assert making.world.invoke("stop_builder", event) is None
 
 
@@ -274,6 +275,36 @@ def test_a_stop_that_never_comes_says_where_sysprep_has_its_logs(windows: Making
     assert "Sysprep did not stop builder" in failure["cause"]
     assert "Panther" in failure["cause"]
     assert state(windows.world, builder) == "running"
+
+
+def test_a_redriven_bake_starts_sysprep_once_more(windows: Making) -> None:
+    """What kept it is mended on the builder that was kept."""
+    windows.world.aws.agent.script(DOCUMENT, exit_code=1, stderr="a restart is due (servicing)\n")
+    builder = windows.managed()
+    start(windows, builder)
+    windows.world.aws.until(
+        lambda: command_of(windows, builder)["Status"] == "Failed", what="the command"
+    )
+    (failure,) = sweep(windows)
+    assert failure["error"] == "GeneralizationFailedError"
+
+    start(windows, builder, token="redriven", redrives=1)
+    start(windows, builder, redrives=1)
+    reaches(windows, builder, "stopped")
+    assert sweep(windows)[1:] == done(builder)
+    assert len(windows.world.calls("SendCommand")) == 2
+
+
+def test_a_redriven_bake_takes_a_stop_that_came_too_late(windows: Making) -> None:
+    builder = windows.managed()
+    start(windows, builder)
+    use_up_time(windows, builder)
+    (failure,) = sweep(windows)
+    assert "Sysprep did not stop builder" in failure["cause"]
+    reaches(windows, builder, "stopped")
+    start(windows, builder, redrives=2)
+    assert resumed(windows.world, windows.bake)[1:] == done(builder)
+    assert len(windows.world.calls("SendCommand")) == 1
 
 
 def test_a_command_that_fails_is_told_with_its_last_words(windows: Making) -> None:
