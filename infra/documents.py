@@ -9,8 +9,8 @@ from constructs import Construct
 
 from bakery.naming import DOCUMENT_PREFIX, fixed_document, step_document, test_document
 from bakery.planning import REPORT_IDENTITY, REPORT_PACKAGES, TEST_IMAGE
-from bakery.recipe import DocumentStep, Recipe, ShellStep
-from bakery.steps import shell_document
+from bakery.recipe import DocumentStep, Recipe, ScriptStep
+from bakery.steps import REBOOT_DOCUMENT, REBOOT_WINDOWS, script_document
 from infra.loading import load_document, load_program
 
 # Only AWS gives names that begin so (AWS-, AWSEC2-, AWSSupport-, AmazonCloudWatch-, ...), and it
@@ -30,10 +30,10 @@ class Documents(Construct):
         program = load_program()
         for name, recipe in recipes.items():
             for step in recipe.customize:
-                if isinstance(step, ShellStep):
-                    self._document(step_document(name, step.name), shell_document(step, program))
+                if isinstance(step, ScriptStep):
+                    self._document(step_document(name, step.name), script_document(step, program))
             for test in recipe.test.steps:
-                self._document(test_document(name, test.name), shell_document(test))
+                self._document(test_document(name, test.name), script_document(test))
         self.foreign_names = sorted(
             {
                 step.document
@@ -83,7 +83,8 @@ class Documents(Construct):
         """Documents that a step may run: the recipes' own scripts and those they name."""
         own = [
             self.arn(f"{DOCUMENT_PREFIX}.*"),
-            self.arn(fixed_document("reboot-linux")),
+            self.arn(fixed_document(REBOOT_DOCUMENT)),
+            self.arn(fixed_document(REBOOT_WINDOWS)),
             self.arn(fixed_document("install-application")),
         ]
         return own + [self.arn(name) for name in self.foreign_names]
@@ -92,7 +93,8 @@ class Documents(Construct):
     def test_arns(self) -> list[str]:
         """Documents that run on a test instance: the recipes' own tests and ours."""
         own = [
-            self.arn(fixed_document(stem))
+            self.arn(fixed_document(f"{stem}{suffix}"))
             for stem in (TEST_IMAGE, REPORT_IDENTITY, REPORT_PACKAGES)
+            for suffix in ("", "-windows")
         ]
         return [self.arn(f"{DOCUMENT_PREFIX}.*.test.*"), *own]

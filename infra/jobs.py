@@ -57,6 +57,8 @@ class Jobs(Construct):
             statements=[
                 may.table("GetItem", "Query"),
                 *may.wait_for(*Kind),
+                # Whether Sysprep had begun before it stopped its builder.
+                may.read_command_log(),
                 may.announce(),
             ],
             environment=env.WaitSettings(table=store.table.table_name),

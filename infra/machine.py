@@ -125,7 +125,12 @@ class BakeMachine(Construct):
             "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
         }
         stop = self._states.wait(
-            "StopBuilder", "stop_builder", instance, key="stop", timeout=_STOP, on_builder=True
+            "StopBuilder",
+            "stop_builder",
+            {**instance, "sysprep": sfn.JsonPath.object_at("$.plan.sysprep")},
+            key="stop",
+            timeout=_STOP,
+            on_builder=True,
         )
         create_image, harden = self._create_image(instance), self._harden_image()
         proof, release = self._test_and_copy(), self._release_images()
@@ -211,7 +216,11 @@ class BakeMachine(Construct):
         task = self._states.task(
             "AwaitManaged",
             "await_managed",
-            {"instance_id": sfn.JsonPath.string_at("$.launch.instance_id")},
+            {
+                **_SINCE,
+                "instance_id": sfn.JsonPath.string_at("$.launch.instance_id"),
+                "windows": sfn.JsonPath.object_at("$.plan.launch.windows"),
+            },
             key="await_managed",
             result={
                 "agent_version.$": "$.agent_version",
@@ -313,6 +322,7 @@ class BakeMachine(Construct):
                 **ENTERED,
                 "tested.$": "$[0].end_tests.entered",
                 "inventory.$": "$[0].inventory",
+                "shared.$": "$[0].identity.shared",
                 "copies.$": "$[1]",
             },
             result_path="$.test_and_copy",
@@ -349,9 +359,8 @@ class BakeMachine(Construct):
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
                 "compare": sfn.JsonPath.object_at("$.plan.test.compare"),
             },
-            key=None,
-            result=None,
-            discard=True,
+            key="identity",
+            result={"shared.$": "$.shared"},
         )
         end = self._states.task("EndTests", "end_tests", {**BAKE}, key="end_tests", result={})
         return machines.next(compare).next(self._record_inventory(end)).next(end)
@@ -409,6 +418,7 @@ class BakeMachine(Construct):
                 **BAKE,
                 **_SINCE,
                 "instance_id": sfn.JsonPath.string_at("$.launched.instance_id"),
+                "windows": sfn.JsonPath.object_at("$.launch.windows"),
             },
             key=None,
             result=None,

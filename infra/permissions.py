@@ -188,13 +188,17 @@ class Permissions:
     def _make_spot_role(self) -> iam.PolicyStatement:
         """EC2 makes the role with its caller's right when the account asks for its first spot
         instance; a stack cannot, it would fail where the role is there already."""
+        return self._make_role_of("spot", "AWSServiceRoleForEC2Spot")
+
+    def _make_role_of(self, service: str, role: str) -> iam.PolicyStatement:
+        name = f"{service}.amazonaws.com"
         return iam.PolicyStatement(
             actions=["iam:CreateServiceLinkedRole"],
             resources=[
                 f"arn:{self._stack.partition}:iam::{self._stack.account}:role/"
-                "aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+                f"aws-service-role/{name}/{role}"
             ],
-            conditions={"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}},
+            conditions={"StringEquals": {"iam:AWSServiceName": name}},
         )
 
     def _use_volume_keys(self, *, foreign: bool) -> list[iam.PolicyStatement]:
@@ -419,6 +423,66 @@ class Permissions:
                     },
                 },
             ),
+            *self._fast_launch(),
+        ]
+
+    def _fast_launch(self) -> list[iam.PolicyStatement]:
+        """Windows fast launch of a bake's images, by the launch templates that recipes name.
+
+        EC2 asks whether its caller might launch so himself, once, when it is enabled; what it
+        launches then, it launches with its own role, and from a version that nobody can change. No
+        PassRole: a template with an instance profile is refused. Source: EC2 user guide,
+        "Configure EC2 Fast Launch settings for your Amazon EC2 Windows Server AMI" and
+        "Service-linked role for EC2 Fast Launch".
+        """
+        if not any(recipe.windows for recipe in self._recipes.values()):
+            return []
+        images = self._images(["image"])
+        ending = [
+            self.read("ec2:DescribeFastLaunchImages"),
+            iam.PolicyStatement(
+                actions=["ec2:DisableFastLaunch"], resources=images, conditions=_OURS
+            ),
+        ]
+        templates = sorted(
+            {
+                self._arn(
+                    "ec2", "launch-template", it.fast_launch.launch_template, region=it.region
+                )
+                for recipe in self._recipes.values()
+                for it in recipe.distribute
+                if it.fast_launch
+            }
+        )
+        if not templates:
+            return ending
+        by_template = {"ArnEquals": {"ec2:LaunchTemplate": templates}}
+        parts = ("instance", "network-interface", "security-group", "subnet", "volume")
+        return [
+            *ending,
+            iam.PolicyStatement(
+                actions=["ec2:EnableFastLaunch"], resources=images, conditions=_OURS
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:EnableFastLaunch", "ec2:RunInstances"], resources=templates
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:RunInstances"], resources=images, conditions={**_OURS, **by_template}
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:RunInstances"],
+                resources=[
+                    *self._images(["snapshot"]),
+                    *(
+                        self._arn("ec2", part, "*", region=region)
+                        for region in self.regions
+                        for part in parts
+                    ),
+                ],
+                conditions=by_template,
+            ),
+            self._make_role_of("ec2fastlaunch", "AWSServiceRoleForEC2FastLaunch"),
+            *self._use_volume_keys(),
         ]
 
     def start_retiring(self, retire_images: lambda_.IFunction) -> iam.PolicyStatement:

@@ -16,7 +16,7 @@ from bakery.errors import (
     RETRYABLE,
     BakeryError,
     BuilderTakenError,
-    NotManagedError,
+    NotManagedYetError,
     NotYetVisibleError,
 )
 from infra.tasks import TaskFunctions
@@ -28,8 +28,8 @@ _RECIPE = {"recipe": sfn.JsonPath.string_at("$.plan.recipe")}
 _VISIBLE_AFTER = Duration.seconds(10)
 
 _AGENT_POLL = Duration.seconds(10)
-_AGENT_TRIES = 60
-"""Ten minutes: launch to managed takes one to two; aws-facts E12."""
+_AGENT_TRIES = 250
+"""More than the longest budget, that of a Windows instance; the task itself ends it."""
 
 _CAPACITY_PAUSE = Duration.minutes(10)
 _CAPACITY_TRIES = 80
@@ -185,7 +185,7 @@ def retry_with_patience(task: sfn.TaskStateBase, error: type[BakeryError]) -> No
 def poll_for_agent(task: sfn.TaskStateBase) -> None:
     """The SSM agent announces itself by no event either."""
     task.add_retry(
-        errors=[NotManagedError.__name__],
+        errors=[NotManagedYetError.__name__],
         interval=_AGENT_POLL,
         max_attempts=_AGENT_TRIES,
         backoff_rate=1,

@@ -16,6 +16,7 @@ from bakery import settings as env
 from bakery.naming import fixed_document
 from bakery.planning import GENERALIZE, PREPARE, REMOVE_IDENTITY, VERIFY_IDENTITY
 from bakery.recipe import Recipe
+from bakery.sysprep import STEP as SYSPREP
 from bakery.waits import Kind
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
@@ -103,17 +104,25 @@ class TaskFunctions(Construct):
             timeout=Duration.minutes(3),
         )
         self._add("await_managed", [may.read(*_DESCRIBE_OWN, "ssm:DescribeInstanceInformation")])
-        for module, stem in (
-            ("prepare", PREPARE),
-            ("remove_identity", REMOVE_IDENTITY),
-            ("generalize", GENERALIZE),
-            ("verify_identity", VERIFY_IDENTITY),
+        for module, stems in (
+            ("prepare", (PREPARE, "prepare-windows")),
+            ("remove_identity", (REMOVE_IDENTITY,)),
+            ("generalize", (GENERALIZE, SYSPREP, "generalize-windows-without-sysprep")),
+            ("verify_identity", (VERIFY_IDENTITY, "verify-windows")),
         ):
-            self._add(module, may.send([documents.arn(fixed_document(stem))]), commands)
+            arns = [documents.arn(fixed_document(stem)) for stem in stems]
+            self._add(module, may.send(arns), commands)
         steps = [*may.send(documents.step_arns), may.table("GetItem")]
         self._add("run_step", steps, commands)
-        stop = [may.on_own_instances("StopInstances"), *may.wait_for(Kind.STOP)]
-        self._add("stop_builder", stop, waits)
+        self._add(
+            "stop_builder",
+            [
+                may.on_own_instances("StopInstances"),
+                *may.send([documents.arn(fixed_document(SYSPREP))]),
+                may.read_command_log(),
+            ],
+            commands,
+        )
         create = [
             *may.create_image(),
             may.remove_images(),

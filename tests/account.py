@@ -146,7 +146,16 @@ class Account:
             names = {arn.rpartition(":")[2] for arn in cleaned}
             found += [f"lease of {it}" for it in set(self.leases().values()) & cleaned]
             found += [key for key, wait in self.waits().items() if wait["bake"] in names]
-        return found
+        return found + self._forgotten_fast_launches()
+
+    def _forgotten_fast_launches(self) -> list[str]:
+        """What EC2 has prepared of images that are gone: nobody would ever remove it."""
+        return [
+            f"fast launch of {image} in {name}, which is gone"
+            for name, region in self.aws.ec2.state.regions.items()
+            for image in region.fast_launches
+            if image not in region.images
+        ]
 
     def _ended(self) -> list[dict[str, Any]]:
         states = self.aws.client("stepfunctions")

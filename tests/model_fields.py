@@ -22,6 +22,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "RecipeBase": {"recipe": "golden"},
     "InstanceBase": {"instance": "i-0123456789abcdef0"},
     "ShellStep": {"name": "packages", "shell": "true"},
+    "PowershellStep": {"name": "tools", "powershell": "exit 0"},
+    "SecretPassword": {"secret": "windows/admin"},
     "DocumentStep": {"name": "patch", "document": "AWS-RunPatchBaseline"},
     "RebootStep": {"name": "kernel", "reboot": True},
     "ApplicationStep": {
@@ -30,6 +32,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     },
     "Application": {"source": "s3://abc/k", "sha256": "0" * 64, "directory": "/srv/a"},
     "Destination": {"region": "eu-central-1", "kms_key": "alias/images"},
+    "FastLaunch": {"launch_template": "lt-0123456789abcdef0", "version": 1},
     "Schedule": {"cron": "0 3 * * ? *"},
     "ExecutionInput": {"recipe": "web"},
     "Asked": {"recipe": "web"},
@@ -110,6 +113,10 @@ def _walk_object(
     write: Callable[[Any], dict[str, Any]],
 ) -> Iterator[Node]:
     needed = _needed(form)
+    if form["title"] == "PowershellStep":
+        whole = write
+        # Only a recipe for Windows may have one.
+        write = lambda value: {**whole(value), "windows": {}}  # noqa: E731
     for name, inner in form["properties"].items():
         at = f"{path}.{name}" if path else name
         yield from _walk(root, inner, at, _inside(write, _beside(needed, name)))

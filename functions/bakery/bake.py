@@ -86,6 +86,8 @@ class LaunchPlan(State):
     """Whether to try all of them as spot first."""
     kms_key: str = ""
     """Key of the volumes that the recipe names; empty: the deployment's."""
+    windows: bool = False
+    """Whether the instances are Windows hosts, which take longer to come up."""
     attempt: int = 1
     """Which of the bake's builders it is: a second one replaces one that AWS took."""
 
@@ -172,6 +174,16 @@ class Estimate(State):
     usd: float
 
 
+class FastLaunchCost(State):
+    """What Windows fast launch costs in one Region."""
+
+    region: str
+    usd: float
+    """For the first boots when it is enabled, with each new image."""
+    monthly_usd: float
+    """For the snapshots in reserve."""
+
+
 class Busy(State):
     """The bake that has the recipe, and for whose end this one waits."""
 
@@ -203,9 +215,12 @@ class Plan(State):
     launch: LaunchPlan
     prepare: Command
     customize: tuple[Step, ...]
-    remove_identity: Command
+    remove_identity: Command | None
+    """None for a Windows base, which never carried OpsWorks."""
     generalize: Command
     verify_identity: Command
+    sysprep: Command | None = None
+    """What stops the builder of a Windows image that Sysprep generalizes."""
     test: TestPlan
     places: tuple[Place, ...]
     pointers: tuple[Pointer, ...]
@@ -230,3 +245,5 @@ class WholePlan(Plan):
 
     customize: tuple[Command, ...]
     test: WholeTestPlan
+    fast_launch: tuple[FastLaunchCost, ...] = ()
+    """What it costs beside the bake, in each Region that has it."""

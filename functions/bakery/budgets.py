@@ -14,11 +14,18 @@ SHORT = timedelta(minutes=5)
 """A task that only calls AWS."""
 TURN = timedelta(hours=12, minutes=15)
 """All waits for the recipe to be free."""
+AGENT = timedelta(minutes=10)
+"""From the launch until the agent reports: as a rule one to two minutes. Source: aws-facts E12."""
+AGENT_WINDOWS = timedelta(minutes=40)
+"""The same of a Windows instance: its first boot takes 15 minutes and more, with the restarts of
+Sysprep, and longer on small types. Source: EC2 user guide, "Configure your Amazon EC2 Windows AMI
+for Fast Launch"."""
 COMMAND = timedelta(hours=1)
 """A document of ours, with its delivery."""
 STEP = timedelta(hours=13)
 """One step of a recipe, with its delivery."""
-STOP = timedelta(minutes=20)
+STOP = timedelta(minutes=75)
+"""Sysprep may take an hour of it; a stop by us ends by its own budget long before."""
 IMAGE = timedelta(hours=25)
 """Making the image, or a copy of it."""
 
@@ -39,6 +46,8 @@ DELIVERY_SECONDS = 600
 """How long Systems Manager tries to hand a command to the agent (its default is an hour)."""
 COMMAND_SLACK = timedelta(minutes=2)
 """For the command's status to come to us."""
+SYSPREP = timedelta(hours=1)
+"""For Sysprep to stop the builder: as a rule ten to twenty minutes, on small types more."""
 LONGEST_TURN = timedelta(hours=12)
 """How long a bake waits for its turn, however many bakes it waits for."""
 
@@ -54,7 +63,13 @@ ANSWER_PATIENCE = timedelta(minutes=5)
 # The soft limits. Source of the figures: what such tools publish, see docs/architecture.md.
 TURN_EXPECTED = timedelta(hours=2)
 STOP_EXPECTED = timedelta(minutes=10)
+SYSPREP_EXPECTED = timedelta(minutes=30)
 IMAGE_EXPECTED = timedelta(minutes=60)
+
+
+def of_agent(*, windows: bool) -> timedelta:
+    """How long an instance may take to report to Systems Manager, since its state was entered."""
+    return AGENT_WINDOWS if windows else AGENT
 
 
 def expected_of_command(timeout_seconds: int) -> timedelta:

@@ -86,10 +86,7 @@ def send(
     """
     settings = CommandSettings.load()
     command = request.command
-    comment = comment_of(request.bake, stage, request.index)
-    command_id = ssm.find_command(request.instance_id, comment) or _send(
-        request, settings, comment, on_test=on_test
-    )
+    command_id = start(request, settings, stage=stage, on_test=on_test)
     budget = of_command(command.timeout_seconds)
     now = clock.now()
     waiting.begin(
@@ -109,6 +106,16 @@ def send(
             recipe=request.recipe,
             on_test=on_test,
         ),
+    )
+
+
+def start(
+    request: CommandRequest, settings: CommandSettings, *, stage: str, on_test: bool = False
+) -> str:
+    """Send the command, or find the one that an earlier try has sent; its id."""
+    comment = comment_of(request.bake, stage, request.index)
+    return ssm.find_command(request.instance_id, comment) or _send(
+        request, settings, comment, on_test=on_test
     )
 
 

@@ -9,9 +9,29 @@ from bakery.problems import Problem
 from bakery.resources import Image, InstanceTypeInfo
 
 
-def image_problems(path: str, image: Image) -> list[Problem]:
-    """What makes an image unfit as a base, whatever the instance type."""
-    return [Problem(path, f"image {image.id} ({image.name}) {text}") for text in _faults(image)]
+def image_problems(path: str, image: Image, *, windows: bool) -> list[Problem]:
+    """What makes an image unfit as a base, whatever the instance type.
+
+    ``windows``: the recipe is for Windows, and its documents run nowhere else.
+    """
+    faults = [*_faults(image), *_platform_faults(image, windows=windows)]
+    return [Problem(path, f"image {image.id} ({image.name}) {text}") for text in faults]
+
+
+def _platform_faults(image: Image, *, windows: bool) -> Iterator[str]:
+    # PlatformDetails has texts such as "Windows with SQL Server Standard". Source: EC2 user guide,
+    # "AMI billing information fields".
+    is_windows = "windows" in image.platform.lower()
+    if is_windows and not windows:
+        yield (
+            "is Windows, and the recipe does not have windows; choose a Linux image, or add "
+            "`windows: {}`"
+        )
+    if windows and not is_windows:
+        yield (
+            f"is no Windows ({image.platform}), and the recipe has windows; choose a Windows "
+            "image, or remove windows"
+        )
 
 
 def _faults(image: Image) -> Iterator[str]:
@@ -24,8 +44,6 @@ def _faults(image: Image) -> Iterator[str]:
             f"has an {image.root_device_type} root, which CreateImage cannot image; "
             "choose an EBS-backed edition"
         )
-    if "windows" in image.platform.lower():
-        yield "is Windows, which is not supported yet; choose a Linux image"
 
 
 def type_problems(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from bakery.aws import ec2, kms, templates
 from bakery.errors import ServiceUnavailableError
 from bakery.problems import Problem
-from bakery.recipe import Destination, Recipe
+from bakery.recipe import Destination, FastLaunch, Recipe
 
 
 def closed_regions(recipe: Recipe) -> set[str]:
@@ -50,6 +50,24 @@ def _problems_of(path: str, place: Destination) -> Iterator[Problem]:
     yield from _key_problems(path, place)
     templates_path = f"{path}.launch_templates"
     yield from _template_problems(templates_path, place.launch_templates, place.region)
+    if place.fast_launch:
+        yield from _fast_launch_problems(f"{path}.fast_launch", place.fast_launch, place.region)
+
+
+def _fast_launch_problems(path: str, wanted: FastLaunch, region: str) -> Iterator[Problem]:
+    """EC2 is asked for it only when the image is published."""
+    latest = templates.latest_version(wanted.launch_template, region=region)
+    if latest is None:
+        yield Problem(
+            f"{path}.launch_template",
+            f"there is no launch template {wanted.launch_template} in {region}",
+        )
+    elif wanted.version > latest:
+        yield Problem(
+            f"{path}.version",
+            f"{wanted.launch_template} in {region} has no version {wanted.version}; its latest is "
+            f"{latest}",
+        )
 
 
 def _key_problems(path: str, place: Destination) -> Iterator[Problem]:

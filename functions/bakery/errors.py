@@ -93,7 +93,11 @@ class BuilderTakenError(BakeryError):
 
 
 class NotManagedError(BakeryError):
-    """The builder has not reported to Systems Manager; retried while it starts, then terminal."""
+    """The builder has not reported to Systems Manager in time; the message says what to check."""
+
+
+class NotManagedYetError(BakeryError):
+    """An instance has not reported to Systems Manager yet; asked again until its time is up."""
 
 
 class DocumentGoneError(BakeryError):

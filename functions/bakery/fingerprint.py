@@ -15,7 +15,7 @@ from typing import Any
 
 from bakery import steps
 from bakery.naming import test_document
-from bakery.recipe import ApplicationStep, CustomizeStep, DocumentStep, Recipe, ShellStep
+from bakery.recipe import ApplicationStep, CustomizeStep, DocumentStep, Recipe, ScriptStep
 
 _DIGITS = 12
 
@@ -69,7 +69,7 @@ def fingerprint(
     own = {
         step.name: steps.document_of(name, step)
         for step in recipe.customize
-        if isinstance(step, ShellStep)
+        if isinstance(step, ScriptStep)
     }
     tests = {step.name: test_document(name, step.name) for step in recipe.test.steps}
     scripts = {*own.values(), *tests.values()}
@@ -118,7 +118,12 @@ def _fields(recipe: Recipe) -> Iterator[tuple[str, object]]:
 
     Without those at their defaults, a field that a release adds changes no recipe.
     """
-    fields = recipe.model_dump(mode="json", exclude=_NOT_IN_THE_IMAGE, exclude_defaults=True)
+    # Fast launch is given to the image that there is, and taken from it.
+    left_out: dict[str, Any] = {
+        **dict.fromkeys(_NOT_IN_THE_IMAGE, True),
+        "distribute": {"__all__": {"fast_launch"}},
+    }
+    fields = recipe.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     for name, value in fields.pop("builder", {}).items():
         if name not in _NOT_OF_THE_BUILDER:
             yield f"builder.{name}", value

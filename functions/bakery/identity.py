@@ -12,8 +12,17 @@ from typing import Final
 HOST_KEY: Final = "ssh-host-key"
 """Begins the names of the facts about SSH host keys; a dash and the type of the key follow."""
 
-REQUIRED: Final = ("machine-id", "cloud-init-instance-id", "ssm-registration", "hostname")
-"""What every instance must have, beside at least one host key."""
+REQUIRED: Final = (
+    *("machine-id", "cloud-init-instance-id", "ssm-registration", "hostname"),
+    HOST_KEY,
+)
+"""What every Linux instance must have; of host keys at least one."""
+
+WINDOWS: Final = ("machine-sid", "machine-guid", "computer-name", "ssm-registration")
+"""What every Windows instance must have."""
+
+WITHOUT_SYSPREP: Final = ("machine-sid", "machine-guid", "computer-name")
+"""What instances of one Windows image share that was not generalized with Sysprep."""
 
 UNUSED: Final = "unused"
 """In place of a machine-id: without systemd and dbus nothing makes one, and nothing asks for it."""
@@ -46,6 +55,8 @@ class Comparison:
     instances: tuple[str, str]
     shared: tuple[Finding, ...] = ()
     missing: tuple[Finding, ...] = ()
+    kept: tuple[Finding, ...] = ()
+    """Shared as well, and meant to be: told, and no failure."""
 
     @property
     def differ(self) -> bool:
@@ -84,27 +95,36 @@ def read_report(instance: str, stdout: str, *, sentinel: str) -> Report:
     return Report(instance, facts)
 
 
-def compare(one: Report, other: Report, *, kept: Collection[str] = ()) -> Comparison:
+def compare(
+    one: Report,
+    other: Report,
+    *,
+    kept: Collection[str] = (),
+    required: Collection[str] = REQUIRED,
+) -> Comparison:
     """Name every fact that two instances share, or that one of them lacks.
 
     ``kept`` are facts that the recipe lets an image keep: ``hostname`` may then be the same.
     """
-    found = {*one.facts, *other.facts, *REQUIRED}
-    has_key = any(name.startswith(HOST_KEY) for name in found)
-    names = sorted(found if has_key else {*found, HOST_KEY})
+    found = {*one.facts, *other.facts, *required}
+    if any(name.startswith(f"{HOST_KEY}-") for name in found):
+        found.discard(HOST_KEY)
+    names = sorted(found)
+    shared = tuple(
+        Finding(name, f"both have {one.facts[name]}")
+        for name in names
+        if _is_shared(one.facts.get(name, ""), other.facts.get(name, ""))
+    )
     return Comparison(
         (one.instance, other.instance),
-        tuple(
-            Finding(name, f"both have {one.facts[name]}")
-            for name in names
-            if _is_shared(one.facts.get(name, ""), other.facts.get(name, "")) and name not in kept
-        ),
-        tuple(
+        shared=tuple(it for it in shared if it.fact not in kept),
+        missing=tuple(
             Finding(name, f"{report.instance} has none")
             for name in names
             for report in (one, other)
             if not report.facts.get(name)
         ),
+        kept=tuple(it for it in shared if it.fact in kept),
     )
 
 

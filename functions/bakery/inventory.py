@@ -54,7 +54,7 @@ class Package(_Part):
     """One installed package."""
 
     kind: str
-    """``deb`` or ``rpm``."""
+    """``deb`` or ``rpm``; on Windows ``program`` or ``update``."""
     name: str
     version: str
     """As dpkg writes it, or ``epoch:version-release`` of rpm, without an epoch that is not set."""
@@ -146,7 +146,8 @@ def read_report(output: str, *, sentinel: str) -> Report:
     once. Raises IncompleteReportError when the last line or one of the packages is missing, and
     FailedReportError when the host says that it could not list them.
     """
-    lines = output.split("\n")
+    # Not splitlines: it also breaks at separators that a name may contain.
+    lines = output.replace("\r\n", "\n").split("\n")
     if sentinel not in lines:
         raise IncompleteReportError(f"the line '{sentinel}' is missing")
     facts: dict[str, str] = {}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bakery import VERSION, budgets, clock, estimate, naming, steps
+from bakery import VERSION, budgets, clock, estimate, naming, steps, sysprep
 from bakery.bake import (
     BaseImage,
     Command,
@@ -31,7 +31,8 @@ from bakery.recipe import (
     DocumentStep,
     Recipe,
     RootVolume,
-    ShellStep,
+    ScriptStep,
+    Windows,
     iops_problem,
 )
 from bakery.resources import Document, Image, InstanceTypeInfo, Parameter, Subnet
@@ -45,7 +46,7 @@ REPORT_IDENTITY = "report-identity"
 REPORT_PACKAGES = "report-packages"
 
 
-# Our own documents, which every bake runs, and how waits and failures call them.
+# What our own documents are for, by the one for Linux, and how waits and failures call it.
 _FIXED = {
     PREPARE: "Preparing the builder",
     REMOVE_IDENTITY: "Removing the OpsWorks identity",
@@ -55,6 +56,8 @@ _FIXED = {
     REPORT_IDENTITY: "Test 'it tells its identity'",
     REPORT_PACKAGES: "Test 'it lists its packages'",
 }
+
+_SYSPREP_LABEL = "Generalizing the builder with Sysprep"
 
 _SOME_IMAGE = "ami-00000000000000000"
 """Stands for a base image that was not found, so that the name is not called wrong as well."""
@@ -121,10 +124,29 @@ def no_image_id(parameter: Parameter) -> str | None:
     )
 
 
+def stems_of(recipe: Recipe) -> dict[str, str]:
+    """Our own documents that a bake of the recipe runs, by what they are for.
+
+    On Windows there is no OpsWorks identity to remove: its images were made from plain instances.
+    """
+    if recipe.windows is None:
+        return {stem: stem for stem in _FIXED}
+    without = "generalize-windows-without-sysprep"
+    return {
+        PREPARE: "prepare-windows",
+        GENERALIZE: sysprep.STEP if recipe.windows.sysprep else without,
+        VERIFY_IDENTITY: "verify-windows",
+        TEST_IMAGE: "test-image-windows",
+        REPORT_IDENTITY: "report-identity-windows",
+        REPORT_PACKAGES: "report-packages-windows",
+    }
+
+
 def documents_of(name: str, recipe: Recipe) -> list[str]:
     """Every document that a bake of the recipe runs, each once."""
-    fixed = [fixed_document(stem) for stem in _FIXED]
-    own = [steps.document_of(name, step) for step in recipe.customize]
+    fixed = [fixed_document(stem) for stem in stems_of(recipe).values()]
+    windows = recipe.windows is not None
+    own = [steps.document_of(name, step, windows=windows) for step in recipe.customize]
     tests = [naming.test_document(name, step.name) for step in recipe.test.steps]
     return list(dict.fromkeys([*fixed, *own, *tests]))
 
@@ -156,11 +178,7 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
     needed, reason = _change(world, base, made_of, force=force)
     if needed and (scheduled or not force) and (held := _held(world, base, made_of)):
         needed, reason = False, held
-    test = _test(world)
-    hourly = {
-        name: round(estimate.usd_per_hour(world.known_types[name], _size(world)), 4)
-        for name in dict.fromkeys([*world.instance_types, *world.recipe.test.instance_types])
-    }
+    test, hourly, windows = _test(world), _hourly(world), world.recipe.windows
     return WholePlan(
         recipe=world.name,
         bake=world.bake,
@@ -188,16 +206,45 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
             hourly=hourly[world.instance_types[0]],
             tests=len(test.checks),
             machines=sum(hourly[it.instance_types[0]] for it in test.machines),
+            windows=windows is not None,
+            sysprep=windows is not None and windows.sysprep,
+        ),
+        fast_launch=tuple(
+            estimate.fast_launch(it.region, it.fast_launch, _size(world))
+            for it in world.recipe.distribute
+            if it.fast_launch
         ),
         prepare=_fixed_command(world, PREPARE),
-        remove_identity=_fixed_command(world, REMOVE_IDENTITY),
+        remove_identity=(None if windows else _fixed_command(world, REMOVE_IDENTITY)),
         generalize=_fixed_command(world, GENERALIZE),
         verify_identity=_fixed_command(world, VERIFY_IDENTITY),
+        sysprep=_sysprep(world),
         test=test,
         places=tuple(Place(region=it) for it in regions_of(world.region, world.recipe)),
         pointers=tuple(_pointers(world)),
         templates=templates_of(world.region, world.recipe),
     )
+
+
+def _hourly(world: World) -> dict[str, float]:
+    """What an instance of each type costs in an hour."""
+    windows = world.recipe.windows is not None
+    return {
+        name: round(
+            estimate.usd_per_hour(world.known_types[name], _size(world), windows=windows), 4
+        )
+        for name in dict.fromkeys([*world.instance_types, *world.recipe.test.instance_types])
+    }
+
+
+def _sysprep(world: World) -> Command | None:
+    """What stops the builder of a Windows image with Sysprep; the document that sets its agent."""
+    windows = world.recipe.windows
+    if windows is None or not windows.sysprep:
+        return None
+    command = _fixed_command(world, GENERALIZE)
+    parameters = {**command.parameters, "Phase": ("shutdown",)}
+    return command.model_copy(update={"label": _SYSPREP_LABEL, "parameters": parameters})
 
 
 def regions_of(home: str, recipe: Recipe) -> list[str]:
@@ -274,7 +321,7 @@ def _problems(world: World) -> Iterator[Problem]:
         )
     if world.base is None:
         return
-    yield from image_problems("base", world.base)
+    yield from image_problems("base", world.base, windows=world.recipe.windows is not None)
     yield from origin_problems(
         world.recipe.base,
         world.base,
@@ -308,18 +355,19 @@ def _volume_problems(volume: RootVolume, base: Image) -> Iterator[Problem]:
 
 
 def _document_problems(world: World) -> Iterator[Problem]:
-    for name in map(fixed_document, _FIXED):
+    platform = "Windows" if world.recipe.windows else "Linux"
+    for name in map(fixed_document, stems_of(world.recipe).values()):
         found = world.documents.get(name)
         if found is None:
             yield Problem("", f"document {name} is not deployed; deploy the stack")
-        elif fault := _document_fault(found):
+        elif fault := _document_fault(found, platform):
             yield Problem("", f"document {name} {fault}")
     for index, test in enumerate(world.recipe.test.steps):
         name = naming.test_document(world.name, test.name)
         if world.documents.get(name) is None:
             yield Problem(f"test[{index}]", f"document {name} is not deployed; deploy the stack")
     for index, step in enumerate(world.recipe.customize):
-        name = steps.document_of(world.name, step)
+        name = steps.document_of(world.name, step, windows=world.recipe.windows is not None)
         path = f"customize[{index}]"
         where = f"{path}.document" if isinstance(step, DocumentStep) else path
         document = world.documents.get(name)
@@ -329,7 +377,7 @@ def _document_problems(world: World) -> Iterator[Problem]:
                 f"there is no document '{name}' in this account and Region; "
                 "correct its name, or deploy the stack",
             )
-        elif fault := _document_fault(document):
+        elif fault := _document_fault(document, platform):
             yield Problem(where, f"document '{name}' {fault}")
         else:
             given = steps.parameters_of(step, bake=world.bake, region=world.region)
@@ -338,7 +386,7 @@ def _document_problems(world: World) -> Iterator[Problem]:
                 yield Problem(f"{path}.parameters", text)
 
 
-def _document_fault(document: Document) -> str | None:
+def _document_fault(document: Document, platform: str) -> str | None:
     """Why Run Command cannot run the document on a builder."""
     if document.type != "Command":
         return (
@@ -347,8 +395,8 @@ def _document_fault(document: Document) -> str | None:
         )
     if document.status != "Active":
         return f"is {document.status}, not Active; wait until it is, or mend it"
-    if document.platforms and "Linux" not in document.platforms:
-        return f"is for {' and '.join(document.platforms)}, not for Linux; name another"
+    if document.platforms and platform not in document.platforms:
+        return f"is for {' and '.join(document.platforms)}, not for {platform}; name another"
     return None
 
 
@@ -443,6 +491,7 @@ def _launch(world: World) -> LaunchPlan:
         instance_profile=world.instance_profile,
         patience_minutes=world.recipe.builder.patience_minutes,
         spot=world.recipe.builder.spot,
+        windows=world.recipe.windows is not None,
         kms_key=destination(world.recipe, world.region).kms_key or "",
     )
 
@@ -471,7 +520,7 @@ def _command(
 def _step_command(world: World, step: CustomizeStep) -> Command:
     return _command(
         world,
-        steps.document_of(world.name, step),
+        steps.document_of(world.name, step, windows=world.recipe.windows is not None),
         label=f"Step '{step.name}'",
         parameters=steps.parameters_of(step, bake=world.bake, region=world.region),
         timeout=step.timeout_seconds,
@@ -479,7 +528,7 @@ def _step_command(world: World, step: CustomizeStep) -> Command:
     )
 
 
-def _test_command(world: World, step: ShellStep) -> Command:
+def _test_command(world: World, step: ScriptStep) -> Command:
     return _command(
         world,
         naming.test_document(world.name, step.name),
@@ -490,13 +539,13 @@ def _test_command(world: World, step: ShellStep) -> Command:
     )
 
 
-def _fixed_command(world: World, stem: str, *, sentinel: bool = True) -> Command:
+def _fixed_command(world: World, role: str, *, sentinel: bool = True) -> Command:
     """One of our own documents; each prints the sentinel as its last line."""
-    parameters = {"Bake": world.bake, **_choices(world.recipe)[stem]}
+    parameters = {"Bake": world.bake, **_choices(world.recipe)[role]}
     return _command(
         world,
-        fixed_document(stem),
-        label=_FIXED[stem],
+        fixed_document(stems_of(world.recipe)[role]),
+        label=_FIXED[role],
         parameters={name: (value,) for name, value in parameters.items()},
         timeout=budgets.DOCUMENT_SECONDS,
         sentinel=sentinel,
@@ -505,6 +554,8 @@ def _fixed_command(world: World, stem: str, *, sentinel: bool = True) -> Command
 
 def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
     """What the recipe chooses for each of our documents; their defaults stand for the rest."""
+    if recipe.windows:
+        return _windows_choices(recipe.windows)
     lock = {"LockRelease": recipe.lock_release} if recipe.lock_release else {}
     past = {"Opsworks": recipe.opsworks.past}
     return {
@@ -521,6 +572,24 @@ def _choices(recipe: Recipe) -> dict[str, dict[str, str]]:
             **_list("AllowSecrets", recipe.identity.allow_secrets),
         },
         TEST_IMAGE: lock,
+        REPORT_IDENTITY: {},
+        REPORT_PACKAGES: {},
+    }
+
+
+def _windows_choices(windows: Windows) -> dict[str, dict[str, str]]:
+    name = {"ComputerName": "base" if windows.computer_name else "off"}
+    password: dict[str, str] = {}
+    secret: dict[str, str] = {}
+    if given := windows.administrator_password:
+        password = {"Password": "specified"}
+        # Its name; the builder gets the value.
+        secret = {"Secret": f"{given.secret}#{given.key}" if given.key else given.secret}
+    return {
+        PREPARE: {"RequireEnUs": "yes" if windows.require_en_us else "no"},
+        GENERALIZE: {**name, **password, **secret},
+        VERIFY_IDENTITY: {**name, **password, "Sysprep": "yes" if windows.sysprep else "no"},
+        TEST_IMAGE: {},
         REPORT_IDENTITY: {},
         REPORT_PACKAGES: {},
     }

@@ -24,6 +24,7 @@ from pydantic import (
     Tag,
     ValidationError,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -384,22 +385,7 @@ class Identity(Model):
     )
 
 
-# --- customize --------------------------------------------------------------------------------
-
-
-class _Step(Model):
-    name: StepName = Field(
-        description="What the step does; unique in the recipe, shown as it runs."
-    )
-    timeout_seconds: Number = Field(
-        default=3600,
-        ge=30,
-        le=budgets.MAX_STEP_SECONDS,
-        description="Time budget of the step on the builder.",
-    )
-
-
-_StepT = TypeVar("_StepT", bound=_Step)
+# --- secrets ----------------------------------------------------------------------------------
 
 
 class _Encrypted(Model):
@@ -424,6 +410,95 @@ class ManagedSecret(_Encrypted):
         description="Of a secret that is a JSON object, the key whose value is meant.",
         pattern=formats.SECRET_KEY.pattern,
     )
+
+
+# --- windows ----------------------------------------------------------------------------------
+
+
+class SecretPassword(ManagedSecret):
+    """A password that everybody can read who can read the image: it stays in the answer file of
+    Sysprep, or in the configuration of the launch agent. The builder itself gets it, by its own
+    role."""
+
+
+def _password(value: object) -> object:
+    """``random`` stands for no password of the recipe's own."""
+    if value == "random":
+        return None
+    if isinstance(value, str) and value.lower().replace("_", " ").startswith(("keep", "do")):
+        raise ValueError(
+            "must be random, or {secret: NAME}: every instance would have the builder's password, "
+            "which nobody knows"
+        )
+    if not isinstance(value, Mapping | SecretPassword):
+        # Without telling what it is: it may be the password, and the problem is printed.
+        raise ValueError(
+            "must be random, or a mapping {secret: NAME}; the password itself has no place in a "
+            "recipe"
+        )
+    return value
+
+
+class Windows(Model):
+    """What an instance of a Windows image does at its first boot; its presence says that the base
+    is Windows."""
+
+    sysprep: Flag = Field(
+        default=True,
+        description="Generalize with Sysprep. Without it instances boot faster, and share the "
+        "builder's machine SID.",
+    )
+    administrator_password: Annotated[
+        SecretPassword | None,
+        BeforeValidator(_password, json_schema_input_type=Literal["random"] | SecretPassword),
+    ] = Field(
+        default=None,
+        description="`random`, the default: each instance makes its own, which EC2 encrypts with "
+        "the instance's key pair. Or a secret, for images made with Sysprep: all instances have "
+        "that password, and it stays readable in the image.",
+    )
+    require_en_us: Flag = Field(
+        default=True,
+        description="Fail when the user interface language is not English (United States), which "
+        "OpsWorks Stacks asked for; `false`: it is recorded.",
+    )
+    computer_name: Flag = Field(
+        default=False,
+        description="Leave it to the base image whether its launch agent names instances; `false`: "
+        "it does not, because that restarts them.",
+    )
+
+    @field_serializer("administrator_password")
+    def _as_written(self, password: SecretPassword | None) -> SecretPassword | Literal["random"]:
+        """What is deployed is read again, and `null` is refused there."""
+        return password or "random"
+
+    @model_validator(mode="after")
+    def _password_needs_sysprep(self) -> "Windows":
+        if self.administrator_password and not self.sysprep:
+            raise ValueError(
+                "administrator_password can be a secret only with Sysprep: without it instances "
+                "have all but the password in common; write random, or sysprep: true"
+            )
+        return self
+
+
+# --- customize --------------------------------------------------------------------------------
+
+
+class _Step(Model):
+    name: StepName = Field(
+        description="What the step does; unique in the recipe, shown as it runs."
+    )
+    timeout_seconds: Number = Field(
+        default=3600,
+        ge=30,
+        le=budgets.MAX_STEP_SECONDS,
+        description="Time budget of the step on the builder.",
+    )
+
+
+_StepT = TypeVar("_StepT", bound=_Step)
 
 
 class SecureParameter(_Encrypted):
@@ -464,7 +539,35 @@ Secret = Annotated[
 EnvironmentName = Annotated[str, StringConstraints(pattern=formats.ENVIRONMENT_NAME.pattern)]
 
 
-class ShellStep(_Step):
+def _no_parameters(script: str) -> str:
+    tokens = {
+        number: found
+        for number, line in enumerate(script.split("\n"), start=1)
+        if (found := _SSM_PARAMETER.findall(line))
+    }
+    if tokens:
+        raise LinesError({number: _replaced(found) for number, found in tokens.items()})
+    return script
+
+
+def _fits_a_document(script: str) -> str:
+    if (size := size_of(script.split("\n"))) > MAX_SCRIPT_BYTES:
+        raise ValueError(
+            f"has {size} bytes as a document of Systems Manager, which takes "
+            f"{MAX_SCRIPT_BYTES}; move a part of it into an application archive"
+        )
+    return script
+
+
+class ScriptStep(_Step):
+    """A script of the recipe's own, in one of its languages."""
+
+    @property
+    def script(self) -> str:
+        raise NotImplementedError
+
+
+class ShellStep(ScriptStep):
     """A shell script, run as root by `sh`, or by the interpreter of its `#!` line."""
 
     shell: str = Field(
@@ -480,28 +583,6 @@ class ShellStep(_Step):
         "masked. Not for tests.",
     )
 
-    @field_validator("shell")
-    @classmethod
-    def _no_parameters(cls, script: str) -> str:
-        tokens = {
-            number: found
-            for number, line in enumerate(script.split("\n"), start=1)
-            if (found := _SSM_PARAMETER.findall(line))
-        }
-        if tokens:
-            raise LinesError({number: _replaced(found) for number, found in tokens.items()})
-        return script
-
-    @field_validator("shell")
-    @classmethod
-    def _fits_a_document(cls, script: str) -> str:
-        if (size := size_of(script.split("\n"))) > MAX_SCRIPT_BYTES:
-            raise ValueError(
-                f"has {size} bytes as a document of Systems Manager, which takes "
-                f"{MAX_SCRIPT_BYTES}; move a part of it into an application archive"
-            )
-        return script
-
     @field_validator("secrets")
     @classmethod
     def _leave_room(
@@ -514,6 +595,32 @@ class ShellStep(_Step):
                 f"for {most}; move a part of it into another step"
             )
         return secrets
+
+    _pasted = field_validator("shell")(_no_parameters)
+    _too_long = field_validator("shell")(_fits_a_document)
+
+    @property
+    def script(self) -> str:
+        return self.shell
+
+
+class PowershellStep(ScriptStep):
+    """A PowerShell script, run as SYSTEM, of a Windows recipe."""
+
+    powershell: str = Field(
+        description="The script. It fails the bake when it ends with another code than 0; with "
+        "3010 the builder is restarted and the script run again. An error that it does not catch "
+        "may still end it with 0: begin with `$ErrorActionPreference = 'Stop'`.",
+        min_length=1,
+        max_length=48_000,
+    )
+
+    _pasted = field_validator("powershell")(_no_parameters)
+    _too_long = field_validator("powershell")(_fits_a_document)
+
+    @property
+    def script(self) -> str:
+        return self.powershell
 
 
 def _replaced(tokens: Sequence[str]) -> str:
@@ -607,14 +714,24 @@ class ApplicationStep(_Step):
 
 CustomizeStep = Annotated[
     Annotated[ShellStep, Tag("shell form")]
+    | Annotated[PowershellStep, Tag("powershell form")]
     | Annotated[DocumentStep, Tag("document form")]
     | Annotated[RebootStep, Tag("reboot form")]
     | Annotated[ApplicationStep, Tag("application form")],
-    _one_key(("shell", "document", "reboot", "application"), beside=tuple(_Step.model_fields)),
+    _one_key(
+        ("shell", "powershell", "document", "reboot", "application"),
+        beside=tuple(_Step.model_fields),
+    ),
 ]
 
 
 # --- after the image --------------------------------------------------------------------------
+
+
+TestStep = Annotated[
+    Annotated[ShellStep, Tag("shell form")] | Annotated[PowershellStep, Tag("powershell form")],
+    _one_key(("shell", "powershell"), beside=tuple(_Step.model_fields)),
+]
 
 
 class TestStage(Model):
@@ -622,7 +739,7 @@ class TestStage(Model):
 
     __test__ = False  # no test of pytest's
 
-    steps: tuple[ShellStep, ...] = Field(
+    steps: tuple[TestStep, ...] = Field(
         default=(),
         max_length=50,
         description="Scripts that must pass on each test instance, in order.",
@@ -641,9 +758,9 @@ class TestStage(Model):
 
     @field_validator("steps")
     @classmethod
-    def _without_secrets(cls, steps: tuple[ShellStep, ...]) -> tuple[ShellStep, ...]:
+    def _without_secrets(cls, steps: tuple[ScriptStep, ...]) -> tuple[ScriptStep, ...]:
         for step in steps:
-            if step.secrets:
+            if isinstance(step, ShellStep) and step.secrets:
                 raise ValueError(
                     f"'{step.name}' has secrets, and a test instance can read none: its role may "
                     "do nothing but be managed; remove them from the test"
@@ -652,7 +769,7 @@ class TestStage(Model):
 
     @field_validator("steps")
     @classmethod
-    def _fit_into_a_bake(cls, steps: tuple[ShellStep, ...]) -> tuple[ShellStep, ...]:
+    def _fit_into_a_bake(cls, steps: tuple[ScriptStep, ...]) -> tuple[ScriptStep, ...]:
         return _named_apart("test", _fitting(steps, budgets.TESTS))
 
 
@@ -663,8 +780,39 @@ def _steps_alone(value: object) -> object:
 
 TestField = Annotated[
     TestStage,
-    BeforeValidator(_steps_alone, json_schema_input_type=tuple[ShellStep, ...] | TestStage),
+    BeforeValidator(_steps_alone, json_schema_input_type=tuple[TestStep, ...] | TestStage),
 ]
+
+
+class FastLaunch(Model):
+    """Instances of a Windows image boot in minutes: EC2 has gone through their first boot before.
+
+    It does so on instances of its own and keeps a snapshot of each, which a launch uses up. They
+    cost what instances and snapshots cost; `bakery plan` estimates it.
+    """
+
+    launch_template: LaunchTemplateId = Field(
+        description="Launch template of that Region for these instances: subnet, security group "
+        "(neither needs to let anything in or out), type (`t3.xlarge`) and IMDSv2; no image, no "
+        "user data, no instance profile."
+    )
+    version: Number = Field(
+        ge=1,
+        description="Its version: a number, so that whoever may change the template does not "
+        "change what EC2 launches.",
+    )
+    snapshots: Number = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="How many are kept in reserve; further launches boot as without it.",
+    )
+    parallel_launches: Number = Field(
+        default=6,
+        ge=6,
+        le=40,
+        description="How many EC2 prepares at once, of 40 in a Region for all images together.",
+    )
 
 
 class Destination(Model):
@@ -693,6 +841,10 @@ class Destination(Model):
         default=(),
         max_length=20,
         description="Launch templates of that Region that get a new version with the image.",
+    )
+    fast_launch: FastLaunch | None = Field(
+        default=None,
+        description="Of a Windows image made with Sysprep: have instances there boot in minutes.",
     )
 
     @property
@@ -862,6 +1014,9 @@ class Recipe(Model):
     identity: Identity = Field(
         default_factory=Identity, description="What of the builder itself stays in the image."
     )
+    windows: Windows | None = Field(
+        default=None, description="Of a Windows base: how it becomes an image; `{}` for defaults."
+    )
     tmp_exec: Literal["persist", "bake", "keep"] = Field(
         default="persist",
         description="Lifts `noexec` from `/tmp`: in the image too, for the bake, or not at all.",
@@ -989,6 +1144,8 @@ def parse_recipe(name: str, content: object) -> Recipe:
             )
         )
     problems.extend(_crowds(recipe))
+    problems.extend(_fast_launch_problems(recipe))
+    problems.extend(_as_written(it, content) for it in _of_the_other_platform(recipe))
     if problems:
         raise InvalidRecipeError(name, problems)
     return recipe
@@ -1011,6 +1168,59 @@ def _crowds(recipe: Recipe) -> Iterator[Problem]:
             f"with those of all Regions they are {templates}, and a bake updates at most "
             f"{MAX_TEMPLATES}; launch the others from the pointer: resolve:ssm:PARAMETER",
         )
+
+
+def _fast_launch_problems(recipe: Recipe) -> Iterator[Problem]:
+    """EC2 would take such a request, and fail or cost later."""
+    for index, place in enumerate(recipe.distribute):
+        if place.fast_launch is None:
+            continue
+        path = f"distribute[{index}].fast_launch"
+        if recipe.windows is None:
+            yield Problem(path, "is for Windows only; remove it")
+        elif not recipe.windows.sysprep:
+            yield Problem(
+                path,
+                "is for images made with Sysprep only: EC2 prepares what such an image does at its "
+                "first boot; remove it, or write windows: {sysprep: true}",
+            )
+        if recipe.retention is None:
+            yield Problem(
+                path,
+                "asks for a retention: what takes old images away also gives fast launch to the "
+                "new one and takes it from those before; write e.g. retention: {keep: 5}",
+            )
+
+
+_ONLY_LINUX = ("opsworks", "identity", "tmp_exec", "lock_release")
+
+
+def _of_the_other_platform(recipe: Recipe) -> Iterator[Problem]:
+    """What makes no sense on the platform that the recipe is for: it would be ignored."""
+    windows = recipe.windows is not None
+    for field in _ONLY_LINUX:
+        if windows and field in recipe.model_fields_set:
+            yield Problem(field, "is for Linux, and the recipe has windows; remove one of them")
+    steps = {"customize": recipe.customize, "test.steps": recipe.test.steps}
+    for place, each in steps.items():
+        for index, step in enumerate(each):
+            path = f"{place}[{index}]"
+            match step:
+                case ShellStep() if windows:
+                    text = "is for Linux, and the recipe has windows; write it as powershell"
+                    yield Problem(f"{path}.shell", text)
+                case ApplicationStep() if windows:
+                    text = (
+                        "is installed on Linux only, and the recipe has windows; fetch and unpack "
+                        "it in a powershell step"
+                    )
+                    yield Problem(f"{path}.application", text)
+                case PowershellStep() if not windows:
+                    text = (
+                        "is for Windows; write it as shell, or add `windows: {}` to the recipe if "
+                        "its base is Windows"
+                    )
+                    yield Problem(f"{path}.powershell", text)
 
 
 def _as_written(problem: Problem, content: Mapping[str, Any]) -> Problem:

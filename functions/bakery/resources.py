@@ -47,6 +47,10 @@ class Image:
     """``v2.0``: its instances ask for that version of the metadata service."""
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_windows(self) -> bool:
+        return "windows" in self.platform.lower()
+
 
 @dataclass(frozen=True)
 class InstanceTypeInfo:
@@ -137,6 +141,8 @@ class LaunchSpec:
     spot: bool = False
     spot_until: datetime | None = None
     """When a request of the spot market ends by itself, at the latest."""
+    user_data: str = ""
+    """What the instance runs at its first boot; a builder runs nothing."""
 
 
 @dataclass(frozen=True)

@@ -12,34 +12,40 @@ from bakery.recipe import (
     CustomizeStep,
     DocumentStep,
     ManagedSecret,
+    PowershellStep,
     Recipe,
+    ScriptStep,
     Secret,
     ShellStep,
 )
 
 REBOOT_DOCUMENT = "reboot-linux"
+REBOOT_WINDOWS = "reboot-windows"
 APPLICATION_DOCUMENT = "install-application"
 
 Parameters = Mapping[str, tuple[str, ...]]
 
 
-def shell_document(step: ShellStep, with_secrets: str = "") -> dict[str, Any]:
+def script_document(step: ScriptStep, with_secrets: str = "") -> dict[str, Any]:
     """The Command document that a recipe's own script is deployed as.
 
     It has no parameters, so nothing can be pasted into the script when it is sent. ``with_secrets``
     is the program that runs the script of a step that has secrets, ``documents/with_secrets.py``.
     """
-    lines = _lines(step.shell)
-    if step.secrets:
+    for_windows = isinstance(step, PowershellStep)
+    lines = _lines(step.script)
+    if isinstance(step, ShellStep) and step.secrets:
         lines = _in_secret(step, lines, with_secrets)
     return {
         "schemaVersion": "2.2",
         "description": f"{step.name} (from a recipe)",
         "mainSteps": [
             {
-                "action": "aws:runShellScript",
+                "action": "aws:runPowerShellScript" if for_windows else "aws:runShellScript",
                 "name": "run",
-                "precondition": {"StringEquals": ["platformType", "Linux"]},
+                "precondition": {
+                    "StringEquals": ["platformType", "Windows" if for_windows else "Linux"]
+                },
                 "inputs": {
                     "timeoutSeconds": str(step.timeout_seconds),
                     "runCommand": lines,
@@ -96,12 +102,14 @@ def _source(secret: Secret) -> str:
 
 def secrets(recipe: Recipe) -> tuple[Secret, ...]:
     """What the recipe's builder may read of Secrets Manager and Parameter Store, in order."""
-    found = [
+    found: list[Secret] = [
         secret
         for step in recipe.customize
         if isinstance(step, ShellStep)
         for _, secret in sorted(step.secrets.items())
     ]
+    if recipe.windows and recipe.windows.administrator_password:
+        found.append(recipe.windows.administrator_password)
     return tuple(dict.fromkeys(found))
 
 
@@ -110,23 +118,23 @@ def has_own_profile(recipe: Recipe) -> bool:
     return bool(artefacts(recipe) or secrets(recipe))
 
 
-def document_of(recipe: str, step: CustomizeStep) -> str:
-    """Name of the deployed document that the step runs."""
+def document_of(recipe: str, step: CustomizeStep, *, windows: bool = False) -> str:
+    """Name of the deployed document that the step runs on a host of its platform."""
     match step:
-        case ShellStep():
+        case ScriptStep():
             return step_document(recipe, step.name)
         case DocumentStep():
             return step.document
         case ApplicationStep():
             return fixed_document(APPLICATION_DOCUMENT)
         case _:
-            return fixed_document(REBOOT_DOCUMENT)
+            return fixed_document(REBOOT_WINDOWS if windows else REBOOT_DOCUMENT)
 
 
 def parameters_of(step: CustomizeStep, *, bake: str, region: str) -> Parameters:
     """The parameters that the step's document is sent with."""
     match step:
-        case ShellStep():
+        case ScriptStep():
             return {}
         case DocumentStep():
             return {name: _values(value) for name, value in step.parameters.items()}
@@ -138,7 +146,7 @@ def parameters_of(step: CustomizeStep, *, bake: str, region: str) -> Parameters:
 
 def has_sentinel(step: CustomizeStep) -> bool:
     """Whether the step runs one of our fixed documents, which print a last line."""
-    return not isinstance(step, ShellStep | DocumentStep)
+    return not isinstance(step, ScriptStep | DocumentStep)
 
 
 def artefacts(recipe: Recipe) -> tuple[tuple[str, str], ...]:

@@ -141,7 +141,7 @@ def command_verdict(wait: Wait, seen: Invocation | None, builder: Instance | Non
         lost = _lost_builder(wait, builder)
         if lost and lost.error == BuilderTakenError.__name__:
             return lost
-        return Failed(wait.error, _command_cause(wait, seen))
+        return Failed(wait.error, command_cause(wait, seen, wait.target))
     if wait.sentinel and wait.sentinel not in seen.stdout.splitlines():
         return Failed(
             wait.error,
@@ -167,12 +167,13 @@ def _lost_builder(wait: Wait, builder: Instance | None) -> Failed | None:
     return None
 
 
-def _command_cause(wait: Wait, seen: Invocation) -> str:
+def command_cause(wait: Wait, seen: Invocation, command_id: str) -> str:
+    """How a command ended, with its last words."""
     errors = seen.stderr.strip().splitlines()[-_STDERR_LINES:]
     said = _end_of("\n".join(errors)) if errors else "(nothing on stderr)"
     return (
         f"{wait.label} ended as {seen.status} with exit code {seen.exit_code} on "
-        f"{wait.instance_id} (command {wait.target}). Its last lines on stderr:\n{said}"
+        f"{wait.instance_id} (command {command_id}). Its last lines on stderr:\n{said}"
     )
 
 

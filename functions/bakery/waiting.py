@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from bakery import clock, verdicts, waits
-from bakery.aws import ec2, ssm, stepfunctions, table
+from bakery import clock, sysprep, verdicts, waits
+from bakery.aws import ec2, logs, ssm, stepfunctions, table
 from bakery.errors import BakeryError
 from bakery.observability import logger
 from bakery.verdicts import Done, Verdict
@@ -66,6 +66,8 @@ def _observe(wait: Wait, now: datetime) -> Verdict:
         case Kind.COMMAND:
             seen = ssm.invocation(wait.target, wait.instance_id)
             return verdicts.command_verdict(wait, seen, ec2.find_instance(wait.instance_id))
+        case Kind.STOP if wait.sysprep:
+            return _observe_sysprep(wait, now)
         case Kind.STOP:
             return verdicts.stop_verdict(wait, ec2.find_instance(wait.target))
         case Kind.IMAGE:
@@ -73,3 +75,19 @@ def _observe(wait: Wait, now: datetime) -> Verdict:
             return verdicts.image_verdict(wait, found[0] if found else None, now)
         case Kind.TURN:
             return verdicts.turn_verdict(wait, stepfunctions.find_execution(wait.execution))
+
+
+def _observe_sysprep(wait: Wait, now: datetime) -> Verdict:
+    builder = ec2.find_instance(wait.target)
+    seen = ssm.invocation(wait.sysprep, wait.target)
+    logged = None
+    # What an agent has not told any more is in the log, if it came so far.
+    told = seen is not None and sysprep.marked(wait, seen.stdout)
+    if builder is not None and builder.state == "stopped" and not told:
+        logged = logs.output_of(
+            wait.log_group,
+            command_id=wait.sysprep,
+            instance_id=wait.target,
+            step=sysprep.STEP,
+        )
+    return sysprep.verdict(wait, builder, seen, logged or "", now)

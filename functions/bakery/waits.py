@@ -42,13 +42,14 @@ class Wait(BaseModel):
     begun: datetime
     deadline: datetime
     instance_id: str = ""
-    """COMMAND: where it runs."""
+    """COMMAND, and STOP by Sysprep: where it runs."""
     label: str = ""
     """How the failure names it, e.g. ``step 'packages'``."""
     error: str = ""
     """COMMAND: name of the error that its failure is."""
     sentinel: str = ""
-    """COMMAND: a line without which Success is not believed; empty when none is due."""
+    """COMMAND: a line without which Success is not believed; empty when none is due. STOP by
+    Sysprep: the line that says that it has begun."""
     recipe: str = ""
     """For what is told about the wait; empty where the release before stored it."""
     expected: datetime | None = None
@@ -63,6 +64,10 @@ class Wait(BaseModel):
     """IMAGE: whether the bake goes on without it."""
     on_test: bool = False
     """COMMAND: whether it runs on a test instance, not on the builder."""
+    sysprep: str = ""
+    """STOP: id of the command that starts Sysprep, which is to stop the builder; empty: we do."""
+    log_group: str = ""
+    """STOP by Sysprep: where the output of commands goes."""
     execution: str = ""
     """TURN: ARN of the bake that has the recipe."""
 

@@ -60,7 +60,7 @@ def inspect_recipes(folder: Path) -> tuple[dict[str, Recipe], list[FileProblem]]
             problems += error.problems
     known = {path.stem for path in recipe_files(folder)}
     for name in recipes:
-        if message := _base_problem(name, recipes, known):
+        if message := _base_problem(name, recipes, known) or _other_platform(name, recipes):
             problems.append(sources[name].problem("base.recipe", message))
     return recipes, problems
 
@@ -128,6 +128,18 @@ def _base_problem(name: str, recipes: Mapping[str, Recipe], known: Set[str]) -> 
     if len(chain) == 2 and chain[1] not in known:
         return f"there is no recipe '{chain[1]}'; recipes here: {', '.join(sorted(known))}"
     return None
+
+
+def _other_platform(name: str, recipes: Mapping[str, Recipe]) -> str | None:
+    """Why the images of the recipe that ``name`` builds on are none for it."""
+    recipe = recipes[name]
+    base_name = recipe.base.recipe if isinstance(recipe.base, RecipeBase) else ""
+    base = recipes.get(base_name)
+    if base is None or (base.windows is None) == (recipe.windows is None):
+        return None
+    if recipe.windows is None:
+        return f"'{base_name}' makes Windows images; add `windows: {{}}` here, or name another"
+    return f"'{base_name}' makes Linux images; remove windows here, or name another"
 
 
 def _document_problems(source: Source) -> Iterator[FileProblem]:

@@ -12,7 +12,7 @@ from bakery import steps
 from bakery.documents import parameter_problems, problems_of
 from bakery.naming import DOCUMENT_PREFIX, fixed_document
 from bakery.problems import one_line
-from bakery.recipe import DocumentStep, Recipe, Schedule, ShellStep
+from bakery.recipe import DocumentStep, PowershellStep, Recipe, Schedule, ScriptStep
 from infra.loading import (
     FileProblem,
     document_problems,
@@ -88,6 +88,12 @@ def _warnings(recipes: Path) -> Iterator[FileProblem]:
     """What can be deployed, but does not do all that its author may expect."""
     loaded, _ = inspect_recipes(recipes)
     for name, recipe in loaded.items():
+        if recipe.windows and recipe.windows.administrator_password:
+            yield read(recipes / f"{name}.yaml").problem(
+                "windows.administrator_password",
+                "warning: it stays readable in the image, for all who may use it; with random each "
+                "instance makes its own",
+            )
         if recipe.schedule and (text := _lost_night(recipe.schedule, datetime.now(UTC))):
             yield read(recipes / f"{name}.yaml").problem("schedule.cron", f"warning: {text}")
 
@@ -114,11 +120,12 @@ def _step_problems(
     source = read(file)
     for index, step in enumerate(recipe.customize):
         path = f"customize[{index}]"
-        if isinstance(step, ShellStep):
-            for text in problems_of(steps.shell_document(step, program)):
-                yield source.problem(f"{path}.shell", text)
+        if isinstance(step, ScriptStep):
+            language = "powershell" if isinstance(step, PowershellStep) else "shell"
+            for text in problems_of(steps.script_document(step, program)):
+                yield source.problem(f"{path}.{language}", text)
             continue
-        name = steps.document_of(file.stem, step)
+        name = steps.document_of(file.stem, step, windows=recipe.windows is not None)
         if name in documents:
             given = steps.parameters_of(step, bake="check", region="us-east-1")
             values = {key: list(value) for key, value in given.items()}

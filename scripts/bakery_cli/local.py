@@ -12,6 +12,7 @@ from scripts.bakery_cli.synthesis import synthesize
 from scripts.bakery_cli.target import Options, Target
 from scripts.local import LocalAws, LocalAwsError
 from scripts.local.aws import DEFAULT_REGION
+from scripts.local.machines import WindowsCheckedOnly
 from scripts.local.objects import fill
 from scripts.local.roots import SandboxUnavailableError
 from scripts.local.sandbox_machines import SandboxMachines
@@ -29,7 +30,8 @@ def local_target(options: Options, say: Say) -> Iterator[Target]:
     assembly = synthesize(options.recipes, say)
     try:
         with ExitStack() as ending:
-            machines = ending.enter_context(SandboxMachines()) if options.sandbox else None
+            sandbox = ending.enter_context(SandboxMachines()) if options.sandbox else None
+            machines = WindowsCheckedOnly(sandbox) if sandbox else None
             region = options.region or DEFAULT_REGION
             aws = ending.enter_context(
                 LocalAws.start(assembly, scale=SCALE, region=region, machines=machines)
@@ -58,7 +60,7 @@ def what_is_special(options: Options) -> str:
         return f"{about}; scripts are checked but NOT executed (--sandbox runs them)."
     return (
         f"{about}, but at its real pace while scripts run; they run for real, in a booted Debian "
-        "of this machine, which has no dnf and no yum."
+        "of this machine, which has no dnf and no yum. PowerShell is checked but NOT executed."
     )
 
 

@@ -21,7 +21,7 @@ from scripts.bakery_cli.screen import line
 from scripts.bakery_cli.words import duration
 
 _TITLE = 24
-_SAID_LATER = {"NotManagedError"}
+_SAID_LATER = {"NotManagedYetError"}
 """Tried again every few seconds until the agent is there: no news."""
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bakery.bake import Command, WholePlan
+from bakery.budgets import of_agent
 from bakery.errors import advice
 from bakery.estimate import monthly_storage
 from bakery.naming import previous_pointer
@@ -65,14 +66,16 @@ def _stages(plan: WholePlan) -> Iterator[tuple[str, ...]]:
         f"{launch.size_gib} GiB gp3, {launch.iops} iops, {launch.throughput} MiB/s",
         *where,
     )
-    yield "Wait for agent", "until Systems Manager knows the builder, at most 10 minutes"
+    minutes = of_agent(windows=launch.windows).seconds // 60
+    yield "Wait for agent", f"until Systems Manager knows the builder, at most {minutes} minutes"
     yield "Prepare", _document(plan.prepare)
     steps = _numbered(_script(step_name(it.label), it) for it in plan.customize)
     yield "Customize", count(len(plan.customize), "step"), *steps
-    yield "Remove identity", _document(plan.remove_identity)
+    removed = plan.remove_identity
+    yield "Remove identity", _document(removed) if removed else "nothing: the base is Windows"
     yield "Generalize", _document(plan.generalize)
     yield "Verify identity", _document(plan.verify_identity)
-    yield "Stop builder", "and wait for the stop"
+    yield "Stop builder", _document(plan.sysprep) if plan.sysprep else "and wait for the stop"
     yield "Create image", _image_name(plan)
     yield "Harden image", "IMDSv2 only; encryption and size are checked"
     yield ("Test and copy", *_test_and_copy(plan))
@@ -95,6 +98,7 @@ def _retirement(plan: WholePlan) -> tuple[str, ...]:
     return (
         f"all but the newest {kept.keep}{age}, and those in use",
         f"in {', '.join(plan.retire_in)}; see bakery retire {plan.recipe} --dry-run",
+        *(f"fast launch for the new one in {it.region}" for it in plan.fast_launch),
     )
 
 
@@ -104,7 +108,8 @@ def _test_and_copy(plan: WholePlan) -> list[str]:
     checks = _numbered(_script(check_name(it.label), it) for it in test.checks)
     machines = [f"on {', else '.join(machine.instance_types)}" for machine in test.machines]
     if test.compare is not None:
-        machines.append("the identities of the first two must differ")
+        told = "" if plan.sysprep or not plan.launch.windows else ", but for what Sysprep renews"
+        machines.append(f"the identities of the first two must differ{told}")
     copies = [f"copy to {place.region}" for place in plan.places[1:]]
     tests = f"{count(len(test.checks), 'test')} on {count(len(test.machines), 'instance')}"
     return [tests, *machines, *checks, *copies]
@@ -146,5 +151,16 @@ def _facts(plan: WholePlan) -> Iterator[tuple[str, str]]:
         "Cost",
         f"about {usd(plan.estimate.usd)} for the bake, at most {usd(storage)} a month to keep",
     )
+    for it in plan.fast_launch:
+        yield (
+            "Fast launch cost",
+            f"in {it.region} at most {usd(it.usd)} for each new image, and {usd(it.monthly_usd)} a "
+            "month to keep its snapshots",
+        )
+    if "Secret" in plan.generalize.parameters:
+        yield (
+            "Password",
+            "that of a secret: it stays readable in the image, for all who may use it",
+        )
     if plan.launch.spot:
         yield "", "at on-demand prices; spot, which is tried first, costs less"

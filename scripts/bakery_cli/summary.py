@@ -123,6 +123,7 @@ def _image_facts(output: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str
         **_places(output),
         "Previous": output.get("previous") or "none, this is the first",
         "Changes": output.get("changes") or "unknown",
+        **({"Shared": "; ".join(output["shared"])} if output.get("shared") else {}),
         "Cost": cost,
         "Pointer": pointer(output["recipe"]),
         "Launch it": f"--image-id resolve:ssm:{pointer(output['recipe'])}",

@@ -255,13 +255,21 @@ class Commands:
             command.outcomes.append(outcome)
             self._write_logs(command, outcome)
 
-        return runner.run_document(
+        outcomes = runner.run_document(
             document,
             command.parameters,
             intercepted,
             fetch=self._fetch_as(managed.role),
             on_step=on_step,
         )
+        if host.powers_off:
+            wait = self._ec2.durations.sysprep
+            self._timers.after(wait, lambda: self._power_off(command), f"sysprep {command.id}")
+        return outcomes
+
+    def _power_off(self, command: Command) -> None:
+        if self._instance_runs(command):
+            self._ec2.shut_down_from_inside(command.instance_id, command.region)
 
     def _source_of(self, region: str, image_id: str) -> str:
         """The instance that an image was made from."""

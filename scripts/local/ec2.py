@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from scripts.local.ec2_fast_launch import FastLaunch
 from scripts.local.ec2_images import Allowed, Images
 from scripts.local.ec2_instances import Instances
 from scripts.local.ec2_launch import default_key
@@ -40,6 +41,7 @@ class Ec2:
         self.templates = Templates(self.state)
         self.instances = Instances(self.state, self.images, self.volumes)
         self.usage = Usage(self.state, self.images)
+        self.fast_launch = FastLaunch(self.state, self.images)
         self._home = region
         self._encryption_by_default: set[str] = set()
 
@@ -148,6 +150,7 @@ class Ec2:
             **self.instances.handlers(),
             **self.images.handlers(),
             **self.usage.handlers(),
+            **self.fast_launch.handlers(),
             **self.volumes.handlers(),
             **self.templates.handlers(),
             "CreateTags": self._create_tags,

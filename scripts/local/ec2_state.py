@@ -29,7 +29,10 @@ class Durations:
     image: float = 120
     copy: float = 180
     agent_online: float = 30
+    agent_online_windows: float = 120
     agent_lost: float = 10
+    sysprep: float = 300
+    fast_launch: float = 1200
 
 
 @dataclass
@@ -69,6 +72,7 @@ class Region:
     templates: dict[str, Record] = field(default_factory=dict)
     gone_images: set[str] = field(default_factory=set)
     reports: dict[str, Record] = field(default_factory=dict)
+    fast_launches: dict[str, Record] = field(default_factory=dict)
     tokens: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)
     internal: dict[str, dict[str, Any]] = field(default_factory=dict)
     addresses: int = 10

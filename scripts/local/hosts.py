@@ -7,16 +7,16 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scripts.local import powershell
 from scripts.local.processes import run_group
 from scripts.local.runner import Ran
+from scripts.local.ssm_rules import POWERSHELL_SENTINEL, SENTINEL
 
 _NOTHING: Mapping[str, str] = {}
 _STEP_WITHIN = re.compile(
     r"^cat >\S+/step\S* <<'(?P<mark>[\w-]+)'\n(?P<step>.*?)\n(?P=mark)$", re.M | re.S
 )
 """The script of a step that has secrets, in the one that gets them."""
-
-_SENTINEL = "printf 'ami-bakery: %s done\\n' \"$SSM_Bake\""
 
 
 class CheckedHost:
@@ -29,9 +29,17 @@ class CheckedHost:
     executes = False
     passes_parameters_by_environment = True
 
-    def __init__(self, instance_id: str, invented: Mapping[str, str] = _NOTHING) -> None:
+    def __init__(
+        self,
+        instance_id: str,
+        invented: Mapping[str, str] = _NOTHING,
+        *,
+        platform: str = "Linux",
+    ) -> None:
         """``invented``: by step, what stands in for output that the product reads."""
         self.instance_id = instance_id
+        self.platform = platform
+        self.powers_off = False
         self._invented = invented
         self._files: dict[str, bytes] = {}
 
@@ -46,17 +54,21 @@ class CheckedHost:
     def execute(
         self, argv: Sequence[str], *, directory: str, environment: Mapping[str, str], timeout: float
     ) -> Ran:
-        """Answer like the shell that only reads (`sh -n`), where there is one."""
-        script = self._files[argv[-1]].decode()
-        within = _STEP_WITHIN.search(script)
-        if problem := _syntax_error(script) or (within and _syntax_error(within["step"] + "\n")):
+        """Answer like a shell that only reads: `sh -n`, where there is one, or a grammar of
+        PowerShell."""
+        script, for_windows = self._files[argv[-1]].decode(), argv[-1].endswith(".ps1")
+        if problem := powershell.syntax_error(script) if for_windows else _shell_error(script):
             return Ran(2, "", problem)
         lines = script.rstrip("\n").split("\n")
         step = argv[-1].rsplit("/", 2)[-2]
-        said = f"not executed: {len(lines)} lines checked (bakery --local --sandbox runs them)\n"
+        who = "PowerShell never runs here" if for_windows else "bakery --local --sandbox runs them"
+        said = f"not executed: {len(lines)} lines checked ({who})\n"
         said += "".join(f"identity\t{fact}\n" for fact in _made_up(step, self.instance_id))
         said += self._invented.get(step, "")
-        if lines[-1] == _SENTINEL:
+        if step == "sysprep-windows" and environment.get("SSM_Phase") == "shutdown":
+            self.powers_off = True
+            said += f"ami-bakery: {environment.get('SSM_Bake', '')} sysprep\n"
+        if lines[-1] in (SENTINEL, POWERSHELL_SENTINEL):
             said += f"ami-bakery: {environment.get('SSM_Bake', '')} done\n"
         return Ran(0, said, "")
 
@@ -68,6 +80,8 @@ class HereHost:
     """Runs scripts as the present user on this machine, files below `root`. For trusted scripts."""
 
     executes = True
+    platform = "Linux"
+    powers_off = False
 
     def __init__(
         self, root: Path, *, instance_id: str = "i-00000000000000000", new_agent: bool = True
@@ -105,9 +119,17 @@ class HereHost:
 
 def _made_up(step: str, instance_id: str) -> list[str]:
     """What report-identity would find on a machine that booted: facts that are the instance's."""
+    digest = hashlib.sha256(instance_id.encode()).hexdigest()
+    if step == "report-identity-windows":
+        numbers = "-".join(str(int(digest[i : i + 8], 16)) for i in (0, 8, 16))
+        return [
+            f"machine-sid\tS-1-5-21-{numbers}",
+            f"machine-guid\t{digest[:8]}-{digest[8:12]}-4000-8000-{digest[20:32]}",
+            f"computer-name\tEC2AMAZ-{digest[:7].upper()}",
+            f"ssm-registration\t{instance_id}",
+        ]
     if step != "report-identity":
         return []
-    digest = hashlib.sha256(instance_id.encode()).hexdigest()
     return [
         f"machine-id\t{digest[:32]}",
         f"ssh-host-key-ed25519\tSHA256:{digest[32:]}",
@@ -115,6 +137,11 @@ def _made_up(step: str, instance_id: str) -> list[str]:
         f"ssm-registration\t{instance_id}",
         f"hostname\tip-{digest[:8]}",
     ]
+
+
+def _shell_error(script: str) -> str:
+    within = _STEP_WITHIN.search(script)
+    return _syntax_error(script) or (_syntax_error(within["step"] + "\n") if within else "")
 
 
 def _syntax_error(script: str) -> str:

@@ -341,6 +341,14 @@ def _report_usage(action: str, parameters: Parameters, arns: Arns) -> list[Need]
     ]
 
 
+def _fast_launch(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
+    templates = _ids(parameters.get("LaunchTemplate") or {}, "LaunchTemplateId")
+    return [
+        Need(action, arns.image(str(parameters.get("ImageId")))),
+        *(Need(action, arns.ec2("launch-template", it)) for it in templates),
+    ]
+
+
 def _send_task(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
     """The right is one on the state machine that gave the token."""
     machine = arns.facts.machine_of_token(str(parameters.get("taskToken")))
@@ -457,6 +465,7 @@ _KEYS: dict[tuple[str, str], Callable[[Parameters], Keys]] = {
 
 _EC2_UNSCOPED = [
     "DescribeInstances",
+    "DescribeFastLaunchImages",
     "DescribeImages",
     "DescribeImageReferences",
     "DescribeImageUsageReports",
@@ -489,6 +498,7 @@ _SPECIAL: dict[tuple[str, str], Callable[[str, Parameters, Arns], list[Need]]] =
     ("ec2", "CreateImage"): _create_image,
     ("ec2", "CopyImage"): _copy_image,
     ("ec2", "CreateImageUsageReport"): _report_usage,
+    ("ec2", "EnableFastLaunch"): _fast_launch,
     ("ssm", "PutParameter"): _put_parameter,
     ("ssm", "SendCommand"): _send_command,
     ("ssm", "GetDocument"): _ssm_document,

@@ -47,8 +47,10 @@ class CheckOnly:
     def host(self, machine: Machine) -> Host:
         id_ = machine.instance_id
         if id_ not in self._hosts:
-            invented = {"report-packages": invented_packages(machine.system)}
-            self._hosts[id_] = CheckedHost(id_, invented)
+            packages = invented_packages(machine.system)
+            invented = {"report-packages": packages, "report-packages-windows": packages}
+            platform = str(machine.system.get("type", "Linux"))
+            self._hosts[id_] = CheckedHost(id_, invented, platform=platform)
         return self._hosts[id_]
 
     def stopped(self, instance_id: str) -> None:
@@ -58,6 +60,25 @@ class CheckOnly:
         self._hosts.pop(instance_id, None)
 
 
+class WindowsCheckedOnly:
+    """Hosts of Windows instances check scripts, for nothing here runs them; others are real."""
+
+    def __init__(self, others: Machines) -> None:
+        self._others = others
+        self._windows = CheckOnly()
+
+    def host(self, machine: Machine) -> Host:
+        is_windows = machine.system.get("type") == "Windows"
+        return (self._windows if is_windows else self._others).host(machine)
+
+    def stopped(self, instance_id: str) -> None:
+        self._others.stopped(instance_id)
+
+    def gone(self, instance_id: str) -> None:
+        self._windows.gone(instance_id)
+        self._others.gone(instance_id)
+
+
 def invented_packages(system: Mapping[str, Any]) -> str:
     """In place of the list of packages of a host that is none: the same for the same system.
 
@@ -65,6 +86,7 @@ def invented_packages(system: Mapping[str, Any]) -> str:
     """
     name, version = str(system.get("name", "Linux")), str(system.get("version", "0"))
     kind = "deb" if name in ("Ubuntu", "Debian GNU/Linux") else "rpm"
+    kind = "program" if system.get("type") == "Windows" else kind
     packages = {f"{name.lower().replace(' ', '-')}-release": version}
     if agent := system.get("agent"):
         packages["amazon-ssm-agent"] = str(agent)
@@ -95,6 +117,14 @@ class Intercepted:
     @property
     def instance_id(self) -> str:
         return self._host.instance_id
+
+    @property
+    def platform(self) -> str:
+        return self._host.platform
+
+    @property
+    def powers_off(self) -> bool:
+        return self._host.powers_off
 
     @property
     def executes(self) -> bool:

@@ -46,15 +46,12 @@ class ManagedInstances:
     def _instance_moved(self, region: str, instance: Record, state: str) -> None:
         id_ = instance["InstanceId"]
         durations = self._ec2.durations
-        if state == "running":
-            self._later(
-                durations.agent_online, lambda: self._register(region, id_), f"agent of {id_}"
-            )
-        elif state == "rebooting":
-            self._lose(id_)
-            self._later(
-                durations.agent_online, lambda: self._register(region, id_), f"agent of {id_}"
-            )
+        if state in ("running", "rebooting"):
+            if state == "rebooting":
+                self._lose(id_)
+            windows = instance.get("Platform") == "windows"
+            wait = durations.agent_online_windows if windows else durations.agent_online
+            self._later(wait, lambda: self._register(region, id_), f"agent of {id_}")
         elif state in ("stopping", "shutting-down"):
             self._later(durations.agent_lost, lambda: self._lose(id_), f"agent of {id_} is lost")
         elif state in ("stopped", "terminated"):

@@ -13,14 +13,18 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
-def judge(precondition: Mapping[str, Any], values: Mapping[str, Any]) -> Verdict:
-    """Judge a step's precondition on a Linux host."""
-    verdicts = [_judge_operator(key, sides, values) for key, sides in precondition.items()]
+def judge(
+    precondition: Mapping[str, Any], values: Mapping[str, Any], platform: str = "Linux"
+) -> Verdict:
+    """Judge a step's precondition on a host of this platform."""
+    verdicts = [
+        _judge_operator(key, sides, values, platform) for key, sides in precondition.items()
+    ]
     reasons = ", ".join(verdict.reason for verdict in verdicts if verdict.reason)
     return Verdict(all(verdict.holds for verdict in verdicts), reasons)
 
 
-def _judge_operator(operator: str, sides: Any, values: Mapping[str, Any]) -> Verdict:
+def _judge_operator(operator: str, sides: Any, values: Mapping[str, Any], platform: str) -> Verdict:
     if operator != "StringEquals":
         return Verdict(True, f'unrecognized operator: "{operator}"')
     if len(sides) != 2:
@@ -30,7 +34,8 @@ def _judge_operator(operator: str, sides: Any, values: Mapping[str, Any]) -> Ver
     if any("{{ssm" in side.replace(" ", "") for side in sides):
         return Verdict(True, f'"{operator}": the arguments can not contain SSM parameters')
     if "platformType" in sides:
-        return _judge_platform(sides[1] if sides[0] == "platformType" else sides[0], values)
+        asked = sides[1] if sides[0] == "platformType" else sides[0]
+        return _judge_platform(asked, values, platform)
     resolved = [str(replace(side, values)) for side in sides]
     if resolved == list(sides):
         return Verdict(True, f'"{operator}": an argument must contain a document parameter')
@@ -39,9 +44,9 @@ def _judge_operator(operator: str, sides: Any, values: Mapping[str, Any]) -> Ver
     return Verdict(True)
 
 
-def _judge_platform(platform: str, values: Mapping[str, Any]) -> Verdict:
-    if str(replace(platform, values)) != platform:
+def _judge_platform(asked: str, values: Mapping[str, Any], platform: str) -> Verdict:
+    if str(replace(asked, values)) != asked:
         return Verdict(True, '"StringEquals": a platformType can not contain document parameters')
-    if platform.lower() != "linux":
-        return Verdict(False, f'"StringEquals": [platformType, {platform}]')
+    if asked.lower() != platform.lower():
+        return Verdict(False, f'"StringEquals": [platformType, {asked}]')
     return Verdict(True)

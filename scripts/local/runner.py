@@ -5,8 +5,8 @@ aws/amazon-ssm-agent), oddities included, because recipe authors come to rely on
 
 - a failed step does not stop the next one unless its *inputs* say `onFailure: exit`, and a step
   that timed out is not a failed one: the next step runs whatever onFailure says;
-- exit code 168 ends the document as a success, 169 as a failure, 194 reboots the host and then
-  runs the same step again, 137 is a time-out whoever sent it;
+- exit code 168 ends the document as a success, 169 as a failure, 194 (3010 on Windows) reboots the
+  host and then runs the same step again, 137 is a time-out whoever sent it;
 - a skipped step counts as a success, so a document of nothing but skipped steps succeeds;
 - a script whose daemon keeps stdout open lasts until the time-out.
 """
@@ -20,7 +20,8 @@ from scripts.local import download, interpolation, preconditions
 
 SUCCESS, FAILED, TIMED_OUT, SKIPPED = "Success", "Failed", "TimedOut", "Skipped"
 REBOOT: Final = "SuccessAndReboot"
-EXIT_SUCCESS, EXIT_FAILURE, EXIT_REBOOT, EXIT_KILLED = 168, 169, 194, 137
+EXIT_SUCCESS, EXIT_FAILURE, EXIT_KILLED = 168, 169, 137
+EXIT_REBOOT: Final = {"Linux": 194, "Windows": 3010}
 
 MAX_STDOUT: Final = 24_000
 MAX_STDERR: Final = 8_000
@@ -41,6 +42,8 @@ _NOT_HERE: Final = {
     "aws:updateSsmAgent",
 }
 _WINDOWS_ONLY: Final = {"aws:applications", "aws:cloudWatch", "aws:psModule"}
+_ELSEWHERE: Final = {"Linux": _WINDOWS_ONLY, "Windows": {"aws:runShellScript"}}
+"""Plugins that the agent of a platform knows, but does not have."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,14 @@ class Host(Protocol):
 
     @property
     def instance_id(self) -> str: ...
+
+    @property
+    def platform(self) -> str:
+        """Linux or Windows."""
+
+    @property
+    def powers_off(self) -> bool:
+        """Whether a script has set the host to shut itself down in a while, as Sysprep does."""
 
     @property
     def executes(self) -> bool:
@@ -178,14 +189,16 @@ def _run_step(run: _Run, step: Mapping[str, Any], skipped: bool) -> StepOutcome:
     if skipped:
         message = f"Step {name} skipped: an earlier step ended the document"
         return StepOutcome(name, SKIPPED, 0, stdout=message)
-    verdict = preconditions.judge(step.get("precondition", {}), run.values)
+    platform = run.host.platform
+    verdict = preconditions.judge(step.get("precondition", {}), run.values, platform)
     known = action in _SHELLS or action in _NOT_HERE or action in _WINDOWS_ONLY
     known = known or action == "aws:downloadContent"
     if verdict.holds and not known:
         message = f"Plugin {action} is not supported by this version of the SSM agent"
         return StepOutcome(name, FAILED, 1, stderr=message)
-    if action in _WINDOWS_ONLY or not known:
-        return StepOutcome(name, SKIPPED, 0, stdout=f"Step skipped: no plugin {action} on Linux")
+    if action in _ELSEWHERE[platform] or not known:
+        message = f"Step skipped: no plugin {action} on {platform}"
+        return StepOutcome(name, SKIPPED, 0, stdout=message)
     if not verdict.holds:
         message = f"Step skipped due to unsatisfied preconditions: {verdict.reason}"
         return StepOutcome(name, SKIPPED, 0, stdout=message)
@@ -234,7 +247,8 @@ def _script(run: _Run, name: str, action: str, inputs: Mapping[str, Any]) -> Ste
         timeout=seconds_of(inputs.get("timeoutSeconds")),
     )
     code = EXIT_KILLED if ran.timed_out else ran.exit_code
-    status = {0: SUCCESS, EXIT_REBOOT: REBOOT, EXIT_KILLED: TIMED_OUT}.get(code, FAILED)
+    reboot = EXIT_REBOOT[run.host.platform]
+    status = {0: SUCCESS, reboot: REBOOT, EXIT_KILLED: TIMED_OUT}.get(code, FAILED)
     return StepOutcome(name, status, code, ran.stdout, ran.stderr)
 
 

@@ -31,6 +31,8 @@ class Sandbox:
     """One booted root file system. Make it with `Sandbox.boot`."""
 
     executes = True
+    platform = "Linux"
+    powers_off = False
 
     def __init__(
         self,

@@ -6,24 +6,61 @@ They are what keeps a document safe on agents that paste parameters into scripts
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bakery.documents import TOKEN, script_of
 
 SENTINEL: Final = "printf 'ami-bakery: %s done\\n' \"$SSM_Bake\""
+POWERSHELL_SENTINEL: Final = 'Write-Output "ami-bakery: $env:SSM_Bake done"'
 INERT: Final = re.compile(r"[A-Za-z0-9._/,@+-]*")
 """What a value may consist of: no shell gives these characters a meaning, quoted or not."""
 
 
-def fallback(name: str) -> str:
-    """The one line in which a parameter may be pasted into a script."""
-    return f"if [ -z \"${{SSM_{name}+x}}\" ]; then SSM_{name}='{{{{ {name} }}}}'; fi"
+@dataclass(frozen=True)
+class Dialect:
+    """How a rule reads in the language of a document's scripts."""
+
+    action: str
+    platform: str
+    head: str
+    sentinel: str
+    variable: str
+    """How a script reads a parameter, but for its name."""
+    fallback: str
+    """The one line in which a parameter may be pasted into a script; NAME stands for its name."""
+
+
+SHELL: Final = Dialect(
+    action="aws:runShellScript",
+    platform="Linux",
+    head="#!/bin/sh\nset -eu\n",
+    sentinel=SENTINEL,
+    variable="$SSM_",
+    fallback="if [ -z \"${SSM_NAME+x}\" ]; then SSM_NAME='{{ NAME }}'; fi",
+)
+POWERSHELL: Final = Dialect(
+    action="aws:runPowerShellScript",
+    platform="Windows",
+    head="$ErrorActionPreference = 'Stop'\nSet-StrictMode -Version 2.0\n",
+    sentinel=POWERSHELL_SENTINEL,
+    variable="$env:SSM_",
+    fallback="if ($null -eq $env:SSM_NAME) { $env:SSM_NAME = '{{ NAME }}' }",
+)
+
+
+def dialect_of(document: Mapping[str, Any]) -> Dialect:
+    """The language of the last step, the one that is named like its document."""
+    last = document["mainSteps"][-1]
+    return POWERSHELL if last["action"] == POWERSHELL.action else SHELL
 
 
 def house_problems(stem: str, document: Mapping[str, Any]) -> list[str]:
     """Every rule of this project that the document breaks."""
-    steps, parameters = document["mainSteps"], document["parameters"]
-    problems = [f"{step['name']}: {text}" for step in steps for text in _step_problems(step)]
+    steps, parameters, dialect = document["mainSteps"], document["parameters"], dialect_of(document)
+    problems = [
+        f"{step['name']}: {text}" for step in steps for text in _step_problems(step, dialect)
+    ]
     problems += [
         f"{name}: {text}"
         for name, definition in parameters.items()
@@ -31,8 +68,8 @@ def house_problems(stem: str, document: Mapping[str, Any]) -> list[str]:
     ]
     if steps[-1]["name"] != stem:
         problems.append(f"the last step must be named {stem}: it is GetCommandInvocation's plugin")
-    if script_of(steps[-1]).rstrip("\n").split("\n")[-1] != SENTINEL:
-        problems.append(f"the last line must be {SENTINEL}")
+    if script_of(steps[-1]).rstrip("\n").split("\n")[-1] != dialect.sentinel:
+        problems.append(f"the last line must be {dialect.sentinel}")
     if "Bake" not in parameters:
         problems.append("the parameter Bake is missing")
     return problems
@@ -45,10 +82,10 @@ def prologue_of(script: str) -> str:
     return "\n".join(lines[: last + 1]) + "\n"
 
 
-def _step_problems(step: Mapping[str, Any]) -> Iterator[str]:
+def _step_problems(step: Mapping[str, Any], dialect: Dialect) -> Iterator[str]:
     inputs = step["inputs"]
-    if step.get("precondition") != {"StringEquals": ["platformType", "Linux"]}:
-        yield "must have the precondition platformType Linux"
+    if step.get("precondition") != {"StringEquals": ["platformType", dialect.platform]}:
+        yield f"must have the precondition platformType {dialect.platform}"
     if inputs.get("onFailure") != "exit":
         yield "must say onFailure: exit, or the next step runs after it failed"
     script = script_of(step)
@@ -56,8 +93,8 @@ def _step_problems(step: Mapping[str, Any]) -> Iterator[str]:
         return
     if "timeoutSeconds" not in inputs:
         yield "must have timeoutSeconds"
-    if not script.startswith("#!/bin/sh\nset -eu\n"):
-        yield "must begin with #!/bin/sh and set -eu"
+    if not script.startswith(dialect.head):
+        yield f"must begin with {' and '.join(dialect.head.splitlines())}"
 
 
 def _parameter_problems(
@@ -75,14 +112,14 @@ def _parameter_problems(
     if by_environment != in_scripts:
         yield "ENV_VAR is for parameters of scripts, and only for those"
     for step in document["mainSteps"]:
-        yield from _use_problems(name, step)
+        yield from _use_problems(name, step, dialect_of(document))
 
 
-def _use_problems(name: str, step: Mapping[str, Any]) -> Iterator[str]:
-    script = script_of(step)
+def _use_problems(name: str, step: Mapping[str, Any], dialect: Dialect) -> Iterator[str]:
+    script, fallback = script_of(step), dialect.fallback.replace("NAME", name)
     lines = [line.strip() for line in script.split("\n")]
     pasted = [line for line in lines if name in TOKEN.findall(line)]
-    if pasted and pasted != [fallback(name)]:
-        yield f"may be pasted into {step['name']} only as: {fallback(name)}"
-    if f"$SSM_{name}" in script and not pasted:
+    if pasted and pasted != [fallback]:
+        yield f"may be pasted into {step['name']} only as: {fallback}"
+    if f"{dialect.variable}{name}" in script and not pasted:
         yield f"{step['name']} has no fallback for agents that do not export SSM_{name}"

@@ -7,14 +7,20 @@ from typing import Any
 import pytest
 import yaml
 
+from bakery.documents import script_of
+
 FOLDER = Path(__file__).parents[2] / "documents"
 STEMS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+WINDOWS = [stem for stem in STEMS if "windows" in stem]
+LINUX = [stem for stem in STEMS if stem not in WINDOWS]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes `stem` for every document."""
-    if "stem" in metafunc.fixturenames:
-        metafunc.parametrize("stem", STEMS)
+    """Run a test that takes `stem` for every document, and one that takes `linux_stem` or
+    `windows_stem` for every one of that system."""
+    for fixture, stems in (("stem", STEMS), ("linux_stem", LINUX), ("windows_stem", WINDOWS)):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, stems)
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +33,16 @@ def documents() -> Mapping[str, dict[str, Any]]:
 def document(documents: Mapping[str, dict[str, Any]], stem: str) -> dict[str, Any]:
     """One document."""
     return documents[stem]
+
+
+@pytest.fixture
+def linux_document(documents: Mapping[str, dict[str, Any]], linux_stem: str) -> dict[str, Any]:
+    """One document of shell scripts."""
+    return documents[linux_stem]
+
+
+@pytest.fixture
+def windows_script(documents: Mapping[str, dict[str, Any]], windows_stem: str) -> str:
+    """The script of one document of PowerShell, which has one step."""
+    (step,) = documents[windows_stem]["mainSteps"]
+    return script_of(step)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bakery.documents import parameter_problems, script_of
 from bakery.errors import InvalidRecipeError
 from bakery.recipe import ShellStep, parse_recipe
-from bakery.steps import shell_document
+from bakery.steps import script_document
 from scripts.local import interpolation
 from scripts.local.hosts import HereHost
 from scripts.local.runner import run_document
@@ -74,29 +74,31 @@ def arrivals(
 @shells
 @pytest.mark.parametrize("agent", ["old", "new", "pasting and exporting"])
 def test_a_hostile_value_is_refused_or_arrives_as_it_is(
-    document: dict[str, Any], agent: str, shell: str, tmp_path: Path
+    linux_document: dict[str, Any], agent: str, shell: str, tmp_path: Path
 ) -> None:
-    for name in document["parameters"]:
+    for name in linux_document["parameters"]:
         for hostile in HOSTILE:
-            values = {**defaults(document), name: hostile}
+            values = {**defaults(linux_document), name: hostile}
             sent = {key: [value] for key, value in values.items()}
-            if parameter_problems(document, sent):
+            if parameter_problems(linux_document, sent):
                 continue
-            arrived = arrivals(document, values, tmp_path, agent=agent, shell=shell)
+            arrived = arrivals(linux_document, values, tmp_path, agent=agent, shell=shell)
             assert arrived == {key: values[key] for key in arrived}
             assert not (tmp_path / CANARY).exists()
 
 
 @shells
-def test_a_new_agent_needs_no_pattern(document: dict[str, Any], shell: str, tmp_path: Path) -> None:
+def test_a_new_agent_needs_no_pattern(
+    linux_document: dict[str, Any], shell: str, tmp_path: Path
+) -> None:
     """Even a value that got past allowedPattern is only a value there."""
-    names = interpolation.by_environment(document)
+    names = interpolation.by_environment(linux_document)
     # All of them in the document with the most parameters, some in the others, which begin alike.
     for hostile in HOSTILE if "Directory" in names else HOSTILE[::12]:
         if not fits_an_environment(hostile):
             continue
-        values = {**defaults(document), **dict.fromkeys(names, hostile)}
-        arrived = arrivals(document, values, tmp_path, agent="new", shell=shell)
+        values = {**defaults(linux_document), **dict.fromkeys(names, hostile)}
+        arrived = arrivals(linux_document, values, tmp_path, agent="new", shell=shell)
         assert arrived == dict.fromkeys(names, hostile)
         assert not (tmp_path / CANARY).exists()
 
@@ -135,7 +137,7 @@ def test_a_script_of_a_recipe_runs_as_it_was_written_whatever_it_has(
     texts = [text for text in HOSTILE if is_taken(text)]
     assert len(texts) > 250
     script = f"#!/usr/bin/env {shell}\ncat <<'E-N-D'\n" + "\n".join(texts) + "\nE-N-D\n"
-    document = shell_document(ShellStep(name="x", shell=script))
+    document = script_document(ShellStep(name="x", shell=script))
     [outcome] = run_document(document, {}, HereHost(tmp_path))
     assert outcome.status == "Success", outcome
     assert outcome.printed == ("\n".join(texts).replace("\r\n", "\n") + "\n", "")

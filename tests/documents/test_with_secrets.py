@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bakery.documents import problems_of, script_of, size_of
 from bakery.recipe import BYTES_FOR_SECRETS, MAX_SECRETS, ShellStep, parse_recipe
-from bakery.steps import shell_document
+from bakery.steps import script_document
 from infra.loading import load_program
 from scripts.local.hosts import CheckedHost, HereHost
 from scripts.local.runner import StepOutcome, run_document
@@ -91,7 +91,7 @@ def step(script: str, **secrets: Mapping[str, str]) -> ShellStep:
 
 
 def document(script: str, **secrets: Mapping[str, str]) -> dict[str, Any]:
-    found = shell_document(step(script, **secrets), load_program())
+    found = script_document(step(script, **secrets), load_program())
     assert problems_of(found) == []
     return found
 

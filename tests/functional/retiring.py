@@ -22,6 +22,8 @@ class Retiring:
     world: World
     recipe: str
     region: str = "eu-west-1"
+    source: tuple[str, str] | None = None
+    """The image that its images are like, and its Region."""
     ids: list[str] = field(default_factory=list)
 
     @property
@@ -34,13 +36,14 @@ class Retiring:
 
     def images(self, number: int, **tags: str) -> list[str]:
         """Images of the recipe, oldest first, an hour between them; the clock goes on with them."""
+        base, origin = self.source or (BASE, self.region)
         made = []
         for _ in range(number):
             given = {TAG_RECIPE: self.recipe, TAG_BAKE: f"made-{uuid.uuid4().hex[:8]}", **tags}
             pairs = [{"Key": key, "Value": value} for key, value in given.items()]
             answer = self.ec2.copy_image(
-                SourceImageId=BASE,
-                SourceRegion=self.region,
+                SourceImageId=base,
+                SourceRegion=origin,
                 Name=f"made-{uuid.uuid4().hex}",
                 TagSpecifications=[
                     {"ResourceType": kind, "Tags": pairs} for kind in ("image", "snapshot")

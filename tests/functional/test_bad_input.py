@@ -124,7 +124,8 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     "no-ena": {
         "builder.instance_types[0]": ("t3.small requires ENA", "choose an image with ENA support")
     },
-    "windows": {"base": ("is Windows, which is not supported yet", "choose a Linux image")},
+    "windows": {"base": ("is Windows, and the recipe does not have", "choose a Linux image")},
+    "windows-on-linux": {"base": ("is no Windows (Linux/UNIX)", "choose a Windows image")},
     "unknown-type": {
         "builder.instance_types[1]": (
             "'t9.enormous' is no instance type of this Region",
@@ -149,6 +150,14 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "publish.launch_templates[0]": (
             "there is no launch template lt-0123456789abcdefe in eu-west-1",
+        ),
+    },
+    "wrong-fast-launch": {
+        "distribute[0].fast_launch.launch_template": (
+            "there is no launch template lt-0123456789abcdeff in eu-central-1",
+        ),
+        "distribute[1].fast_launch.version": (
+            "lt-0123456789abcdefa in us-east-1 has no version 7; its latest is 1",
         ),
     },
     "missing-document": {
@@ -277,6 +286,7 @@ def bad_world(bad_assembly: Path) -> Iterator[World]:
         for name, (type_, value) in PARAMETERS.items():
             aws.client("ssm").put_parameter(Name=name, Type=type_, Value=value)
         _make_keys(aws)
+        aws.ec2.launch_template("lt-0123456789abcdefa", "us-east-1", InstanceType="t3.xlarge")
         yield world
 
 

@@ -40,6 +40,7 @@ def test_the_output_is_the_contract(first: Ended) -> None:
         "reason",
         "left",
         "changes",
+        "shared",
         "skipped_slot",
         "retired",
     }

@@ -8,12 +8,13 @@ they print goes where it goes.
 
 import gzip
 import hashlib
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -34,6 +35,8 @@ from tests.instance_services import InstanceServices, RefusedError, serve
 
 BASE = {"parameter": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"}
 IN_PARAMETERS = [kind for n, kind in enumerate(SECRETS) if n % 3 == 0]
+WINDOWS = "ami-0c202200000000064"
+PASSWORD = "Adm1n!-3f9d7c5b2a41"
 NAMES = {kind: f"IT_{n}" for n, kind in enumerate(SECRETS)}
 IDS = {kind: re.sub("[^a-z]+", "-", kind) for kind in SECRETS}
 PLANTED = "/planted/"
@@ -75,6 +78,11 @@ RECIPES: Mapping[str, Any] = {
     "vault": {"customize": steps(CARELESS)},
     # All that a failing script said last is in the cause, the history, the event and the mail.
     "failing": {"customize": steps(f"{CARELESS}\nexit 3")},
+    "office": {
+        "base": {"ami": WINDOWS},
+        "windows": {"administrator_password": {"secret": "planted/office", "key": "password"}},
+        "test": {"identity": False},
+    },
     "refused": {
         "customize": [{"name": "x", "shell": "true", "secrets": {"IT": {"secret": "not-there"}}}]
     },
@@ -119,6 +127,23 @@ class Builder(CheckedHost):
         return self.here.execute(argv, directory=directory, environment=whole, timeout=timeout)
 
 
+class WindowsBuilder(CheckedHost):
+    """PowerShell does not run here; but what it would ask Secrets Manager for, this one asks for,
+    with the rights of the builder's role."""
+
+    got: ClassVar[list[str]] = []
+
+    def execute(
+        self, argv: Sequence[str], *, directory: str, environment: Mapping[str, str], timeout: float
+    ) -> Ran:
+        asked = environment.get("SSM_Secret", "none")
+        if asked != "none" and environment.get("SSM_Phase", "configure") == "configure":
+            name, _, key = asked.partition("#")
+            answer = ask(self.instance_id, "GetSecretValue", {"SecretId": name})
+            self.got.append(json.loads(answer["SecretString"])[key])
+        return super().execute(argv, directory=directory, environment=environment, timeout=timeout)
+
+
 class Machines(CheckOnly):
     """Builders that run scripts; test instances are as ever."""
 
@@ -126,12 +151,14 @@ class Machines(CheckOnly):
         super().__init__()
         self._folder = folder
         self._services = services
-        self._builders: dict[str, Builder] = {}
+        self._builders: dict[str, Any] = {}
 
     def host(self, machine: Machine) -> Any:
         id_ = machine.instance_id
         if machine.made_from:
             return super().host(machine)
+        if machine.system.get("type") == "Windows":
+            return self._builders.setdefault(id_, WindowsBuilder(id_, platform="Windows"))
         if id_ not in self._builders:
             environment = self._services.environment(id_)
             self._builders[id_] = Builder(id_, self._folder / id_, environment)
@@ -187,6 +214,9 @@ def deployed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 aws.client("secretsmanager").create_secret(
                     Name=source(kind)["secret"], SecretString=value
                 )
+        aws.client("secretsmanager").create_secret(
+            Name="planted/office", SecretString=json.dumps({"password": PASSWORD})
+        )
         aws.client("ssm").put_parameter(
             Name=f"{PLANTED}unwise", Type="SecureString", Value=UNWISE["encoded"]
         )
@@ -327,6 +357,18 @@ def test_a_bake_that_uses_secrets_as_documented_leaves_none_anywhere(
         said(world, capsys, folder, "sbom", "vault"),
     ]
     assert told_by(printed) == {}
+
+
+def test_a_windows_builder_gets_its_password_and_the_bake_leaves_it_nowhere(
+    world: World, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    ended = world.bake("office", seconds=120)
+    assert ended.status == "SUCCEEDED", ended.cause
+    assert WindowsBuilder.got == [PASSWORD]
+    assert found_in(world, {"password": PASSWORD}) == {}
+    printed = [said(world, capsys, folder, it, "office") for it in ("plan", "check")]
+    assert told_by(printed, {"password": PASSWORD}) == {}
+    assert all("stays readable in the image" in " ".join(text.split()) for _, text in printed)
 
 
 def test_the_documents_and_parameters_of_its_commands_are_those_that_are_deployed(

@@ -11,7 +11,7 @@ from aws_cdk.assertions import Template
 
 from bakery.errors import InvalidRecipeError
 from bakery.recipe import Recipe, ShellStep, parse_recipe
-from bakery.steps import shell_document
+from bakery.steps import script_document
 from infra import synthesize
 from infra.documents import Documents
 from tests.hostile import CLASSICS, MIXED
@@ -48,7 +48,7 @@ def test_the_cdk_writes_scripts_into_documents_as_they_are(tmp_path: Path) -> No
     found = Template.from_stack(stack).find_resources("AWS::SSM::Document")
     written = {it["Properties"]["Name"]: it["Properties"]["Content"] for it in found.values()}
     for number, text in enumerate(texts):
-        expected = shell_document(ShellStep(name=f"s{number}", shell=text))
+        expected = script_document(ShellStep(name=f"s{number}", shell=text))
         assert written[f"AmiBakery.web.s{number}"] == expected
     assert len(written) == len(texts) + 2
     assert not re.search(r"\{\{resolve:[^{}]*\}\}", json.dumps(written))

@@ -27,6 +27,8 @@ State = dict[str, Any]
 
 AFTER_THE_BAKE = {"CleanUp", "FailBake", "Report"}
 
+POLLING = ("AwaitManaged", "AwaitTest")
+
 _FUNCTION_ARN = "arn:aws:lambda:eu-west-1:111122223333:function:task"
 
 
@@ -124,7 +126,20 @@ def test_only_what_waits_for_an_agent_polls_by_its_retry(stack: Synthesized) -> 
         for retry in state["Retry"]
         if retry.get("BackoffRate") == 1
     }
-    assert polling == {"AwaitManaged", "AwaitTest"}
+    assert polling == set(POLLING)
+
+
+@pytest.mark.parametrize("name", POLLING)
+def test_an_agent_is_asked_for_longer_than_the_task_waits_for_it(
+    stack: Synthesized, name: str
+) -> None:
+    """The task ends it, with what to check; the machine would end it with "not yet"."""
+    (state,) = [state for task, state in tasks(stack) if task == name]
+    (poll,) = [it for it in state["Retry"] if it["ErrorEquals"] == ["NotManagedYetError"]]
+    asked = poll["MaxAttempts"] * poll["IntervalSeconds"]
+    assert asked > budgets.AGENT_WINDOWS.total_seconds() > budgets.AGENT.total_seconds()
+    assert state["Parameters"]["entered.$"] == "$$.State.EnteredTime"
+    assert state["Parameters"]["windows.$"].endswith("launch.windows")
 
 
 def test_only_what_needs_room_waits_for_it_by_its_retry(stack: Synthesized) -> None:
@@ -273,6 +288,14 @@ def test_the_largest_bake_fits_into_a_history_with_room_for_retries(stack: Synth
     whole = sum(events(state, name) for name, state in walk_flat(stack.machine))
     again = budgets.ATTEMPTS * events(stack.machine["States"]["Customize"], "Customize")
     assert MOST_STEPS * 8 < whole < whole + again < 12_500
+    # Windows builders and test instances that come up in the last moment: three events a try.
+    (polls,) = {
+        3 * retry["MaxAttempts"]
+        for name, state in tasks(stack)
+        for retry in state["Retry"]
+        if name in POLLING and retry["ErrorEquals"] == ["NotManagedYetError"]
+    }
+    assert whole + again + polls * (budgets.ATTEMPTS + ITEMS["Test"]) < 22_500
 
 
 def test_two_hundred_steps_and_thirty_regions_are_a_short_history(stack: Synthesized) -> None:
@@ -541,7 +564,7 @@ def test_each_stage_leaves_its_key_and_when_it_was_entered(stack: Synthesized) -
         if (state.get("ResultPath") or "$").startswith("$.") and "ResultSelector" in state
     }
     # What the tests leave stays inside TestAndCopy.
-    within = {"launched", "inventory", "end_tests"}
+    within = {"launched", "identity", "inventory", "end_tests"}
     assert set(left) == {AWAIT_TURN, *STAGES, *within} - {"plan"}
     # It may be entered for several bakes, one after the other.
     assert left.pop(AWAIT_TURN)["entered.$"] == "$.since"

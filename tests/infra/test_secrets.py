@@ -33,6 +33,11 @@ description: with a secret of its own
 base: {ami: ami-0123456789abcdef0}
 customize: [{name: configure, shell: "true", secrets: {IT: {secret: other}}}]
 """,
+    "office": f"""
+description: Windows with a password that it specifies
+base: {{ami: ami-0123456789abcdef0}}
+windows: {{administrator_password: {{secret: windows/admin, kms_key: "{KEY}"}}}}
+""",
     "plain": """
 description: without secrets
 base: {ami: ami-0123456789abcdef0}
@@ -73,6 +78,23 @@ def test_the_builder_of_a_recipe_may_read_what_it_names(
 ) -> None:
     asked = {"Resource": resource, "Keys": keys}
     assert simulation.verdict(VAULT, action, asked) == "allowed"
+
+
+def test_the_builder_of_a_windows_recipe_may_read_its_password(simulation: Simulation) -> None:
+    office = "BuilderHostBuilderofficeRole"
+    for action, resource, keys in (
+        (GET, f"{OWN}:windows/admin-AbCdEf", {}),
+        (DECRYPT, KEY, via("secretsmanager")),
+    ):
+        asked = {"Resource": resource, "Keys": keys}
+        assert simulation.verdict(office, action, asked) == "allowed"
+        for other in (
+            VAULT,
+            "BuilderHostBuilderRole",
+            "BuilderHostTestRole",
+            "TasksGeneralizeRole",
+        ):
+            assert simulation.verdict(other, action, asked) != "allowed"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +147,8 @@ def test_no_function_and_no_machine_has_a_right_on_secrets(stack: Synthesized) -
         for action in listed(statement["Action"])
         if action.startswith("secretsmanager:")
     }
-    assert readers == {"BuilderHostBuildervault", "BuilderHostBuilderother"}
+    builders = ("vault", "other", "office")
+    assert readers == {f"BuilderHostBuilder{it}" for it in builders}
 
 
 def test_plan_learns_of_the_profile_of_a_recipe_with_secrets(stack: Synthesized) -> None:

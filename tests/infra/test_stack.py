@@ -163,6 +163,14 @@ def test_commands_are_sent_by_known_documents_only(stack: Synthesized) -> None:
         "AmiBakery-report-identity",
         "AmiBakery-report-packages",
         "AmiBakery.*.test.*",
+        "AmiBakery-prepare-windows",
+        "AmiBakery-generalize-windows-without-sysprep",
+        "AmiBakery-sysprep-windows",
+        "AmiBakery-verify-windows",
+        "AmiBakery-reboot-windows",
+        "AmiBakery-test-image-windows",
+        "AmiBakery-report-identity-windows",
+        "AmiBakery-report-packages-windows",
     }
 
 
@@ -338,10 +346,9 @@ def test_tests_are_sent_to_test_instances_by_documents_of_tests_only(stack: Synt
         for resource in listed(statement["Resource"])
         if ":document/" in flat(resource)
     ]
-    own = ["identity", "packages"]
+    own = ["report-identity", "report-packages", "test-image"]
     assert sorted(sent) == [
-        *(f"AmiBakery-report-{it}" for it in own),
-        "AmiBakery-test-image",
+        *(f"AmiBakery-{it}{platform}" for it in own for platform in ("", "-windows")),
         "AmiBakery.*.test.*",
     ]
 

@@ -60,6 +60,20 @@ BUGS = (
         (*_LAUNCH, f"{_OF}/test_replace_builder.py"),
     ),
     Bug(
+        "a stop is Sysprep's whoever stopped the builder",
+        "functions/bakery/sysprep.py",
+        "    if builder.reason_code != _BY_ITSELF:\n",
+        "    if False:\n",
+        tests=("tests/unit/test_sysprep.py",),
+    ),
+    Bug(
+        "a stop is Sysprep's without its mark",
+        "functions/bakery/sysprep.py",
+        "    if began:\n",
+        "    if True:\n",
+        tests=("tests/unit/test_sysprep.py",),
+    ),
+    Bug(
         "no adoption of the command",
         "functions/bakery/commands.py",
         "ssm.find_command(request.instance_id, comment) or ",

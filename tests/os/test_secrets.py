@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bakery.recipe import MAX_SECRETS, ShellStep, parse_recipe
-from bakery.steps import shell_document
+from bakery.steps import script_document
 from infra.loading import load_program
 from scripts.local.runner import StepOutcome, run_document
 from scripts.local.sandbox import Sandbox
@@ -46,7 +46,7 @@ def step(first: int, script: str = CARELESS) -> dict[str, Any]:
     }
     (found,) = parse_recipe("vault", content).customize
     assert isinstance(found, ShellStep)
-    return shell_document(found, load_program())
+    return script_document(found, load_program())
 
 
 def value(_instance: str, _action: str, wanted: Mapping[str, Any]) -> Mapping[str, Any]:

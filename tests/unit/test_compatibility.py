@@ -92,8 +92,9 @@ def test_an_unknown_type_is_refused_with_its_name() -> None:
 
 
 def test_a_sound_image_is_a_base() -> None:
-    assert image_problems("base", image()) == []
-    assert image_problems("base", image(architecture="arm64")) == []
+    assert image_problems("base", image(), windows=False) == []
+    assert image_problems("base", image(architecture="arm64"), windows=False) == []
+    assert image_problems("base", image(platform="Windows"), windows=True) == []
 
 
 @pytest.mark.parametrize(
@@ -104,17 +105,42 @@ def test_a_sound_image_is_a_base() -> None:
         ({"state": "deregistered"}, "is deregistered, not available"),
         ({"architecture": "i386"}, "is i386, not 64-bit"),
         ({"root_device_type": "instance-store"}, "has an instance-store root"),
-        ({"platform": "Windows"}, "is Windows, which is not supported yet"),
-        ({"platform": "windows with SQL Server"}, "is Windows, which is not supported yet"),
     ],
 )
-def test_an_unfit_image_is_refused_whatever_the_type(changes: dict[str, str], says: str) -> None:
-    (problem,) = image_problems("base", image(**changes))
+@pytest.mark.parametrize("windows", [True, False])
+def test_an_unfit_image_is_refused_whatever_the_type(
+    changes: dict[str, str], says: str, windows: bool
+) -> None:
+    platform = "Windows" if windows else "Linux/UNIX"
+    (problem,) = image_problems("base", image(platform=platform, **changes), windows=windows)
     assert problem.path == "base"
     assert problem.message.startswith(f"image {IMAGE.id} ({IMAGE.name}) {says}")
     assert "; choose " in problem.message
 
 
+@pytest.mark.parametrize(
+    ("platform", "windows", "says"),
+    [
+        ("Windows", False, "is Windows, and the recipe does not have windows; choose a Linux"),
+        ("Windows with SQL Server Standard", False, "is Windows, and the recipe"),
+        ("Windows BYOL", False, "is Windows, and the recipe"),
+        ("Linux/UNIX", True, "is no Windows (Linux/UNIX), and the recipe has windows; choose"),
+        ("Red Hat Enterprise Linux", True, "is no Windows (Red Hat Enterprise Linux)"),
+        ("Linux with SQL Server Web", True, "is no Windows (Linux with SQL Server Web)"),
+    ],
+)
+def test_an_image_of_the_other_platform_is_refused_both_ways(
+    platform: str, windows: bool, says: str
+) -> None:
+    there = image(platform=platform)
+    (problem,) = image_problems("base", there, windows=windows)
+    assert problem.path == "base"
+    assert says in problem.message
+    assert "; choose " in problem.message
+    assert image_problems("base", there, windows=not windows) == []
+
+
 def test_every_fault_of_an_image_is_reported() -> None:
     bad = image(state="disabled", architecture="i386", root_device_type="instance-store")
-    assert len(image_problems("base", bad)) == 3
+    assert len(image_problems("base", bad, windows=False)) == 3
+    assert len(image_problems("base", bad, windows=True)) == 4

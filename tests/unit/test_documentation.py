@@ -23,6 +23,24 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_function_that_a_page_names_is_where_it_says(page: Path) -> None:
+    """A name without a file is of a file that is named before it, or of any."""
+    named = re.findall(
+        r"`((?:tests|functional|unit|documents|os|infra)/[\w./-]+)?::(\w+)`", page.read_text()
+    )
+    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in _tests(file)]
+    assert missing == []
+
+
+def _tests(file: str) -> str:
+    if file:
+        return next(
+            it for it in (PROJECT / file, PROJECT / "tests" / file) if it.exists()
+        ).read_text()
+    return "\n".join(it.read_text() for it in sorted((PROJECT / "tests").rglob("test_*.py")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     links = set(re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()))
     local = [it for it in links if "://" not in it and not it.startswith(_MADE)]

@@ -21,10 +21,18 @@ def before(
     size_gib: int = 8,
     tests: int = 2,
     machines: float = 0.1,
+    windows: bool = False,
+    sysprep: bool = False,
 ) -> Estimate:
     """Of a builder at five cents an hour, and two test instances like it."""
     return estimate.before(
-        steps=steps, size_gib=size_gib, hourly=0.05, tests=tests, machines=machines
+        steps=steps,
+        size_gib=size_gib,
+        hourly=0.05,
+        tests=tests,
+        machines=machines,
+        windows=windows,
+        sysprep=sysprep,
     )
 
 
@@ -53,6 +61,32 @@ def test_the_price_of_a_usual_type_is_right_within_a_half(
 def test_a_general_purpose_type_is_right_within_15_percent(type_: InstanceTypeInfo) -> None:
     usd = {"m6i.large": 0.096, "m5.xlarge": 0.192}[type_.name]
     assert estimate.usd_per_hour(type_, 0) == pytest.approx(usd, rel=0.15)
+
+
+# The same with Windows.
+@pytest.mark.parametrize(
+    ("type_", "usd", "within"),
+    [
+        (kind("m6i.large", 2, 8), 0.188, 0.15),
+        (kind("m5.xlarge", 4, 16), 0.376, 0.15),
+        (kind("t3.medium", 2, 4), 0.06, 0.5),
+        (kind("t3.xlarge", 4, 16), 0.24, 0.5),
+    ],
+)
+def test_windows_costs_its_licence_as_well(
+    type_: InstanceTypeInfo, usd: float, within: float
+) -> None:
+    dear, plain = estimate.usd_per_hour(type_, 0, windows=True), estimate.usd_per_hour(type_, 0)
+    assert dear == pytest.approx(usd, rel=within)
+    assert dear > plain
+
+
+def test_a_windows_bake_takes_longer_and_most_of_all_with_sysprep() -> None:
+    linux, plain = before(), before(windows=True)
+    sysprepped = before(windows=True, sysprep=True)
+    assert plain.minutes - linux.minutes == pytest.approx(15 + 3)  # both boot, the builder longer
+    assert sysprepped.minutes - plain.minutes == pytest.approx(10 + 10)  # the stop; the first boot
+    assert linux.usd < plain.usd < sysprepped.usd
 
 
 def test_a_burstable_type_is_cheaper_than_its_like() -> None:

@@ -37,7 +37,10 @@ from tests.unit.samples import content
 TEXTS = [node for node in nodes() if node.is_text]
 ALL = [*CLASSICS, *MIXED]
 FREE = {
+    "customize[0].powershell",
     "customize[0].shell",
+    "test[0].powershell",
+    "test.steps[0].powershell",
     "test[0].shell",
     "test.steps[0].shell",
     "customize[0].parameters.Key",
@@ -160,7 +163,7 @@ def test_a_script_becomes_a_document_that_has_it_line_by_line_and_nothing_else()
     found = scripts()
     assert len(found) > 500
     for text in found:
-        document = steps.shell_document(ShellStep(name="x", shell=text))
+        document = steps.script_document(ShellStep(name="x", shell=text))
         assert problems_of(document) == []
         lines = document["mainSteps"][0]["inputs"]["runCommand"]
         assert "\n".join(lines) == text.replace("\r\n", "\n").removesuffix("\n")

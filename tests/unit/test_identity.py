@@ -2,7 +2,14 @@
 
 import pytest
 
-from bakery.identity import Report, UnreadableReportError, compare, read_report
+from bakery.identity import (
+    WINDOWS,
+    WITHOUT_SYSPREP,
+    Report,
+    UnreadableReportError,
+    compare,
+    read_report,
+)
 
 SENTINEL = "ami-bakery: web-20260131T030000Z done"
 FIRST = {
@@ -135,3 +142,42 @@ def test_what_is_kept_must_be_there_all_the_same() -> None:
 
 def test_no_instances_have_nothing_in_common() -> None:
     assert not compare(Report("i-1", {}), Report("i-2", {})).differ
+
+
+WINDOWS_FIRST = {
+    "machine-sid": "S-1-5-21-1-2-3",
+    "machine-guid": "8a6f0e0c-0000-4000-8000-000000000001",
+    "computer-name": "EC2AMAZ-0000001",
+    "ssm-registration": "i-1",
+}
+WINDOWS_SECOND = {
+    "machine-sid": "S-1-5-21-4-5-6",
+    "machine-guid": "8a6f0e0c-0000-4000-8000-000000000002",
+    "computer-name": "EC2AMAZ-0000002",
+    "ssm-registration": "i-2",
+}
+
+
+def test_two_windows_instances_need_no_linux_facts() -> None:
+    one, other = Report("i-1", WINDOWS_FIRST), Report("i-2", WINDOWS_SECOND)
+    assert compare(one, other, required=WINDOWS).differ
+
+
+@pytest.mark.parametrize("fact", list(WINDOWS_FIRST))
+def test_after_sysprep_two_windows_instances_share_nothing_and_lack_nothing(fact: str) -> None:
+    one = Report("i-1", WINDOWS_FIRST)
+    same = Report("i-2", {**WINDOWS_SECOND, fact: WINDOWS_FIRST[fact]})
+    without = Report("i-2", {name: it for name, it in WINDOWS_SECOND.items() if name != fact})
+    assert [it.fact for it in compare(one, same, required=WINDOWS).shared] == [fact]
+    assert [it.fact for it in compare(one, without, required=WINDOWS).missing] == [fact]
+
+
+def test_without_sysprep_what_they_share_is_told_and_no_failure() -> None:
+    shared = {name: WINDOWS_FIRST[name] for name in WITHOUT_SYSPREP}
+    one, other = Report("i-1", WINDOWS_FIRST), Report("i-2", {**WINDOWS_SECOND, **shared})
+    found = compare(one, other, kept=WITHOUT_SYSPREP, required=WINDOWS)
+    assert found.differ
+    assert sorted(it.fact for it in found.kept) == sorted(WITHOUT_SYSPREP)
+    again = Report("i-2", {**WINDOWS_FIRST, "computer-name": "EC2AMAZ-0000002"})
+    found = compare(one, again, kept=WITHOUT_SYSPREP, required=WINDOWS)
+    assert [it.fact for it in found.shared] == ["ssm-registration"]

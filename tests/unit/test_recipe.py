@@ -708,7 +708,7 @@ def test_a_step_that_is_nothing_or_two_things_is_refused_at_its_index(
 ) -> None:
     assert one_problem(customize=[REBOOT, bad]) == (
         "customize[1]",
-        f"needs exactly one of: shell, document, reboot, application ({given})",
+        f"needs exactly one of: shell, powershell, document, reboot, application ({given})",
     )
 
 

@@ -31,12 +31,12 @@ def parameters(of: CustomizeStep) -> steps.Parameters:
 
 
 def script(text: str) -> str:
-    document = steps.shell_document(ShellStep(name="x", shell=text))
+    document = steps.script_document(ShellStep(name="x", shell=text))
     return script_of(document["mainSteps"][0])
 
 
 def test_a_script_becomes_a_valid_document_without_parameters() -> None:
-    document = steps.shell_document(ShellStep(name="x", shell="true", timeout_seconds=90))
+    document = steps.script_document(ShellStep(name="x", shell="true", timeout_seconds=90))
     assert problems_of(document) == []
     assert "parameters" not in document
     (only,) = document["mainSteps"]
@@ -65,7 +65,7 @@ def test_a_script_runs_as_it_was_written(text: str, ran: str) -> None:
 def test_the_largest_script_that_the_model_takes_fits_a_document(text: str) -> None:
     shell = step({"name": "x" * 60, "shell": text})
     assert isinstance(shell, ShellStep)
-    assert problems_of(steps.shell_document(shell)) == []
+    assert problems_of(steps.script_document(shell)) == []
 
 
 def test_each_kind_of_step_runs_its_document() -> None:

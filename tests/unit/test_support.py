@@ -29,6 +29,9 @@ def test_a_field_without_behaviour_is_refused_at_its_path(
         {"builder": {"spot": True}, "test": [], "distribute": [], "retention": {"keep": 3}},
         {"test": [SHELL], "distribute": [{"region": "eu-west-1"}]},
         {"publish": {"launch_templates": ["lt-12345678"], "labels": ["canary"], "regions": "any"}},
+        {"windows": {}},
+        {"windows": {"sysprep": False, "administrator_password": "random"}},
+        {"windows": {"administrator_password": {"secret": "windows/admin"}}},
         {"opsworks": "chef-11", "lock_release": "2018.03", "customize": [SHELL]},
     ],
 )

@@ -267,6 +267,7 @@ def _launch_request(spec: LaunchSpec) -> dict[str, Any]:
             (*kinds, "spot-instances-request") if spec.spot else kinds, spec.tags
         ),
         **({"InstanceMarketOptions": _spot_market(spec)} if spec.spot else {}),
+        **({"UserData": spec.user_data} if spec.user_data else {}),
     }
 
 

@@ -33,17 +33,23 @@ def existing(ids: Sequence[str], *, region: str) -> set[str]:
     with translated("ec2:DescribeLaunchTemplates", region):
         # One by one, because a call that names one that is not there answers for none; EC2 has no
         # filter for ids.
-        return {id_ for id_ in ids if _exists(id_, region)}
+        return {id_ for id_ in ids if _latest(id_, region) is not None}
 
 
-def _exists(template: str, region: str) -> bool:
+def latest_version(template: str, *, region: str) -> int | None:
+    """The number of the template's latest version; None if there is no such template."""
+    with translated("ec2:DescribeLaunchTemplates", region):
+        return _latest(template, region)
+
+
+def _latest(template: str, region: str) -> int | None:
     try:
-        clients.ec2(region).describe_launch_templates(LaunchTemplateIds=[template])
+        found = clients.ec2(region).describe_launch_templates(LaunchTemplateIds=[template])
     except ClientError as error:
         if code_of(error) == "InvalidLaunchTemplateId.NotFound":
-            return False
+            return None
         raise
-    return True
+    return found["LaunchTemplates"][0]["LatestVersionNumber"]
 
 
 def version_by(by: str, template: str, *, region: str) -> Version | None:

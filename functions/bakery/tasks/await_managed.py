@@ -1,14 +1,17 @@
 """AwaitManaged: look whether the builder reports to Systems Manager yet.
 
-The agent's registration sends no event, so this is the one state that polls: it raises
-NotManagedError, which the machine retries at a steady pace until the time budget is used up.
+The agent's registration sends no event, so this state polls: it raises NotManagedYetError, which
+the machine retries at a steady pace, until the time budget of the builder's platform is used up,
+and then NotManagedError, which nobody retries.
 Idempotent because it only reads.
 """
 
-from bakery import verdicts
+from datetime import datetime
+
+from bakery import budgets, clock, verdicts
 from bakery.aws import ec2, ssm
 from bakery.bake import State
-from bakery.errors import NotManagedError
+from bakery.errors import NotManagedError, NotManagedYetError
 from bakery.resources import Instance
 from bakery.task import lambda_handler
 
@@ -17,6 +20,9 @@ _GONE = {"shutting-down", "terminated", "stopping", "stopped"}
 
 class Request(State):
     instance_id: str
+    entered: datetime
+    """When the machine entered the state, the same for all tries."""
+    windows: bool = False
 
 
 class Result(State):
@@ -28,8 +34,9 @@ class Result(State):
 def run(request: Request) -> Result:
     """Return once the agent is online.
 
-    Raises NotManagedError while it is not, BuilderLostError or BuilderTakenError when the builder
-    is gone: an instance can end seconds after launch, e.g. when its volume's key cannot be used.
+    Raises NotManagedYetError while it is not, NotManagedError when its time is up, BuilderLostError
+    or BuilderTakenError when the builder is gone: an instance can end seconds after launch, e.g.
+    when its volume's key cannot be used.
     """
     builder = ec2.find_instance(request.instance_id)
     if builder is not None and builder.state in _GONE:
@@ -39,15 +46,23 @@ def run(request: Request) -> Result:
         )
     managed = ssm.managed_instance(request.instance_id)
     if managed is None or managed.ping != "Online":
-        raise NotManagedError(
-            f"Builder {request.instance_id} has not reported to Systems Manager. The image must "
-            "carry the SSM agent, and the subnet must reach the endpoints ssm and ssmmessages, "
-            "through a NAT gateway, a public address or VPC endpoints."
-        )
+        raise _not_managed(request)
     return Result(
         agent_version=managed.agent_version,
         platform=managed.platform,
         platform_version=managed.platform_version,
+    )
+
+
+def _not_managed(request: Request) -> NotManagedYetError | NotManagedError:
+    text = f"Builder {request.instance_id} has not reported to Systems Manager"
+    budget = budgets.of_agent(windows=request.windows)
+    if clock.now() < request.entered + budget:
+        return NotManagedYetError(f"{text} yet.")
+    return NotManagedError(
+        f"{text} within {budget.seconds // 60} minutes. The image must carry the SSM agent, and "
+        "the subnet must reach the endpoints ssm and ssmmessages, through a NAT gateway, a public "
+        "address or VPC endpoints."
     )
 
 

@@ -4,16 +4,13 @@ Like AwaitManaged it polls, by the machine's Retry, because the agent's registra
 Idempotent because it only reads.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bakery import clock
+from bakery import budgets, clock
 from bakery.aws import ec2, ssm
 from bakery.bake import State
-from bakery.errors import NotManagedError, TestFailedError
+from bakery.errors import NotManagedYetError, TestFailedError
 from bakery.task import lambda_handler
-
-BUDGET = timedelta(minutes=10)
-"""As for a builder: launch to managed takes one to two minutes. Source: aws-facts E12."""
 
 _GONE = {"shutting-down", "terminated", "stopping", "stopped"}
 
@@ -22,6 +19,7 @@ class Request(State):
     instance_id: str
     entered: datetime
     """When the machine entered the state, the same for all tries."""
+    windows: bool = False
 
 
 class Result(State):
@@ -31,8 +29,8 @@ class Result(State):
 def run(request: Request) -> Result:
     """Return once the agent is online.
 
-    Raises NotManagedError while it is not, and TestFailedError when the instance has ended, or the
-    agent is not there in time: then the image does not boot, or not to the end.
+    Raises NotManagedYetError while it is not, and TestFailedError when the instance has ended, or
+    the agent is not there in time: then the image does not boot, or not to the end.
     """
     instance = ec2.find_instance(request.instance_id)
     if instance is not None and instance.state in _GONE:
@@ -44,10 +42,11 @@ def run(request: Request) -> Result:
     if managed is not None and managed.ping == "Online":
         return Result(agent_version=managed.agent_version)
     text = f"test instance {request.instance_id} has not reported to Systems Manager"
-    if clock.now() < request.entered + BUDGET:
-        raise NotManagedError(f"The {text} yet")
+    budget = budgets.of_agent(windows=request.windows)
+    if clock.now() < request.entered + budget:
+        raise NotManagedYetError(f"The {text} yet")
     raise TestFailedError(
-        f"Test 'it boots' failed: {text} within {BUDGET.seconds // 60} minutes, though the builder "
+        f"Test 'it boots' failed: {text} within {budget.seconds // 60} minutes, though the builder "
         "had. What the bake has done to the image keeps it from booting, from the network, or the "
         "agent from starting. Bake with on_failure: keep, and look at its console output."
     )

@@ -1,14 +1,15 @@
 """LaunchTest: boot a test instance from the image, on the first type and subnet that has room.
 
 On-demand, as the builder's network allows, with a role of its own that can do less than a
-builder's. Idempotent because a live instance with the tags of this bake and number is adopted, and
+builder's; one of a Windows image with user data, which its test looks for (``bakery.first_boot``).
+Idempotent because a live instance with the tags of this bake and number is adopted, and
 because of its client token, as for a builder; a redriven bake has other tokens, because its first
 test instances have ended.
 """
 
 from datetime import datetime
 
-from bakery import launching
+from bakery import first_boot, launching
 from bakery.aws import ec2
 from bakery.bake import LaunchPlan, State, TestMachine
 from bakery.capacity import Cell
@@ -88,6 +89,7 @@ def _spec(request: Request, settings: LaunchSettings, image: Image, cell: Cell) 
             cell.instance_type,
             cell.subnet.id,
         ),
+        user_data=first_boot.user_data(request.bake, request.entered) if image.is_windows else "",
     )
 
 

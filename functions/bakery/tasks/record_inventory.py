@@ -9,7 +9,7 @@ good without a list of its packages. It must be told, because nobody looks for w
 Idempotent because the same image has the same key and the same content.
 """
 
-from bakery import commands, inventory
+from bakery import catalogue, commands, inventory
 from bakery.aws import ec2, logs, s3, ssm
 from bakery.bake import State
 from bakery.errors import InventoryFailedError, NotYetVisibleError
@@ -25,7 +25,7 @@ from bakery.settings import InventorySettings
 from bakery.task import lambda_handler
 
 STEP = "report-packages"
-"""Name of the document's one step."""
+"""Name of the document, and of its one step; that for Windows has `-windows` at its end."""
 
 
 class Request(State):
@@ -71,7 +71,8 @@ def _report(request: Request, group: str) -> inventory.Report:
     command = ssm.find_command(where, comment)
     if command is None:
         raise NotYetVisibleError(f"Systems Manager does not show command {comment}")
-    output = logs.output_of(group, command_id=command, instance_id=where, step=STEP)
+    step = f"{STEP}-windows" if catalogue.load(request.recipe).windows else STEP
+    output = logs.output_of(group, command_id=command, instance_id=where, step=step)
     try:
         return inventory.read_report(output or "", sentinel=sentinel(request.bake))
     except IncompleteReportError as error:
@@ -81,7 +82,7 @@ def _report(request: Request, group: str) -> inventory.Report:
         ) from None
     except FailedReportError as error:
         raise InventoryFailedError(
-            f"On {where} {error}; see {command}/{where}/{STEP}/stderr in log group {group}"
+            f"On {where} {error}; see {command}/{where}/{step}/stderr in log group {group}"
         ) from None
 
 

@@ -46,6 +46,8 @@ class Result(State):
     """What clean up or retirement could not do, each with AWS's reason."""
     changes: str | None
     """What is in the image that was not in the one before, in a line; or why nobody knows."""
+    shared: tuple[str, ...]
+    """What of their identity instances of the image have in common, where the recipe lets them."""
     skipped_slot: str | None
     """The schedule's slot that came too late to bake for it."""
     retired: tuple[str, ...]
@@ -69,6 +71,7 @@ def run(request: Request) -> Result:
         reason="; ".join(filter(None, [plan.reason, replacing.told(state)])),
         left=leftovers.of(state),
         changes=_changes(state),
+        shared=state.get("test_and_copy", {}).get("shared", ()),
         skipped_slot=plan.skipped_slot,
         retired=leftovers.retired(state),
     )

@@ -2,7 +2,9 @@
 
 Reads everything that says whether an image is in use, lets ``bakery.retention`` decide, and acts on
 what it decided. Of what cannot be read nothing goes; what cannot be done is told, and the next bake
-tries again. The bake itself is over by then and does not fail.
+tries again. The bake itself is over by then and does not fail. Of a Windows recipe it also gives
+fast launch to the current image and takes it from those before (``bakery.fast_launch``); an image
+goes no step further while EC2 still has some of it.
 Idempotent because it starts from what exists. It may be cut anywhere: an image that was disabled
 without a note of the day gets the note, and its grace period, from the next run; snapshots carry
 the image that they go with before it is deregistered, and are found by that when it is gone.
@@ -13,13 +15,15 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
-from bakery import catalogue, clock, planning, retention
+from bakery import catalogue, clock, fast_launch, planning, retention
 from bakery.aws import ec2, named, retiring, usage
+from bakery.aws import fast_launch as ec2_fast_launch
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, InvalidInputError, NotYetVisibleError
+from bakery.fast_launch import Act, Change, FastLaunched
 from bakery.observability import logger
 from bakery.problems import shortened
-from bakery.recipe import RecipeName, Retention
+from bakery.recipe import FastLaunch, Recipe, RecipeName, Retention
 from bakery.retention import Decision, Evidence, OldImage, Seen, Verb
 from bakery.task import lambda_handler
 
@@ -62,23 +66,30 @@ def run(request: Request) -> Result:
     policy, regions = _policy(request, region)
     now = clock.now()
     left: list[str] = []
+    # Of one that is no longer deployed nothing is known but its images.
+    recipe = catalogue.all_recipes().get(request.recipe)
     try:
-        seen = _look(request, region, policy, now, left)
+        fast = _fast(recipe, region)
+        seen = _look(request, region, policy, now, left, fast)
     except BakeryError as error:
         _raise_if_retryable(error)
         logger.exception("nothing goes", region=region)
         left.append(f"nothing goes, because not all could be read: {error}")
         return _result(request, region, (), [], left, regions)
+    wanted = planning.destination(recipe, region).fast_launch if recipe else None
+    changes = _changes(request.recipe, seen, fast, wanted)
     decisions = retention.decide(seen, policy, now=now)
     for decision in decisions:
         logger.info("decided", region=region, dry_run=request.dry_run, decision=str(decision))
     if request.dry_run:
-        done = [str(it) for it in decisions if it.verb is not Verb.KEEP]
+        done = [str(it) for it in changes]
+        done += [str(it) for it in decisions if it.verb is not Verb.KEEP]
     else:
+        done = [str(it) for it in changes if _changed(it, wanted, region, left)]
         _sweep(request.recipe, region, seen, left)
         if policy.protect:
             _protect(decisions, region, left)
-        done = [str(it) for it in decisions if _done(it, region, now, left)]
+        done += [str(it) for it in decisions if _done(it, region, now, left)]
     return _result(request, region, decisions, done, left, regions)
 
 
@@ -94,7 +105,42 @@ def _policy(request: Request, region: str) -> tuple[Retention, tuple[str, ...]]:
     return recipe.retention, tuple(planning.regions_of(region, recipe))
 
 
-def _look(request: Request, region: str, policy: Retention, now: datetime, left: list[str]) -> Seen:
+def _fast(recipe: Recipe | None, region: str) -> tuple[FastLaunched, ...]:
+    """What EC2 has prepared, of Windows images only."""
+    windows = recipe is not None and recipe.windows is not None
+    return ec2_fast_launch.images(region=region) if windows else ()
+
+
+def _changes(
+    recipe: str, seen: Seen, fast: tuple[FastLaunched, ...], wanted: FastLaunch | None
+) -> tuple[Change, ...]:
+    states = {image.id: image.state for image in seen.images}
+    return tuple(fast_launch.changes(recipe, states, seen.pointers, fast, wanted))
+
+
+def _changed(change: Change, wanted: FastLaunch | None, region: str, left: list[str]) -> bool:
+    if change.act is Act.TELL:
+        left.append(str(change))
+        return False
+    what = f"{change.image}: could not {change.act}"
+    return _try(what, lambda: _change(change, wanted, region), left)
+
+
+def _change(change: Change, wanted: FastLaunch | None, region: str) -> None:
+    if change.act is Act.ENABLE and wanted is not None:
+        ec2_fast_launch.enable(change.image, wanted, region=region)
+    else:
+        ec2_fast_launch.end(change.image, force=change.force, region=region)
+
+
+def _look(
+    request: Request,
+    region: str,
+    policy: Retention,
+    now: datetime,
+    left: list[str],
+    fast: tuple[FastLaunched, ...],
+) -> Seen:
     """All that the decision needs, and no more: of images that stay anyway nobody is asked."""
     images = usage.images_of_recipe(request.recipe, region=region)
     held = usage.pointers(region=region)
@@ -106,6 +152,11 @@ def _look(request: Request, region: str, policy: Retention, now: datetime, left:
         named={
             **named.images(region=region),
             **{image: f"recipe {name}" for image, name in catalogue.pinned_bases().items()},
+        },
+        # Its end takes EC2 a while: the next run goes on.
+        evidence={
+            it.image: Evidence(uses=(f"EC2 has prepared fast launches of it ({it.state})",))
+            for it in fast
         },
     )
     while asked := retention.to_ask(seen, policy, now=now):

@@ -127,6 +127,8 @@ class CommandTask:
             "on_test": self.on_test,
             "recipe": turn.making.plan["recipe"],
             "execution": "",
+            "sysprep": "",
+            "log_group": "",
             "verified": None,
             "redriven": False,
         }

@@ -1,5 +1,6 @@
 """AwaitManaged: looks, and changes nothing."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,14 +9,18 @@ from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making, online, state
 
 
-def look(making: Making, builder: str) -> dict[str, Any]:
-    result: dict[str, Any] = making.world.invoke("await_managed", {"instance_id": builder})
-    return result
+def look(making: Making, builder: str, *, minutes: int = 0, windows: bool = False) -> Any:
+    """After so many minutes in the state."""
+    entered = making.world.aws.clock.now() - timedelta(minutes=minutes)
+    event = {"instance_id": builder, "entered": entered.isoformat(), "windows": windows}
+    return making.world.invoke("await_managed", event)
 
 
-def refused(making: Making, builder: str) -> FunctionFailedError:
+def refused(
+    making: Making, builder: str, *, minutes: int = 0, windows: bool = False
+) -> FunctionFailedError:
     with pytest.raises(FunctionFailedError) as failed:
-        look(making, builder)
+        look(making, builder, minutes=minutes, windows=windows)
     return failed.value
 
 
@@ -35,15 +40,26 @@ def test_called_twice_it_says_the_same_and_calls_nothing_that_changes(making: Ma
     assert operations == {"DescribeInstances", "DescribeInstanceInformation"}
 
 
+@pytest.mark.parametrize(("windows", "minutes"), [(False, 9), (True, 39)])
+def test_a_builder_whose_agent_is_silent_is_asked_again(
+    making: Making, windows: bool, minutes: int
+) -> None:
+    making.world.aws.agent.never_online()
+    error = refused(making, making.launched(), minutes=minutes, windows=windows)
+    assert error.name == "NotManagedYetError"
+
+
 @pytest.mark.failure(14)
-def test_a_builder_whose_agent_is_silent_is_asked_again_and_says_what_to_check(
-    making: Making,
+@pytest.mark.parametrize(("windows", "minutes"), [(False, 10), (True, 40)])
+def test_an_agent_that_stays_silent_says_what_to_check(
+    making: Making, windows: bool, minutes: int
 ) -> None:
     making.world.aws.agent.never_online()
     builder = making.launched()
-    error = refused(making, builder)
+    error = refused(making, builder, minutes=minutes, windows=windows)
     assert error.name == "NotManagedError"
-    for word in (builder, "SSM agent", "ssmmessages", "NAT gateway", "VPC endpoints"):
+    within = f"within {minutes} minutes"
+    for word in (builder, within, "SSM agent", "ssmmessages", "NAT gateway", "VPC endpoints"):
         assert word in error.message
 
 
@@ -52,7 +68,7 @@ def test_an_agent_that_lost_its_connection_does_not_count(making: Making) -> Non
     making.world.aws.agent.never_online(builder)
     making.world.aws.client("ec2").reboot_instances(InstanceIds=[builder])
     making.world.aws.until(lambda: not online(making.world, builder))
-    assert refused(making, builder).name == "NotManagedError"
+    assert refused(making, builder).name == "NotManagedYetError"
 
 
 @pytest.mark.failure(5)
@@ -60,7 +76,7 @@ def test_a_builder_that_ec2_does_not_show_yet_is_asked_again(making: Making) -> 
     making.world.aws.ec2.lag(instances=1)
     builder = making.world.invoke("launch_builder", making.launching())["instance_id"]
     making.world.aws.ec2.lag()
-    assert refused(making, builder).name == "NotManagedError"
+    assert refused(making, builder).name == "NotManagedYetError"
 
 
 def test_a_builder_that_ended_at_launch_is_told_with_ec2s_reason(making: Making) -> None:

@@ -8,9 +8,12 @@ from tests.functional.conftest import FunctionFailedError
 from tests.functional.making import Making
 
 
-def waiting(making: Making, instance: str, *, minutes_ago: int = 0) -> dict[str, str]:
+def waiting(
+    making: Making, instance: str, *, minutes_ago: int = 0, windows: bool = False
+) -> dict[str, object]:
     entered = making.world.aws.clock.now() - timedelta(minutes=minutes_ago)
-    return {"bake": making.bake, "instance_id": instance, "entered": entered.isoformat()}
+    seen = {"bake": making.bake, "instance_id": instance, "windows": windows}
+    return {**seen, "entered": entered.isoformat()}
 
 
 def test_it_returns_once_the_agent_is_online(making: Making) -> None:
@@ -18,21 +21,30 @@ def test_it_returns_once_the_agent_is_online(making: Making) -> None:
     assert making.world.invoke("await_test", waiting(making, instance))["agent_version"]
 
 
-def test_until_then_it_is_tried_again(making: Making) -> None:
+def after(making: Making, minutes: int, *, windows: bool) -> tuple[str, FunctionFailedError]:
+    """What is said of an instance whose agent does not come."""
     making.world.aws.agent.never_online()
     instance = making.world.invoke("launch_test", making.test_launching())["instance_id"]
+    event = waiting(making, instance, minutes_ago=minutes, windows=windows)
     with pytest.raises(FunctionFailedError) as failed:
-        making.world.invoke("await_test", waiting(making, instance, minutes_ago=9))
-    assert failed.value.name == "NotManagedError"
+        making.world.invoke("await_test", event)
+    return instance, failed.value
 
 
-def test_an_agent_that_never_comes_fails_the_test_that_it_boots(making: Making) -> None:
-    making.world.aws.agent.never_online()
-    instance = making.world.invoke("launch_test", making.test_launching())["instance_id"]
-    with pytest.raises(FunctionFailedError) as failed:
-        making.world.invoke("await_test", waiting(making, instance, minutes_ago=10))
-    assert failed.value.name == "TestFailedError"
-    assert "'it boots'" in failed.value.message and instance in failed.value.message
+@pytest.mark.parametrize(("windows", "minutes"), [(False, 9), (True, 39)])
+def test_until_then_it_is_tried_again(making: Making, windows: bool, minutes: int) -> None:
+    _, error = after(making, minutes, windows=windows)
+    assert error.name == "NotManagedYetError"
+
+
+@pytest.mark.parametrize(("windows", "minutes"), [(False, 10), (True, 40)])
+def test_an_agent_that_never_comes_fails_the_test_that_it_boots(
+    making: Making, windows: bool, minutes: int
+) -> None:
+    instance, error = after(making, minutes, windows=windows)
+    assert error.name == "TestFailedError"
+    for word in ("'it boots'", instance, f"within {minutes} minutes"):
+        assert word in error.message
 
 
 def test_an_instance_that_ends_at_once_tells_ec2s_reason(making: Making) -> None:

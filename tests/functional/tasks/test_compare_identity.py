@@ -1,5 +1,8 @@
 """CompareIdentity: what two test instances have in common fails the bake by name."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.functional.conftest import FunctionFailedError, World
@@ -36,9 +39,11 @@ def ended(making: Making, instance: str) -> bool:
     return statuses == ["Success"]
 
 
-def compare(making: Making, at: int | None = COMPARE) -> None:
+def compare(making: Making, at: int | None = COMPARE) -> list[str]:
+    """What the two share and may."""
     event = {"bake": making.bake, "recipe": making.plan["recipe"], "compare": at}
-    assert making.world.invoke("compare_identity", event) is None
+    shared: list[str] = making.world.invoke("compare_identity", event)["shared"]
+    return shared
 
 
 FACTS = {
@@ -54,7 +59,7 @@ def test_two_that_differ_in_everything_pass(twins: tuple[Making, list[str]]) -> 
     making, instances = twins
     for instance in instances:
         report(making, instance)
-    compare(making)
+    assert compare(making) == []
 
 
 def test_a_machine_id_that_both_have_fails_the_bake_by_name(
@@ -74,7 +79,7 @@ def test_a_machine_id_that_both_have_fails_the_bake_by_name(
 def test_where_the_recipe_does_not_ask_nothing_is_read(quiet: World) -> None:
     making = Making.begin(quiet)
     quiet.aws.calls.clear()
-    compare(making, None)
+    assert compare(making, None) == []
     assert quiet.aws.calls.of("ssm") == []
 
 
@@ -85,3 +90,34 @@ def test_a_report_that_is_not_shown_yet_is_looked_for_again(
     with pytest.raises(FunctionFailedError) as failed:
         compare(making)
     assert failed.value.name == "NotYetVisibleError"
+
+
+WINDOWS_FACTS = {
+    "machine-sid": "S-1-5-21-1-2-3",
+    "machine-guid": "8a6f0e0c",
+    "computer-name": "EC2AMAZ-1",
+    "ssm-registration": "i-1",
+}
+
+
+@pytest.mark.parametrize("sysprep", [True, False])
+def test_two_windows_instances_may_share_what_only_sysprep_renews(
+    twins: tuple[Making, list[str]], tmp_path: Path, sysprep: bool
+) -> None:
+    making, (one, other) = twins
+    report(making, one, WINDOWS_FACTS)
+    report(making, other, {**WINDOWS_FACTS, "ssm-registration": "i-2"})
+    windows: dict[str, Any] = {"sysprep": sysprep}
+    recipes = {"wide": {"description": "w", "base": {"ami": "ami-12345678"}, "windows": windows}}
+    with making.world.carrying(recipes, "compare_identity", tmp_path):
+        if not sysprep:
+            assert compare(making) == [
+                f"{fact}: both have {WINDOWS_FACTS[fact]}"
+                for fact in ("computer-name", "machine-guid", "machine-sid")
+            ]
+            return
+        with pytest.raises(FunctionFailedError) as failed:
+            compare(making)
+    assert failed.value.name == "IdentitySharedError"
+    for fact in ("machine-sid", "machine-guid", "computer-name"):
+        assert f"{fact}: both have {WINDOWS_FACTS[fact]}" in failed.value.message

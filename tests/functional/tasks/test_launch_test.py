@@ -1,10 +1,14 @@
 """LaunchTest: one test instance for each number, adopted and not launched twice."""
 
+import base64
+from datetime import datetime
+
 import pytest
 
+from bakery import first_boot
 from bakery.naming import TAG_BAKE, TAG_TEST
 from tests.functional.conftest import FunctionFailedError
-from tests.functional.making import Making
+from tests.functional.making import Making, forget_tag
 
 TESTS = "ami-bakery:test"
 
@@ -60,3 +64,41 @@ def test_after_a_redrive_it_boots_anew_though_ec2_remembers_the_token(making: Ma
     making.world.aws.client("ec2").terminate_instances(InstanceIds=[first])
     second = making.world.invoke("launch_test", making.test_launching(redrives=1))
     assert second["instance_id"] != first
+
+
+WINDOWS = "ami-0c202200000000064"
+
+
+def user_data(making: Making) -> str:
+    """What the last instance was launched with."""
+    (*_, call) = [it for it in making.world.aws.calls.of("ec2") if it.operation == "RunInstances"]
+    return base64.b64decode(call.parameters.get("UserData", "")).decode()
+
+
+def test_one_of_a_windows_image_has_user_data_that_leaves_a_mark(making: Making) -> None:
+    event = making.test_launching(image_id=WINDOWS)
+    tags = [{"Key": TAG_BAKE, "Value": "another"}]
+    making.world.aws.client("ec2").create_tags(Resources=[WINDOWS], Tags=tags)
+    making.world.invoke("launch_test", event)
+
+    entered = datetime.fromisoformat(event["entered"])
+    assert user_data(making) == first_boot.user_data(making.bake, entered)
+
+
+@pytest.mark.failure(1)
+def test_a_second_try_has_the_same_user_data_as_its_client_token_asks(making: Making) -> None:
+    tags = [{"Key": TAG_BAKE, "Value": "another"}]
+    making.world.aws.client("ec2").create_tags(Resources=[WINDOWS], Tags=tags)
+    event = making.test_launching(image_id=WINDOWS)
+    making.world.aws.faults.lost_answer("ec2", "RunInstances")
+    with pytest.raises(FunctionFailedError, match="ServiceUnavailableError"):
+        making.world.invoke("launch_test", event)
+    (first,) = making.instances()
+    forget_tag(making.world, first)
+
+    assert making.world.invoke("launch_test", event)["instance_id"] == first
+
+
+def test_one_of_a_linux_image_has_none(making: Making) -> None:
+    making.world.invoke("launch_test", making.test_launching())
+    assert user_data(making) == ""

@@ -47,6 +47,7 @@ def test_a_bake_is_told_by_the_contract(making: Making) -> None:
         "reason": "first image of this recipe",
         "left": [],
         "changes": None,
+        "shared": [],
         "skipped_slot": None,
         "retired": [],
     }

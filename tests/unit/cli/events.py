@@ -223,7 +223,7 @@ def good_bake() -> list[Event]:
     script = Script().function("Plan", STATE).enter("BakeNeeded", "Choice")
     script.exit("BakeNeeded", STATE, "Choice").function("LaunchBuilder", STATE)
     script.enter("AwaitManaged").add("LambdaFunctionScheduled").add("LambdaFunctionStarted")
-    script.fail_function("NotManagedError", "Builder has not reported. More words.")
+    script.fail_function("NotManagedYetError", "Builder has not reported. More words.")
     script.add("LambdaFunctionScheduled").add("LambdaFunctionStarted")
     script.add("LambdaFunctionSucceeded").exit("AwaitManaged", STATE).wait("Prepare", STATE)
     script.enter("Customize", "Map").add("MapStateStarted").iteration(0).iteration(1)

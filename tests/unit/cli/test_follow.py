@@ -87,7 +87,7 @@ def test_plain_progress_has_a_line_for_each_start_and_end() -> None:
     assert any("done     2/2 kernel" in line for line in lines)
     assert len([line for line in lines if "start" in line]) == len(STAGES) + 2
     # That the agent is not there yet is no news.
-    assert "NotManagedError" not in out.getvalue() and "retry" not in out.getvalue()
+    assert "NotManagedYetError" not in out.getvalue() and "retry" not in out.getvalue()
     assert out.getvalue().isascii()
 
 

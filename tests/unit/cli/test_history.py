@@ -101,7 +101,7 @@ def test_another_try_says_after_which_error() -> None:
     _, changes = read(events.good_bake())
     (again,) = of(TriedAgain, changes)
     assert (again.stage.key, again.tries) == ("await_managed", 2)
-    assert again.failure.error == "NotManagedError"
+    assert again.failure.error == "NotManagedYetError"
     assert again.failure.cause == "Builder has not reported. More words."
 
 

@@ -161,6 +161,19 @@ def test_check_warns_of_a_night_that_clocks_jump_over_and_is_content(
     assert "No problem in 3 recipes" in text and "1 warning, see above." in text
 
 
+def test_check_warns_of_a_password_that_stays_in_the_image(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = "description: w\nbase: {ami: ami-0123456789abcdef0}\nwindows:\n"
+    secret = "  administrator_password: {secret: windows/admin}\n"
+    (tmp_path / "office.yaml").write_text(text + secret, encoding="utf-8")
+    (tmp_path / "plain.yaml").write_text(text.replace("windows:", "windows: {}"), encoding="utf-8")
+    code, out, _ = run(capsys, "--recipes", str(tmp_path), "check")
+    told = " ".join(out.split())
+    assert code == 0 and "1 warning, see above." in told
+    assert "office.yaml:4: windows.administrator_password: warning: it stays readable" in told
+
+
 def test_check_of_another_recipe_does_not_warn(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ def test_a_plan_is_shown_in_the_order_in_which_it_would_be_done() -> None:
         "t3.medium, else m6i.large; from ami-0base0000000000f0",
         "12 GiB gp3, 3000 iops, 125 MiB/s",
         "in subnet-1 (eu-west-1a)",
-        "2. Wait for agent",
+        "2. Wait for agent   until Systems Manager knows the builder, at most 10 minutes",
         "3. Prepare",
         "4. Customize        2 steps",
         "1. packages: AmiBakery.web.packages version 1, within 1 h 00 min",
@@ -57,6 +57,18 @@ def test_a_plan_is_shown_in_the_order_in_which_it_would_be_done() -> None:
     positions = [text.find(part) for part in parts]
     assert -1 not in positions, parts[positions.index(-1)]
     assert positions == sorted(positions)
+
+
+def test_a_windows_bake_shows_its_patience_and_what_two_instances_may_share() -> None:
+    launch = {**PLAN["launch"], "windows": True}
+    shared = "the identities of the first two must differ, but for what Sysprep renews"
+    plain = shown(launch=launch, remove_identity=None)
+    assert "at most 40 minutes" in plain
+    assert "nothing: the base is Windows" in plain
+    assert shared in plain and "and wait for the stop" in plain
+    sysprepped = shown(launch=launch, sysprep=command("AmiBakery-sysprep-windows"))
+    assert shared not in sysprepped
+    assert "Stop builder     AmiBakery-sysprep-windows version 1" in sysprepped
 
 
 def test_regions_labels_and_launch_templates_are_shown_in_the_order_of_the_plan() -> None:
@@ -154,3 +166,18 @@ def test_which_images_would_go_is_told_by_the_recipes_rule() -> None:
     text = shown(retention={"keep": 5, "days": 90}, retire_in=["eu-west-1", "us-east-1"])
     assert "all but the newest 5, those of the last 90 days, and those in use" in text
     assert "in eu-west-1, us-east-1; see bakery retire web --dry-run" in text
+
+
+def test_fast_launch_has_cost_lines_of_its_own() -> None:
+    costs = [{"region": "eu-west-1", "usd": 0.61, "monthly_usd": 12.5}]
+    text = shown(fast_launch=costs, retention={"keep": 5}, retire_in=["eu-west-1"])
+    assert "fast launch for the new one in eu-west-1" in text
+    line = next(it for it in text.splitlines() if it.startswith("Fast launch cost"))
+    assert "in eu-west-1 at most $0.61 for each new image, and $12.50 a month" in line
+
+
+def test_a_password_that_stays_in_the_image_is_told() -> None:
+    assert "readable in the image" not in shown()
+    given = {"Password": ("specified",), "Secret": ("windows/admin",)}
+    text = shown(generalize={**PLAN["generalize"], "parameters": given})
+    assert "Password              that of a secret: it stays readable in the image" in text
