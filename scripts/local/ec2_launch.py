@@ -162,7 +162,9 @@ class Launch:
         metadata = p.get("MetadataOptions") or {}
         tokens = "required" if image.get("ImdsSupport") == "v2.0" else "optional"
         instance: Record = {
-            "InstanceId": new_id("i"),
+            "InstanceId": self._state.next_instances.pop(0)
+            if self._state.next_instances
+            else new_id("i"),
             "ImageId": image["ImageId"],
             "InstanceType": p.get("InstanceType") or "m1.small",
             "State": {"Code": 0, "Name": "pending"},

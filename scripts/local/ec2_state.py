@@ -93,6 +93,8 @@ class State:
     lags: dict[str, int] = field(default_factory=dict)
     lag_of_new: dict[str, int] = field(default_factory=dict)
     consoles: dict[str, str] = field(default_factory=dict)
+    next_instances: list[str] = field(default_factory=list)
+    """Ids that the next instances get."""
     regions: dict[str, Region] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     instance_listeners: list[Callable[[str, Record, str], None]] = field(default_factory=list)

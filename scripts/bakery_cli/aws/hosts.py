@@ -1,0 +1,189 @@
+"""Running instances of the account: looked at, never changed.
+
+The only thing that is sent is our own read-only document.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from botocore import exceptions  # noqa: TID251 - see scripts.bakery_cli.aws
+
+from bakery.naming import fixed_document
+from scripts.bakery_cli.aws.failures import explained
+from scripts.bakery_cli.aws.stack import Stack
+from scripts.bakery_cli.errors import FAILED, CommandError
+from scripts.bakery_cli.host import ASKED_BY, Host, IncompleteReportError, Instance, Volume, read
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import GetCommandInvocationResultTypeDef
+
+DOCUMENT: Final = "inspect-host"
+_GROUP_TAG: Final = "aws:autoscaling:groupName"
+_UNDER_WAY: Final = {"Pending", "InProgress", "Delayed", "Cancelling"}
+_DELIVERY_SECONDS: Final = 60
+_LOOKS: Final = 400
+"""At two seconds each: longer than delivery and the document's own time-out."""
+
+
+class Hosts:
+    """What a person may find out about the instances of a stack's Region."""
+
+    def __init__(
+        self, stack: Stack, *, pause: float = 2.0, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._region = stack.region
+        self._ec2: EC2Client = stack.client("ec2")
+        self._ssm: SSMClient = stack.client("ssm")
+        self._pause, self._sleep = pause, sleep
+
+    def instance(self, instance_id: str) -> Instance:
+        """What EC2 and Systems Manager say of an instance."""
+        with explained(self._region):
+            try:
+                found = self._ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+            except exceptions.ClientError as error:
+                if not error.response["Error"]["Code"].startswith("InvalidInstanceID"):
+                    raise
+                found = []
+            records = [record for it in found for record in it["Instances"]]
+            if not records:
+                raise CommandError(
+                    f"There is no instance {instance_id} in {self._region} of this account.",
+                    "Say another --region or --profile, or correct the id.",
+                )
+            return self._instance(records[0])
+
+    def _instance(self, record: "InstanceTypeDef") -> Instance:
+        managed = self._ssm.describe_instance_information(
+            Filters=[{"Key": "InstanceIds", "Values": [record["InstanceId"]]}]
+        )["InstanceInformationList"]
+        tags = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
+        return Instance(
+            id=record["InstanceId"],
+            name=tags.get("Name", ""),
+            type=record["InstanceType"],
+            state=record["State"]["Name"],
+            architecture=record.get("Architecture", ""),
+            image=record.get("ImageId", ""),
+            root_type=record.get("RootDeviceType", ""),
+            root_device=record.get("RootDeviceName", ""),
+            volumes=tuple(self._volumes(record)),
+            group=tags.get(_GROUP_TAG, ""),
+            products=tuple(
+                it["ProductCodeId"]
+                for it in record.get("ProductCodes", [])
+                if it.get("ProductCodeType") == "marketplace"
+            ),
+            windows=record.get("Platform", "").lower() == "windows",
+            agent=managed[0].get("AgentVersion", "") if managed else "",
+            ping=managed[0].get("PingStatus", "") if managed else "",
+        )
+
+    def _volumes(self, record: "InstanceTypeDef") -> Iterable[Volume]:
+        devices = {
+            mapping["Ebs"]["VolumeId"]: mapping["DeviceName"]
+            for mapping in record.get("BlockDeviceMappings", [])
+        }
+        if not devices:
+            return
+        for volume in self._ec2.describe_volumes(VolumeIds=list(devices))["Volumes"]:
+            yield Volume(
+                device=devices[volume["VolumeId"]],
+                id=volume["VolumeId"],
+                size=volume["Size"],
+                encrypted=volume.get("Encrypted", False),
+                key=volume.get("KmsKeyId", ""),
+            )
+
+    def look_at(self, instance: Instance, *, secrets: bool = True) -> Host:
+        """Have the instance report what is on it; raises CommandError with what to do about it."""
+        refuse(instance)
+        answer = self._finished(self._send(instance.id, secrets=secrets), instance.id)
+        if answer["Status"] != "Success":
+            reason = answer.get("StandardErrorContent", "").strip().rpartition("\n")[2]
+            raise CommandError(
+                f"{instance.id} did not report: {answer['StatusDetails']}"
+                + (f": {reason}" if reason else "."),
+                "Look at the command in Systems Manager, Run Command history: "
+                f"{answer['CommandId']}.",
+                code=FAILED,
+            )
+        try:
+            return read(answer["StandardOutputContent"])
+        except IncompleteReportError as error:
+            raise CommandError(f"{instance.id}: {error}.", "Try again.", code=FAILED) from error
+
+    def _send(self, instance_id: str, *, secrets: bool) -> str:
+        parameters = {"Bake": [ASKED_BY], "Secrets": ["search" if secrets else "skip"]}
+        try:
+            with explained(self._region):
+                return self._ssm.send_command(
+                    InstanceIds=[instance_id],
+                    DocumentName=fixed_document(DOCUMENT),
+                    Parameters=parameters,
+                    Comment=f"bakery {ASKED_BY}: reads, and changes nothing",
+                    TimeoutSeconds=_DELIVERY_SECONDS,
+                )["Command"]["CommandId"]
+        except CommandError as error:
+            if "InvalidDocument" in error.message:
+                raise CommandError(
+                    "The deployed stack has no document to look at hosts with.",
+                    "Deploy this release (`make deploy`).",
+                ) from error
+            raise
+
+    def _finished(self, command: str, instance_id: str) -> "GetCommandInvocationResultTypeDef":
+        with explained(self._region):
+            for _ in range(_LOOKS):
+                try:
+                    answer = self._ssm.get_command_invocation(
+                        CommandId=command, InstanceId=instance_id
+                    )
+                except exceptions.ClientError as error:
+                    if error.response["Error"]["Code"] != "InvocationDoesNotExist":
+                        raise
+                else:
+                    if answer["Status"] not in _UNDER_WAY:
+                        return answer
+                self._sleep(self._pause)
+        raise CommandError(
+            f"{instance_id} has not answered.",
+            f"Look at command {command} in Systems Manager, Run Command.",
+            code=FAILED,
+        )
+
+
+def refuse(instance: Instance) -> None:
+    """Raise CommandError if there is no host to ask, with the way out."""
+    if instance.windows:
+        raise CommandError(
+            f"{instance.id} runs Windows, and only a Linux host can be looked at.",
+            "Bake Windows from a plain image, as AWS's guide does: it never images an instance "
+            "that OpsWorks ran.",
+            code=FAILED,
+        )
+    if instance.state != "running":
+        raise CommandError(
+            f"{instance.id} is {instance.state}: only a running host can tell what is on it.",
+            "Start it, if it may run; its image can be baked from as it is: "
+            f"base: {{instance: {instance.id}}}.",
+            code=FAILED,
+        )
+    if not instance.agent:
+        raise CommandError(
+            f"{instance.id} is not managed by Systems Manager.",
+            "Give it an instance profile with the policy AmazonSSMManagedInstanceCore, a way to "
+            "the endpoints ssm and ssmmessages, and the SSM agent (package amazon-ssm-agent); it "
+            "reports within minutes, without a restart.",
+            code=FAILED,
+        )
+    if instance.ping != "Online":
+        raise CommandError(
+            f"The SSM agent of {instance.id} is silent ({instance.ping}).",
+            "See that it runs (service amazon-ssm-agent) and reaches Systems Manager.",
+            code=FAILED,
+        )
