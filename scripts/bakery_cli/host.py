@@ -19,6 +19,11 @@ _USERS_AND_ORDERS = re.compile(
 _GENERALIZED = ("/etc/ssh/ssh_host_", "/var/lib/cloud/", "/tmp/", "/var/tmp/")
 """Begin what ``generalize-linux`` removes, of what may have a secret in it."""
 
+_CRONS_OF_THE_SYSTEM = frozenset(
+    ("0hourly", "anacron", "e2scrub_all", "mdadm", "php", "popularity-contest", "raid-check")
+    + ("sysstat", "zfsutils-linux")
+)
+
 
 class IncompleteReportError(Exception):
     """A part of the report is missing; what is there must not be taken for the whole."""
@@ -231,7 +236,7 @@ def read(output: str) -> Host:
             for row in _rows(told, "user", 5)
         ),
         services={row[0]: row[1] for row in _rows(told, "service", 2)},
-        crons=tuple(row[0] for row in _rows(told, "cron", 1)),
+        crons=tuple(_crons(_rows(told, "cron", 1), removals)),
         mounts=tuple(
             Mount(*row[:3], _number(row[3]), _number(row[4])) for row in _rows(told, "mount", 5)
         ),
@@ -263,6 +268,14 @@ def _stays(rows: Sequence[Sequence[str]], removals: Sequence[Removal]) -> Iterat
             continue
         if not any(it.takes(what) for it in removals):
             yield Stays(what, why)
+
+
+def _crons(rows: Sequence[Sequence[str]], removals: Sequence[Removal]) -> Iterator[str]:
+    """Somebody's, that are still there on an instance of the image."""
+    for path, *_ in rows:
+        ours = path.rpartition("/")[2] in _CRONS_OF_THE_SYSTEM
+        if not ours and not any(it.takes(path) for it in removals):
+            yield path
 
 
 def _left(rows: Sequence[Sequence[str]], removals: Sequence[Removal]) -> Iterator[str]:

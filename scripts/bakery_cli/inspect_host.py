@@ -22,7 +22,7 @@ _KINDS = {
     "file": "file",
     "folder": "folder",
     "link": "link",
-    "lines": "file that is edited",
+    "lines": "edited file",
 }
 
 

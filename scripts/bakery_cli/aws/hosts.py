@@ -104,7 +104,7 @@ class Hosts:
         refuse(instance)
         answer = self._finished(self._send(instance.id, secrets=secrets), instance.id)
         if answer["Status"] != "Success":
-            reason = answer.get("StandardErrorContent", "").strip().rpartition("\n")[2]
+            reason = answer.get("StandardErrorContent", "").strip().partition("\n")[0]
             raise CommandError(
                 f"{instance.id} did not report: {answer['StatusDetails']}"
                 + (f": {reason}" if reason else "."),
