@@ -113,8 +113,8 @@ def _of_its_disks(source: InstanceBase, host: Host) -> Iterator[str]:
     if host.root_device_type != "ebs":
         yield (
             f"has an {host.root_device_type} root, which CreateImage cannot image: copy it to an "
-            "EBS volume and register that (docs/opsworks.md, 'Instance store'), then name the image "
-            "as base.ami"
+            "EBS volume and register that (docs/opsworks.md, 'Instance store'), then name that "
+            "image as base.ami"
         )
     elif host.instance_stores and source.instance_store == "refuse":
         yield (
@@ -133,7 +133,9 @@ def _of_its_disks(source: InstanceBase, host: Host) -> Iterator[str]:
 
 
 _KEYS = {
-    "unknown": "which KMS does not know here; a volume whose key is deleted cannot be read any more",
+    "unknown": (
+        "which KMS does not know here: a volume whose key is deleted cannot be read any more"
+    ),
     "denied": (
         "which this account may not look at: have the key's policy let the bakery's roles use it "
         "through EC2 (kms:DescribeKey, kms:Decrypt, kms:ReEncrypt*, kms:CreateGrant)"

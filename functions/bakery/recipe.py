@@ -200,12 +200,12 @@ class InstanceBase(Model):
     )
     quiesce: Literal["none", "reboot"] = Field(
         default="none",
-        description="`none`: the instance is not touched, and its image is what a power cut at that "
-        "moment would leave: file systems recover by their journals, a database by its log, what "
-        "was in memory only is lost. `reboot`: EC2 shuts it down, takes the snapshots and starts it "
-        "again, so that all is on the disk; it is away for minutes, and may not come back if it has "
-        "not been restarted for long. Or stop it yourself, bake, start it: a stopped instance is "
-        "imaged as it is.",
+        description="`none`: the instance is not touched, and its image is what a power cut at "
+        "that moment would leave: file systems recover by their journals, a database by its log, "
+        "what was in memory only is lost. `reboot`: EC2 shuts it down, takes the snapshots and "
+        "starts it again, so that all is on the disk; it is away for minutes, and may not come "
+        "back if it has not been restarted for long. Or stop it yourself, bake, start it: a "
+        "stopped instance is imaged as it is.",
     )
     data_volumes: Literal["leave_out", "include"] = Field(
         default="leave_out",

@@ -89,6 +89,8 @@ class State:
     shortages: list[Capacity] = field(default_factory=list)
     failing_images: list[str] = field(default_factory=list)
     failing_copies: dict[str, list[str]] = field(default_factory=dict)
+    next_instances: list[str] = field(default_factory=list)
+    """Ids that the next instances have."""
     failing_instances: list[tuple[str, str]] = field(default_factory=list)
     lags: dict[str, int] = field(default_factory=dict)
     lag_of_new: dict[str, int] = field(default_factory=dict)

@@ -98,12 +98,12 @@ def own_images_named(name: str, *, region: str | None = None) -> list[Image]:
 
 
 def images_of_bake(bake: str, *, region: str | None = None) -> list[Image]:
-    """Images of this account that the bake made; without the clone of a host, which is no result."""
+    """Images of this account that the bake made; not the clone of a host, which is no result."""
     return [it for it in _all_of_bake(bake, region) if TAG_CLONE_OF not in it.tags]
 
 
 def clones_of_bake(bake: str) -> list[Image]:
-    """The image of a running host that the bake begins with; one at most, unless something failed."""
+    """The image of the running host that the bake begins with; as a rule one at most."""
     return [it for it in _all_of_bake(bake, None) if TAG_CLONE_OF in it.tags]
 
 

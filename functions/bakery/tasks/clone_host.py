@@ -1,8 +1,8 @@
 """CloneHost: image the running host that is the base, and wait until that image is available.
 
-Only for a recipe whose base is an instance. The builder is then launched from the image, which is no
-result: it goes with the bake, however that ends. The host itself is imaged and described; no other
-call names it. Without a restart, unless the recipe asks for one.
+Only for a recipe whose base is an instance. The builder is then launched from the image, which is
+no result: it goes with the bake, however that ends. The host itself is imaged and described; no
+other call names it. Without a restart, unless the recipe asks for one.
 Idempotent because an image with this bake's tag as a clone of that host is adopted; CreateImage has
 no client token, so its name, which has the bake's, is what stops a second one. An image of that
 name with another bake's tag is an error, never adopted.

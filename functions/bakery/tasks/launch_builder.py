@@ -61,9 +61,7 @@ def _base(request: Request) -> BaseImage:
     return request.base_image.model_copy(update=update)
 
 
-def _spec(
-    request: Request, settings: LaunchSettings, base: BaseImage, cell: Cell
-) -> LaunchSpec:
+def _spec(request: Request, settings: LaunchSettings, base: BaseImage, cell: Cell) -> LaunchSpec:
     launch = request.launch
     tags = {TAG_ATTEMPT: str(launch.attempt), **bake_tags(request.recipe, request.bake)}
     return LaunchSpec(
