@@ -37,12 +37,14 @@ def deployed_with_a_host(
 
 
 def network(aws: LocalAws) -> None:
-    """A VPC and a private subnet with the ids that the context names."""
+    """A VPC, a private subnet and the group of its endpoints, with the ids of the context."""
     ec2 = aws.client("ec2")
     with patch("moto.ec2.models.vpcs.random_vpc_id", return_value=VPC):
         ec2.create_vpc(CidrBlock="10.7.0.0/16")
     with patch("moto.ec2.models.subnets.random_subnet_id", return_value=SUBNET):
         ec2.create_subnet(VpcId=VPC, CidrBlock="10.7.1.0/24", AvailabilityZone="eu-west-1a")
+    with patch("moto.ec2.models.security_groups.random_security_group_id", return_value=ENDPOINTS):
+        ec2.create_security_group(GroupName="endpoints", Description="of endpoints", VpcId=VPC)
 
 
 def host(
@@ -131,11 +133,12 @@ def everything(world: World, id_: str = HOST) -> dict[str, Any]:
 def named_by(world: World, *ids: str) -> set[str]:
     """The operations of all calls that act on, or look at, one of these: all but what writes down
     texts, and the tags and texts that a call gives to what it makes."""
-    texts, tellers = ("TagSpecifications", "Description"), ("dynamodb", "events", "stepfunctions")
+    texts = ("TagSpecifications", "Description")
+    tellers = ("dynamodb", "events", "lambda", "stepfunctions")
     found = set()
     for call in world.aws.calls.of():
         if not call.principal.role or call.service in tellers:
-            continue  # the test itself; a plan, an announcement, the end of a wait
+            continue  # the test itself; a plan, an announcement, a payload, the end of a wait
         asked = {key: value for key, value in call.parameters.items() if key not in texts}
         if any(id_ in json.dumps(asked, default=str) for id_ in ids):
             found.add(f"{call.service}:{call.operation}")

@@ -333,10 +333,12 @@ def _clones(bake: str) -> list[Removal]:
 
 
 def _clone_snapshots(bake: str) -> list[Removal]:
-    """Those that lost their image, or that were begun before EC2 showed it."""
+    """Those that lost their image; the others go with theirs."""
+    held = {snapshot for clone in ec2.clones_of_bake(bake) for snapshot in clone.snapshots}
     return [
         (f"snapshot {it}", partial(ec2.delete_snapshot, it))
         for it in ec2.clone_snapshots_of_bake(bake)
+        if it not in held
     ]
 
 
