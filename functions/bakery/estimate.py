@@ -36,16 +36,26 @@ def usd_per_hour(kind: InstanceTypeInfo, size_gib: int) -> float:
     return compute + size_gib * _VOLUME_USD_PER_GIB_MONTH / _HOURS_PER_MONTH
 
 
-def before(*, steps: int, size_gib: int, hourly: float, tests: int, machines: float) -> Estimate:
+def before(
+    *,
+    steps: int,
+    size_gib: int,
+    hourly: float,
+    tests: int,
+    machines: float,
+    cloned_gib: int = 0,
+) -> Estimate:
     """A guess before the bake: how long, and what for.
 
-    ``tests`` is how many run on each test instance, ``machines`` what all of those cost in an hour.
+    ``tests`` is how many run on each test instance, ``machines`` what all of those cost in an hour,
+    ``cloned_gib`` what a running host has that is imaged first.
     """
     running = _FIXED_MINUTES + steps * _MINUTES_PER_STEP
     imaging = _IMAGE_MINUTES + size_gib * _IMAGE_MINUTES_PER_GIB
+    cloning = _IMAGE_MINUTES + cloned_gib * _IMAGE_MINUTES_PER_GIB if cloned_gib else 0.0
     testing = _BOOT_MINUTES + tests * _MINUTES_PER_TEST
     return Estimate(
-        minutes=round(running + imaging + testing, 1),
+        minutes=round(cloning + running + imaging + testing, 1),
         usd=spent(hours=running / 60, hourly=hourly, others=testing / 60 * machines),
     )
 

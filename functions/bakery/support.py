@@ -5,13 +5,12 @@ its tests would be worse than none.
 """
 
 from bakery.problems import Problem
-from bakery.recipe import InstanceBase, Recipe
+from bakery.recipe import Recipe
 
 
 def unsupported(recipe: Recipe) -> list[Problem]:
     """A problem for each field in use whose behaviour is not built yet."""
     in_use = {
-        "base.instance": isinstance(recipe.base, InstanceBase),
         "windows": recipe.windows is not None,
     }
     return [

@@ -9,7 +9,7 @@ from typing import Final
 
 from bakery import formats
 from scripts.bakery_cli.choices import choices
-from scripts.bakery_cli.host import Application, Cookbooks, Host, Instance
+from scripts.bakery_cli.host import Application, Cookbooks, HostReport, Instance
 
 EXAMPLE: Final = "#|"
 """Begins a line that is no comment but YAML to be switched on."""
@@ -32,7 +32,7 @@ _WIDTH: Final = 100
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
 
-def recipe(host: Host, instance: Instance, *, today: date) -> str:
+def recipe(host: HostReport, instance: Instance, *, today: date) -> str:
     """The recipe as YAML: sound as it is, and with its examples switched on."""
     parts = (
         _head(host, instance, today),
@@ -48,7 +48,7 @@ def recipe(host: Host, instance: Instance, *, today: date) -> str:
     return "".join(f"{line}\n" for part in parts for line in part)
 
 
-def _head(host: Host, instance: Instance, today: date) -> Iterator[str]:
+def _head(host: HostReport, instance: Instance, today: date) -> Iterator[str]:
     yield "# yaml-language-server: $schema=recipe.schema.json"
     yield from _comment(f"Written by `bakery adopt {instance.id}` on {today}.")
     yield from _comment(f"Lines that begin with {EXAMPLE} are examples: take it away to use them.")
@@ -64,9 +64,13 @@ def _base(instance: Instance) -> Iterator[str]:
         "works on a clone of it."
     )
     yield f"base: {{instance: {instance.id}}}"
+    yield from _comment("In place of that line, as you decide (docs/recipe-reference.md, base):")
+    volumes = ", data_volumes: include" if instance.data_volumes else ""
+    stores = ", instance_store: leave_out" if instance.instance_stores else ""
+    yield f"{EXAMPLE}base: {{instance: {instance.id}, quiesce: reboot{volumes}{stores}}}"
 
 
-def _opsworks(host: Host) -> Iterator[str]:
+def _opsworks(host: HostReport) -> Iterator[str]:
     if not _past(host):
         yield from _comment("No trace of OpsWorks was found. A Chef of somebody else stays.")
         yield "opsworks: none"
@@ -78,7 +82,7 @@ def _opsworks(host: Host) -> Iterator[str]:
         yield f"{EXAMPLE}opsworks: {{past: {host.past}, keep: [{', '.join(groups)}]}}"
 
 
-def _identity(host: Host) -> Iterator[str]:
+def _identity(host: HostReport) -> Iterator[str]:
     paths = [it for it in host.secrets if re.fullmatch(formats.SECRETS_PATH.pattern, it)]
     if paths:
         yield from _comment(
@@ -90,7 +94,7 @@ def _identity(host: Host) -> Iterator[str]:
         yield from (f"{EXAMPLE}    - {json.dumps(path)}" for path in paths[:30])
 
 
-def _lock(host: Host) -> Iterator[str]:
+def _lock(host: HostReport) -> Iterator[str]:
     release = host.facts.get("release-lock", "")
     if re.fullmatch(formats.RELEASE.pattern, release):
         yield from _comment("As the host is locked today.")
@@ -98,18 +102,22 @@ def _lock(host: Host) -> Iterator[str]:
 
 
 def _builder(instance: Instance) -> Iterator[str]:
-    if re.fullmatch(formats.INSTANCE_TYPE.pattern, instance.type):
+    if re.fullmatch(formats.INSTANCE_TYPE.pattern, instance.instance_type):
         yield from _comment(
             "The instance's own type; `bakery plan` says whether others do as well."
         )
-        yield f"builder: {{instance_types: [{instance.type}]}}"
+        yield f"builder: {{instance_types: [{instance.instance_type}]}}"
 
 
 # --- steps ----------------------------------------------------------------------------------------
 
 
-def _customize(host: Host) -> Iterator[str]:
-    yield from _comment("What OpsWorks and its recipes have installed is on the clone already.")
+def _customize(host: HostReport) -> Iterator[str]:
+    yield from _comment(
+        "What OpsWorks and its recipes have installed is on the clone already. Steps run on the "
+        "clone, which reaches what the context clone_egress names: what needs the internet belongs "
+        "into a second recipe, with base: {recipe: NAME OF THIS ONE}."
+    )
     steps = [*_cookbooks(host)]
     for app in host.applications:
         steps += _application(app)
@@ -118,7 +126,7 @@ def _customize(host: Host) -> Iterator[str]:
     yield from steps
 
 
-def _cookbooks(host: Host) -> Iterator[str]:
+def _cookbooks(host: HostReport) -> Iterator[str]:
     lists = {event: host.run_lists[event] for event in _EVENTS if host.run_lists.get(event)}
     if not lists:
         return
@@ -140,8 +148,9 @@ def _cookbooks(host: Host) -> Iterator[str]:
         )
         return
     yield from _comment(
-        "To run them again in each bake: the builder must reach the cookbooks. Systems Manager "
-        "installs Chef for it, and RemoveIdentity takes that off the image with OpsWorks's."
+        "To run them again in each bake, best in a second recipe: the builder must reach the "
+        "cookbooks, and Chef's packages, which Systems Manager installs. RemoveIdentity takes that "
+        "Chef off the image with OpsWorks's."
     )
     if "attributes" in host.facts:
         yield from _comment(
@@ -205,7 +214,7 @@ def s3(address: str) -> str:
     return ""
 
 
-def _test(host: Host) -> Iterator[str]:
+def _test(host: HostReport) -> Iterator[str]:
     own = [name for name, how in host.services.items() if how == "enabled,runs" and _own(name)]
     if own:
         yield from _comment(
@@ -222,7 +231,7 @@ def _own(service: str) -> bool:
     return bool(plain) and not _OF_THE_SYSTEM.fullmatch(service)
 
 
-def _choices(host: Host, instance: Instance) -> Iterator[str]:
+def _choices(host: HostReport, instance: Instance) -> Iterator[str]:
     if found := choices(host, instance):
         yield ""
         yield from _comment("Decide before the first bake:")
@@ -233,7 +242,7 @@ def _choices(host: Host, instance: Instance) -> Iterator[str]:
 # --- texts ----------------------------------------------------------------------------------------
 
 
-def _past(host: Host) -> bool:
+def _past(host: HostReport) -> bool:
     return host.past != "none"
 
 

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from scripts.bakery_cli.host import Host, Instance, Planned, Volume
+from bakery.hosts import host_problems
+from bakery.recipe import InstanceBase
+from bakery.resources import HostVolume
+from scripts.bakery_cli.host import HostReport, Instance, Planned
 from scripts.bakery_cli.words import count
 
 _NETWORK = re.compile(r"nfs4?|cifs|smb3|ceph|glusterfs|efs|fuse\..*")
@@ -30,10 +33,10 @@ class Choice:
     advice: str
 
 
-def choices(host: Host, instance: Instance) -> list[Choice]:
+def choices(host: HostReport, instance: Instance) -> list[Choice]:
     """In the order in which they matter."""
     return [
-        *_of_the_instance(instance),
+        *_refusals(instance),
         *_first_boot(host),
         *_secrets(host),
         *_applications(host),
@@ -46,32 +49,19 @@ def choices(host: Host, instance: Instance) -> list[Choice]:
     ]
 
 
-def _of_the_instance(instance: Instance) -> Iterator[Choice]:
-    if instance.group:
-        yield Choice(
-            f"It is in the Auto Scaling group {instance.group}",
-            "the group may replace it while it is imaged: suspend its process Terminate or bake "
-            "from the group's own image",
-        )
-    if instance.root_type != "ebs":
-        yield Choice(
-            "Its root is an instance store",
-            "CreateImage cannot image it: docs/opsworks.md says what can be done",
-        )
-    if instance.products:
-        yield Choice(
-            f"It has product codes of AWS Marketplace: {', '.join(instance.products)}",
-            "its image has them too, can be shared with subscribers only, and never be public",
-        )
+def _refusals(instance: Instance) -> Iterator[Choice]:
+    """What Plan refuses it for, and the ways out; of keys it asks with other rights than ours."""
+    for problem in host_problems(InstanceBase(instance=instance.id), instance, isolated=True):
+        yield Choice("A bake is refused as it is", problem.message)
     for volume in instance.volumes:
-        if volume.encrypted and volume.key:
+        if volume.kms_key:
             yield Choice(
-                f"{volume.id} ({volume.device}) is encrypted under {volume.key}",
-                "the bakery's roles must be allowed to use that key, or the clone cannot start",
+                f"{volume.id} ({volume.device}) is encrypted with {volume.kms_key}",
+                "the key's policy must let the bakery's roles use it through EC2",
             )
 
 
-def _first_boot(host: Host) -> Iterator[Choice]:
+def _first_boot(host: HostReport) -> Iterator[Choice]:
     if reason := host.facts.get("first-boot", "").strip():
         yield Choice(
             f"Instances of an image would not run cloud-init: {reason}",
@@ -80,7 +70,7 @@ def _first_boot(host: Host) -> Iterator[Choice]:
         )
 
 
-def _secrets(host: Host) -> Iterator[Choice]:
+def _secrets(host: HostReport) -> Iterator[Choice]:
     if host.secrets:
         more = host.more.get("secret", 0)
         listed = ", ".join(host.secrets) + (f" and {more} more" if more else "")
@@ -91,7 +81,7 @@ def _secrets(host: Host) -> Iterator[Choice]:
         )
 
 
-def _applications(host: Host) -> Iterator[Choice]:
+def _applications(host: HostReport) -> Iterator[Choice]:
     for app in host.applications:
         if app.there:
             source = f", from {app.source} {app.address}".rstrip() if app.address else ""
@@ -102,31 +92,31 @@ def _applications(host: Host) -> Iterator[Choice]:
             )
 
 
-def _databases(host: Host) -> Iterator[Choice]:
+def _databases(host: HostReport) -> Iterator[Choice]:
     for kind, names in _DATABASES.items():
         # Without systemd nobody tells which of the services run.
         if any(names.fullmatch(service) for service in host.services):
             yield Choice(
                 f"{kind} is on it",
-                "an image of a running host has its files as after a power cut: it recovers, but "
-                "the moment is not yours to choose; and every instance begins with the same data",
+                "the image has its files as after a power cut; base.quiesce: reboot has EC2 shut "
+                "the host down for it, and start it again; and every instance begins with its data",
             )
 
 
-def _volumes(host: Host, instance: Instance) -> Iterator[Choice]:
+def _volumes(host: HostReport, instance: Instance) -> Iterator[Choice]:
     for volume in instance.data_volumes:
         where = next(
             (it.point for it in host.mounts if volume_of(it.device, host, instance) == volume), ""
         )
         yield Choice(
-            f"Data volume {volume.id} ({volume.device}, {volume.size} GiB)"
+            f"Data volume {volume.id} ({volume.device}, {volume.size_gib} GiB)"
             + (f" is mounted on {where}" if where else " is attached"),
-            "data does not belong in an image: attach a volume to each instance instead; if it is "
-            "to be in the image, every instance begins with a copy",
+            "it is not in the image; with base.data_volumes: include every instance begins with a "
+            "copy of all its data",
         )
 
 
-def _space(host: Host) -> Iterator[Choice]:
+def _space(host: HostReport) -> Iterator[Choice]:
     for mount in host.mounts:
         if mount.point == "/" and mount.size and mount.free < _LITTLE_FREE_KIB:
             yield Choice(
@@ -136,7 +126,7 @@ def _space(host: Host) -> Iterator[Choice]:
             )
 
 
-def _crons(host: Host) -> Iterator[Choice]:
+def _crons(host: HostReport) -> Iterator[Choice]:
     if host.crons:
         more = host.more.get("cron", 0)
         listed = ", ".join(host.crons) + (f" and {more} more" if more else "")
@@ -146,7 +136,7 @@ def _crons(host: Host) -> Iterator[Choice]:
         )
 
 
-def _unknown(host: Host) -> Iterator[Choice]:
+def _unknown(host: HostReport) -> Iterator[Choice]:
     for problem in host.problems:
         yield Choice("Not everything is known", problem)
     for kind, number in host.more.items():
@@ -157,7 +147,7 @@ def _unknown(host: Host) -> Iterator[Choice]:
 # --- what fstab expects of an instance ------------------------------------------------------------
 
 
-def surprises(host: Host, instance: Instance) -> Iterator[Choice]:
+def surprises(host: HostReport, instance: Instance) -> Iterator[Choice]:
     """Lines of fstab that an instance of the image could not fulfil."""
     for entry in host.fstab:
         if entry.point == "/" or entry.device == "/var/swapfile":
@@ -172,7 +162,7 @@ def surprises(host: Host, instance: Instance) -> Iterator[Choice]:
             )
 
 
-def _surprise(entry: Planned, host: Host, instance: Instance) -> str | None:
+def _surprise(entry: Planned, host: HostReport, instance: Instance) -> str | None:
     """Why the line may be one too many; None if it is not."""
     if _NETWORK.fullmatch(entry.type) or entry.type == "autofs":
         return (
@@ -192,7 +182,7 @@ def _surprise(entry: Planned, host: Host, instance: Instance) -> str | None:
     return None
 
 
-def is_instance_store(entry: Planned, host: Host, instance: Instance) -> bool:
+def is_instance_store(entry: Planned, host: HostReport, instance: Instance) -> bool:
     """Whether a line of fstab mounts a disk that belongs to the host computer of the instance."""
     if any("comment=cloudconfig" in option for option in entry.options):
         return True  # cloud-init writes it for the first instance store
@@ -206,7 +196,7 @@ def is_instance_store(entry: Planned, host: Host, instance: Instance) -> bool:
     return volume_of(device, host, instance) is None
 
 
-def volume_of(device: str, host: Host, instance: Instance) -> Volume | None:
+def volume_of(device: str, host: HostReport, instance: Instance) -> HostVolume | None:
     """The volume behind a device of the host, or a partition of it."""
     if found := _NVME.fullmatch(device):
         serial = next((it.serial for it in host.disks if it.device == found["disk"]), "")

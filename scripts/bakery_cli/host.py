@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from bakery.resources import Host, HostVolume
+
 ASKED_BY: Final = "inspect"
 """Stands where a bake's name stands in the documents of a bake."""
 SENTINEL: Final = f"ami-bakery: {ASKED_BY} done"
@@ -125,7 +127,7 @@ class Cookbooks:
 
 
 @dataclass(frozen=True)
-class Host:
+class HostReport:
     """All that is told of a host."""
 
     facts: Mapping[str, str]
@@ -168,48 +170,27 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Volume:
-    """A volume that is attached to an instance."""
-
-    device: str
-    id: str
-    size: int
-    """In GiB."""
-    encrypted: bool
-    key: str = ""
-
-
-@dataclass(frozen=True)
-class Instance:
+class Instance(Host):
     """What EC2 and Systems Manager say."""
 
-    id: str
-    name: str
-    type: str
-    state: str
-    architecture: str
-    image: str
-    root_type: str
-    root_device: str
-    volumes: tuple[Volume, ...]
-    group: str = ""
-    """Its Auto Scaling group."""
-    products: tuple[str, ...] = ()
-    """Product codes of AWS Marketplace."""
-    windows: bool = False
     agent: str = ""
     """Version of the SSM agent; empty: the instance is not managed."""
     ping: str = ""
+    """Whether that agent answers: Online, or not."""
 
     @property
-    def data_volumes(self) -> tuple[Volume, ...]:
+    def windows(self) -> bool:
+        return "windows" in self.platform.lower()
+
+    @property
+    def data_volumes(self) -> tuple[HostVolume, ...]:
         return tuple(it for it in self.volumes if it.device != self.root_device)
 
 
 # --- reading the report --------------------------------------------------------------------------
 
 
-def read(output: str) -> Host:
+def read(output: str) -> HostReport:
     """What ``inspect-host`` said; raises IncompleteReportError when its end is missing."""
     lines = output.replace("\r\n", "\n").split("\n")
     if SENTINEL not in lines:
@@ -220,7 +201,7 @@ def read(output: str) -> Host:
         if fields:
             told.setdefault(kind, []).append(fields)
     removals = tuple(_removals(told.get("remove", [])))
-    return Host(
+    return HostReport(
         facts={kind: rows[0][0] for kind, rows in told.items() if len(rows[0]) == 1},
         removals=removals,
         stays=tuple(_stays(_rows(told, "stays", 2), removals)),

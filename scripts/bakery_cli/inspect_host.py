@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from scripts.bakery_cli.choices import choices
-from scripts.bakery_cli.host import Application, Host, Instance, Mount, Removal
+from scripts.bakery_cli.host import Application, HostReport, Instance, Mount, Removal
 from scripts.bakery_cli.screen import line
 from scripts.bakery_cli.words import count
 
@@ -26,7 +26,7 @@ _KINDS = {
 }
 
 
-def show(screen: Console, host: Host, instance: Instance) -> None:
+def show(screen: Console, host: HostReport, instance: Instance) -> None:
     """Print all of it, for a person."""
     line(screen, _title(host, instance), style="bold")
     for label, text in _facts(host, instance):
@@ -52,7 +52,7 @@ def show(screen: Console, host: Host, instance: Instance) -> None:
     line(screen, f"A first recipe: bakery adopt {instance.id} > recipes/NAME.yaml")
 
 
-def as_json(host: Host, instance: Instance) -> str:
+def as_json(host: HostReport, instance: Instance) -> str:
     """The same for a program."""
     content: dict[str, Any] = {
         "instance": asdict(instance),
@@ -64,10 +64,10 @@ def as_json(host: Host, instance: Instance) -> str:
     return json.dumps(content, indent=2)
 
 
-def plan(host: Host) -> list[str]:
+def plan(host: HostReport) -> list[str]:
     """What a bake does with a clone of the host, in order."""
-    steps = ["image the instance as it runs, without stopping or changing it, and launch a builder"]
-    steps[0] += " from that image"
+    steps = ["image the instance as it runs, without stopping or changing it"]
+    steps.append("launch a builder from that image, in a network that reaches clone_egress alone")
     steps.append("run the recipe's steps on the builder")
     if host.past == "none":
         steps.append("find no trace of OpsWorks, and leave Chef alone, if there is one")
@@ -90,12 +90,12 @@ def removals(found: Sequence[Removal]) -> Iterator[tuple[str, str]]:
         yield keep or "always", ", ".join(map(_named, group))
 
 
-def _title(host: Host, instance: Instance) -> str:
+def _title(host: HostReport, instance: Instance) -> str:
     name = f" ({instance.name})" if instance.name else ""
-    return f"{instance.id}{name}: {host.system}, {instance.type}, {instance.architecture}"
+    return f"{instance.id}{name}: {host.system}, {instance.instance_type}, {instance.architecture}"
 
 
-def _facts(host: Host, instance: Instance) -> Iterator[tuple[str, str]]:
+def _facts(host: HostReport, instance: Instance) -> Iterator[tuple[str, str]]:
     yield "OpsWorks", _opsworks(host)
     if host.layers:
         yield "Layers", ", ".join(f"{name} ({short})" for short, name in host.layers.items())
@@ -115,12 +115,12 @@ def _facts(host: Host, instance: Instance) -> Iterator[tuple[str, str]]:
     for mount in host.mounts:
         yield "File system", _mount(mount)
     for volume in instance.volumes:
-        how = "encrypted" if volume.encrypted else "not encrypted"
-        yield "Volume", f"{volume.id}, {volume.device}, {volume.size} GiB, {how}"
+        how = "encrypted" if volume.kms_key else "not encrypted"
+        yield "Volume", f"{volume.id}, {volume.device}, {volume.size_gib} GiB, {how}"
     yield "SSM agent", instance.agent
 
 
-def _opsworks(host: Host) -> str:
+def _opsworks(host: HostReport) -> str:
     if host.past == "none":
         return "no trace of it"
     stack = f"stack {host.facts['stack']}; " if host.facts.get("stack") else ""
@@ -130,7 +130,7 @@ def _opsworks(host: Host) -> str:
     return f"{stack}{told}{f' ({version})' if version else ''}; found {host.facts['opsworks']}"
 
 
-def _chef(host: Host) -> str:
+def _chef(host: HostReport) -> str:
     version = host.facts.get("chef-version", "")
     if host.chef == "none":
         return "none"
@@ -156,7 +156,7 @@ def _named(it: Removal) -> str:
     return f"{it.kind} {it.what}" if it.kind in ("package", "user", "group") else it.what
 
 
-def _counted(host: Host) -> str:
+def _counted(host: HostReport) -> str:
     kinds = [it.kind for it in host.removals]
     return ", ".join(count(kinds.count(it), noun) for it, noun in _KINDS.items() if it in kinds)
 

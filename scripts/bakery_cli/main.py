@@ -27,7 +27,7 @@ from scripts.bakery_cli.aws.hosts import Hosts
 from scripts.bakery_cli.aws.inventories import Inventories
 from scripts.bakery_cli.aws.stack import PlanRefusedError, Stack
 from scripts.bakery_cli.errors import FAILED, INTERRUPTED, UNUSABLE, CommandError
-from scripts.bakery_cli.host import Host, Instance
+from scripts.bakery_cli.host import HostReport, Instance
 from scripts.bakery_cli.screen import complain, console, line
 from scripts.bakery_cli.synthesis import recipes_folder
 from scripts.bakery_cli.target import Options, Target, connect
@@ -264,7 +264,7 @@ def adopt(context: typer.Context, instance: InstanceId, secrets: Secrets = True)
 @contextmanager
 def _looking(
     chosen: Options, instance: str, *, secrets: bool, aside: bool
-) -> Iterator[tuple[Target, Host, Instance]]:
+) -> Iterator[tuple[Target, HostReport, Instance]]:
     """What is found on an instance; what is said meanwhile goes to stderr if ``aside``."""
     if not re.fullmatch(formats.INSTANCE_ID.pattern, instance):
         raise CommandError(f"'{instance}' is no instance.", f"Say {formats.INSTANCE_ID.words}.")

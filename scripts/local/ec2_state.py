@@ -89,12 +89,12 @@ class State:
     shortages: list[Capacity] = field(default_factory=list)
     failing_images: list[str] = field(default_factory=list)
     failing_copies: dict[str, list[str]] = field(default_factory=dict)
+    next_instances: list[str] = field(default_factory=list)
+    """Ids that the next instances have."""
     failing_instances: list[tuple[str, str]] = field(default_factory=list)
     lags: dict[str, int] = field(default_factory=dict)
     lag_of_new: dict[str, int] = field(default_factory=dict)
     consoles: dict[str, str] = field(default_factory=dict)
-    next_instances: list[str] = field(default_factory=list)
-    """Ids that the next instances get."""
     regions: dict[str, Region] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     instance_listeners: list[Callable[[str, Record, str], None]] = field(default_factory=list)

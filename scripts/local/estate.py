@@ -50,7 +50,7 @@ def launch(aws: LocalAws, hosts: Iterable[str] = HOSTS) -> list[str]:
     ec2 = aws.client("ec2")
     for id_ in wanted:
         image, name = HOSTS[id_]
-        aws.ec2.state.next_instances.append(id_)
+        aws.ec2.next_instance_is(id_)
         ec2.run_instances(
             ImageId=image,
             InstanceType="t3.medium",

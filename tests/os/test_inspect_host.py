@@ -15,7 +15,7 @@ import pytest
 from bakery.recipe import InstanceBase, parse_recipe
 from infra.loading import load_yaml
 from scripts.bakery_cli.adopt import recipe
-from scripts.bakery_cli.host import SENTINEL, Host, Instance, Volume, read
+from scripts.bakery_cli.host import SENTINEL, HostReport, read
 from scripts.local import opsworks_past
 from scripts.local.opsworks_past import PASSWORD, PASTS, place
 from scripts.local.runner import run_document
@@ -24,6 +24,7 @@ from tests.os import applications
 from tests.os.conftest import Run
 from tests.os.test_opsworks_past import await_agent
 from tests.os.trees import fingerprint
+from tests.unit.cli.hosts import instance
 
 pytestmark = [pytest.mark.os, pytest.mark.timeout(900)]
 
@@ -31,12 +32,7 @@ Documents = Mapping[str, Any]
 PLAIN = "al2023"
 KINDS = ("amazon-linux-chef-11", "ubuntu-16.04-chef-12", PLAIN)
 SECRET = "srv/www/shop/current/.env"
-INSTANCE = Instance(
-    *("i-0123456789abcdef0", "web1", "t3.medium", "running", "x86_64", "ami-0123456789abcdef0"),
-    root_type="ebs",
-    root_device="/dev/xvda",
-    volumes=(Volume("/dev/xvda", "vol-1", 8, encrypted=False),),
-)
+INSTANCE = instance()
 
 
 @contextlib.contextmanager
@@ -167,7 +163,7 @@ def test_the_recipe_for_it_is_sound_as_it_is_and_with_its_examples(
     text = recipe(read(visit(kind).said), INSTANCE, today=date(2026, 1, 31))
     plain = adopted(text, tmp_path)
     assert plain.base == InstanceBase(instance=INSTANCE.id)
-    without = re.sub(r"^opsworks: chef-.*\n", "", text, flags=re.M)
+    without = re.sub(r"^(base: .*|opsworks: chef-.*)\n", "", text, flags=re.M)
     switched = re.sub(r"^#\|", "", without, flags=re.M)
     assert len(adopted(switched, tmp_path).customize) == (0 if kind == PLAIN else 3)
     assert PASSWORD not in text
@@ -237,7 +233,7 @@ def test_a_host_without_python_or_with_broken_files_still_tells_the_rest(
     assert "no Python" in without.problems[0]
 
 
-def common(told: Host) -> None:
+def common(told: HostReport) -> None:
     """What both hosts of OpsWorks have."""
     assert told.facts["stack"] == "Shop"
     assert {it.name for it in told.users if it.opsworks} == {"aws", "carol", "dave"}

@@ -11,7 +11,6 @@ from tests.unit.samples import SHELL, content, recipe
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
-        ("base.instance", {"base": {"instance": "i-12345678"}}),
         ("windows", {"windows": {}}),
     ],
 )
@@ -28,6 +27,7 @@ def test_a_field_without_behaviour_is_refused_at_its_path(
     [
         {},
         {"builder": {"spot": True}, "test": [], "distribute": [], "retention": {"keep": 3}},
+        {"base": {"instance": "i-12345678"}},
         {"test": [SHELL], "distribute": [{"region": "eu-west-1"}]},
         {"publish": {"launch_templates": ["lt-12345678"], "labels": ["canary"], "regions": "any"}},
         {"opsworks": "chef-11", "lock_release": "2018.03", "customize": [SHELL]},

@@ -12,11 +12,17 @@ from bakery.errors import NotManagedError
 from bakery.resources import Instance
 from bakery.task import lambda_handler
 
+_CLONE_HINT = (
+    " A clone of a host reaches only what the context clone_egress names; and it does not boot if "
+    "its /etc/fstab wants a volume that the image has not, without nofail (bakery inspect tells)."
+)
 _GONE = {"shutting-down", "terminated", "stopping", "stopped"}
 
 
 class Request(State):
     instance_id: str
+    isolated: bool = False
+    """Whether it is the clone of a host."""
 
 
 class Result(State):
@@ -43,6 +49,7 @@ def run(request: Request) -> Result:
             f"Builder {request.instance_id} has not reported to Systems Manager. The image must "
             "carry the SSM agent, and the subnet must reach the endpoints ssm and ssmmessages, "
             "through a NAT gateway, a public address or VPC endpoints."
+            f"{_CLONE_HINT if request.isolated else ''}"
         )
     return Result(
         agent_version=managed.agent_version,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from botocore import exceptions  # noqa: TID251 - see scripts.bakery_cli.aws
 
-from bakery.naming import fixed_document
+from bakery.naming import TAG_BAKE, fixed_document
+from bakery.resources import HostVolume
 from scripts.bakery_cli.aws.failures import explained
 from scripts.bakery_cli.aws.stack import Stack
 from scripts.bakery_cli.errors import FAILED, CommandError
-from scripts.bakery_cli.host import ASKED_BY, Host, IncompleteReportError, Instance, Volume, read
+from scripts.bakery_cli.host import ASKED_BY, HostReport, IncompleteReportError, Instance, read
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -62,28 +63,34 @@ class Hosts:
             Filters=[{"Key": "InstanceIds", "Values": [record["InstanceId"]]}]
         )["InstanceInformationList"]
         tags = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
+        launched = record.get("LaunchTime")
+        codes = (it.get("ProductCodeId", "") for it in record.get("ProductCodes", []))
         return Instance(
             id=record["InstanceId"],
             name=tags.get("Name", ""),
-            type=record["InstanceType"],
             state=record["State"]["Name"],
+            instance_type=record["InstanceType"],
             architecture=record.get("Architecture", ""),
-            image=record.get("ImageId", ""),
-            root_type=record.get("RootDeviceType", ""),
+            virtualization=record.get("VirtualizationType", ""),
+            root_device_type=record.get("RootDeviceType", ""),
             root_device=record.get("RootDeviceName", ""),
+            boot_mode=record.get("BootMode"),
+            ena=record.get("EnaSupport", False),
+            tpm=record.get("TpmSupport"),
+            platform=record.get("PlatformDetails", "Linux/UNIX"),
+            image_id=record.get("ImageId", ""),
+            launched=launched.isoformat() if launched else "",
             volumes=tuple(self._volumes(record)),
+            instance_stores=self._instance_stores(record["InstanceType"]),
+            product_codes=tuple(filter(None, codes)),
             group=tags.get(_GROUP_TAG, ""),
-            products=tuple(
-                it["ProductCodeId"]
-                for it in record.get("ProductCodes", [])
-                if it.get("ProductCodeType") == "marketplace"
-            ),
-            windows=record.get("Platform", "").lower() == "windows",
+            bake=tags.get(TAG_BAKE, ""),
+            managed=bool(managed),
             agent=managed[0].get("AgentVersion", "") if managed else "",
             ping=managed[0].get("PingStatus", "") if managed else "",
         )
 
-    def _volumes(self, record: "InstanceTypeDef") -> Iterable[Volume]:
+    def _volumes(self, record: "InstanceTypeDef") -> Iterable[HostVolume]:
         devices = {
             mapping["Ebs"]["VolumeId"]: mapping["DeviceName"]
             for mapping in record.get("BlockDeviceMappings", [])
@@ -91,15 +98,21 @@ class Hosts:
         if not devices:
             return
         for volume in self._ec2.describe_volumes(VolumeIds=list(devices))["Volumes"]:
-            yield Volume(
+            yield HostVolume(
                 device=devices[volume["VolumeId"]],
                 id=volume["VolumeId"],
-                size=volume["Size"],
-                encrypted=volume.get("Encrypted", False),
-                key=volume.get("KmsKeyId", ""),
+                size_gib=volume["Size"],
+                kms_key=volume.get("KmsKeyId", "") if volume.get("Encrypted") else "",
             )
 
-    def look_at(self, instance: Instance, *, secrets: bool = True) -> Host:
+    def _instance_stores(self, instance_type: str) -> int:
+        # A filter, unlike InstanceTypes=, is no error for a type that AWS has withdrawn.
+        wanted = {"Name": "instance-type", "Values": [instance_type]}
+        found = self._ec2.describe_instance_types(Filters=[wanted])["InstanceTypes"]
+        disks = found[0].get("InstanceStorageInfo", {}).get("Disks", []) if found else []
+        return sum(disk.get("Count", 0) for disk in disks)
+
+    def look_at(self, instance: Instance, *, secrets: bool = True) -> HostReport:
         """Have the instance report what is on it; raises CommandError with what to do about it."""
         refuse(instance)
         answer = self._finished(self._send(instance.id, secrets=secrets), instance.id)

@@ -8,6 +8,8 @@ import pytest
 
 from bakery.recipe import InstanceBase, parse_recipe
 from infra.loading import load_yaml
+from scripts.bakery_cli.check import find
+from scripts.bakery_cli.main import DOCUMENTS
 from scripts.local import estate
 from scripts.local.iam import OPERATOR
 from tests.functional.cli.conftest import Bakery
@@ -87,6 +89,7 @@ def test_the_recipe_is_all_that_is_printed_and_is_sound(
     (tmp_path / "mine.yaml").write_text(said.out)
     found = parse_recipe("mine", load_yaml(tmp_path / "mine.yaml"))
     assert found.base == InstanceBase(instance=id_)
+    assert find(tmp_path, DOCUMENTS) == []
 
 
 @pytest.mark.parametrize("command", ["inspect", "adopt"])
@@ -134,6 +137,7 @@ def test_a_report_that_fails_or_is_cut_is_not_shown(
     said = bakery("inspect", PLAIN)
     assert (said.code, said.out) == (1, "")
     assert f"{PLAIN} did not report: Failed: sh: awk: not found" in said.err
+    assert "Run Command history" in said.err
     world.aws.agent.script("AmiBakery-inspect-host", stdout="os-name\tLinux\nmount\t/dev/xv")
     said = bakery("adopt", PLAIN)
     assert (said.code, said.out) == (1, "")

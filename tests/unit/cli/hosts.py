@@ -1,6 +1,7 @@
 """Hosts as `inspect-host` tells of them, for tests that look at none."""
 
-from scripts.bakery_cli.host import SENTINEL, Host, Instance, Volume, read
+from bakery.resources import HostVolume
+from scripts.bakery_cli.host import SENTINEL, HostReport, Instance, read
 
 CHEF_12 = """\
 os-id\tubuntu
@@ -78,7 +79,7 @@ service\tsshd\tenabled,runs
 """
 
 
-def host(told: str = CHEF_12, *more: str) -> Host:
+def host(told: str = CHEF_12, *more: str) -> HostReport:
     """What a report says, with some more lines."""
     return read("".join([told, *(f"{line}\n" for line in more), SENTINEL, "\n"]))
 
@@ -86,18 +87,24 @@ def host(told: str = CHEF_12, *more: str) -> Host:
 def instance(**more: object) -> Instance:
     """The instance that both are, with its root and a volume of data."""
     volumes = (
-        Volume("/dev/sda1", "vol-0aaa", 16, encrypted=False),
-        Volume("/dev/sdf", "vol-0bbb", 100, encrypted=True, key="arn:aws:kms:x:1:key/2"),
+        HostVolume("/dev/sda1", "vol-0aaa", 16),
+        HostVolume("/dev/sdf", "vol-0bbb", 100, "arn:aws:kms:x:1:key/2"),
     )
     known: dict[str, object] = {
         "id": "i-0123456789abcdef0",
         "name": "web1",
-        "type": "m5.large",
         "state": "running",
+        "instance_type": "m5.large",
         "architecture": "x86_64",
-        "image": "ami-0123456789abcdef0",
-        "root_type": "ebs",
+        "virtualization": "hvm",
+        "root_device_type": "ebs",
         "root_device": "/dev/sda1",
+        "boot_mode": None,
+        "ena": True,
+        "tpm": None,
+        "platform": "Linux/UNIX",
+        "image_id": "ami-0123456789abcdef0",
+        "launched": "2019-01-31T00:00:00+00:00",
         "volumes": volumes,
         "agent": "3.3.1",
         "ping": "Online",

@@ -17,7 +17,7 @@ from bakery.recipe import (
 )
 from infra.loading import load_yaml
 from scripts.bakery_cli.adopt import recipe, s3
-from scripts.bakery_cli.host import Host
+from scripts.bakery_cli.host import HostReport
 from tests import hostile as texts
 from tests.unit.cli.hosts import CHEF_12, PLAIN, host, instance
 
@@ -28,7 +28,7 @@ HOSTILE = [
 ]
 
 
-def written(found: Host, **more: object) -> str:
+def written(found: HostReport, **more: object) -> str:
     return recipe(found, instance(**more), today=TODAY)
 
 
@@ -40,7 +40,7 @@ def parsed(text: str, folder: Path) -> Recipe:
 
 def switched_on(text: str, folder: Path) -> Recipe:
     """With every example in use, in place of what it stands in for."""
-    without = re.sub(r"^opsworks: chef-.*\n", "", text, flags=re.M)
+    without = re.sub(r"^(base: .*|opsworks: chef-.*)\n", "", text, flags=re.M)
     return parsed(re.sub(r"^#\|", "", without, flags=re.M), folder)
 
 
@@ -54,7 +54,13 @@ def test_it_bakes_from_the_instance_and_removes_what_was_found(tmp_path: Path) -
 
 
 def test_its_examples_are_a_sound_recipe_too(tmp_path: Path) -> None:
-    found = switched_on(written(host()), tmp_path)
+    found = switched_on(written(host(), instance_stores=1), tmp_path)
+    assert found.base == InstanceBase(
+        instance="i-0123456789abcdef0",
+        quiesce="reboot",
+        data_volumes="include",
+        instance_store="leave_out",
+    )
     assert found.opsworks == Opsworks(past="chef-12", keep=("chef", "hosts", "users"))
     assert found.identity.allow_secrets == ("/srv/www/shop/.env",)
     cookbooks, without, application = found.customize
@@ -79,14 +85,18 @@ def test_a_plain_host_has_its_lock_and_no_past(tmp_path: Path) -> None:
     assert (found.opsworks.past, found.lock_release) == ("none", "2023.6.20250115")
     assert found.description == "api1, Amazon Linux 2023.6"
     assert "#|opsworks" not in text and "#|customize" not in text
-    assert switched_on(text, tmp_path) == found
+    rebooted = InstanceBase(
+        instance="i-0123456789abcdef0", quiesce="reboot", data_volumes="include"
+    )
+    assert switched_on(text, tmp_path) == found.model_copy(update={"base": rebooted})
 
 
 def test_what_must_be_decided_is_in_the_comments() -> None:
     text = written(host(CHEF_12), group="web-fleet")
+    said = re.sub(r"\s+(# *)?", " ", text)
     assert "# Decide before the first bake:" in text
-    assert "Auto Scaling group web-fleet" in text
-    assert "MySQL is on it" in " ".join(text.split())
+    assert "is in Auto Scaling group web-fleet, which replaces" in said
+    assert "MySQL is on it" in said
     assert max(map(len, text.splitlines())) < 160
 
 

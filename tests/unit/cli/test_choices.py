@@ -2,8 +2,8 @@
 
 import pytest
 
+from bakery.resources import HostVolume
 from scripts.bakery_cli.choices import choices, surprises
-from scripts.bakery_cli.host import Volume
 from tests.unit.cli.hosts import CHEF_12, PLAIN, host, instance
 
 
@@ -18,13 +18,13 @@ def about(mount: str, *lines: str, **more: object) -> str:
 
 
 def test_a_plain_host_in_order_leaves_nothing_to_decide() -> None:
-    root = (Volume("/dev/xvda", "vol-0aaa", 8, encrypted=False),)
+    root = (HostVolume("/dev/xvda", "vol-0aaa", 8),)
     assert choices(host(PLAIN), instance(root_device="/dev/xvda", volumes=root)) == []
 
 
 def test_each_thing_that_only_the_owner_knows_is_said_once() -> None:
     assert titles() == [
-        "vol-0bbb (/dev/sdf) is encrypted under arn:aws:kms:x:1:key/2",
+        "vol-0bbb (/dev/sdf) is encrypted with arn:aws:kms:x:1:key/2",
         "4 files with secrets: /srv/www/shop/.env and 3 more",
         "Application shop is in /srv/www/shop, from archive https://files.example.com/shop.zip",
         "MySQL is on it",
@@ -43,11 +43,13 @@ def test_each_thing_that_only_the_owner_knows_is_said_once() -> None:
     ]
 
 
-def test_of_the_instance_its_group_root_and_products_are_said() -> None:
-    said = titles(group="web-fleet", root_type="instance-store", products=("abc123",))
-    assert said[0] == "It is in the Auto Scaling group web-fleet"
-    assert said[1] == "Its root is an instance store"
-    assert said[2] == "It has product codes of AWS Marketplace: abc123"
+def test_what_plan_refuses_is_said_first_with_its_ways_out() -> None:
+    more = {"group": "web-fleet", "root_device_type": "instance-store", "product_codes": ("abc",)}
+    found = choices(host(), instance(**more))
+    assert [it.title for it in found[:3]] == ["A bake is refused as it is"] * 3
+    said = [it.advice for it in found[:3]]
+    assert "Auto Scaling group web-fleet" in said[0] and "detach-instances" in said[0]
+    assert "AWS Marketplace (abc)" in said[1] and "instance-store root" in said[2]
 
 
 def test_an_image_that_would_not_run_cloud_init_is_said() -> None:
