@@ -13,7 +13,7 @@ import typer
 
 from bakery import VERSION, formats
 from bakery.recipe import WhenBusy
-from infra.loading import FilesError, recipe_files
+from infra.loading import FilesError, load_recipes, recipe_files
 from scripts.bakery_cli import adopt as adoption
 from scripts.bakery_cli import bake as bakes
 from scripts.bakery_cli import check as checks
@@ -22,6 +22,7 @@ from scripts.bakery_cli import fleet, inspect_host, listing
 from scripts.bakery_cli import move as moves
 from scripts.bakery_cli import plan as plans
 from scripts.bakery_cli import retire as retirement
+from scripts.bakery_cli import use as uses
 from scripts.bakery_cli.arguments import hoisted
 from scripts.bakery_cli.aws.hosts import Hosts
 from scripts.bakery_cli.aws.inventories import Inventories
@@ -273,6 +274,30 @@ def _looking(
         hosts = Hosts(target.stack, pause=target.poll_seconds)
         found = hosts.instance(instance)
         yield target, hosts.look_at(found, secrets=secrets), found
+
+
+@app.command()
+def use(
+    context: typer.Context,
+    name: Name,
+    label: Annotated[
+        str, typer.Option(help="The image that has this label; default: the current one.")
+    ] = "",
+) -> None:
+    """Show how the image of a recipe is launched.
+
+    Of NAME: an instance, a launch template, an Auto Scaling group, as commands of the AWS command
+    line and as code for CDK and Terraform. It does not talk to AWS.
+    """
+    chosen: Options = context.obj
+    checks.known_names([name], chosen.recipes)
+    recipe = load_recipes(chosen.recipes)[name]
+    if label and label not in recipe.publish.labels:
+        raise CommandError(
+            f"Recipe '{name}' has no label '{label}'.",
+            f"Its labels: {', '.join(recipe.publish.labels) or 'none'} (publish.labels).",
+        )
+    typer.echo("\n".join(uses.text(name, recipe, label=label)))
 
 
 @app.command()

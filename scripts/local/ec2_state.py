@@ -106,6 +106,9 @@ class State:
                 self.populate(self.regions[name])
             return self.regions[name]
 
+    def parameter(self, name: str, region: str) -> str | None:
+        """The value of a parameter; replaced by those that have them."""
+
     def populate(self, region: Region) -> None:
         """Replaced by the catalog's loader."""
 

@@ -33,7 +33,7 @@ def test_a_host_of_opsworks_is_shown_with_what_would_be_removed(
     assert (said.code, said.err) == (0, "")
     name = estate.HOSTS[id_][1]
     assert said.lines[0].startswith(f"{id_} ({name}): ")
-    assert f"  3. remove OpsWorks ({past}): 2 packages, 1 user, 1 file, 2 folders" in said.out
+    assert f"  4. remove OpsWorks ({past}): 2 packages, 1 user, 1 file, 2 folders" in said.out
     assert "  chef          package chef" in said.lines
     assert "  hosts         /etc/hosts (members of the stack)" in said.lines
     (volume,) = [line for line in said.lines if line.startswith("  - Data volume vol-")]
