@@ -200,7 +200,7 @@ def read(output: str) -> HostReport:
         kind, *fields = line.split("\t")
         if fields:
             told.setdefault(kind, []).append(fields)
-    removals = tuple(_removals(told.get("remove", [])))
+    removals = tuple(_removals(_rows(told, "remove", 4)))
     return HostReport(
         facts={kind: rows[0][0] for kind, rows in told.items() if len(rows[0]) == 1},
         removals=removals,
@@ -210,7 +210,8 @@ def read(output: str) -> HostReport:
         run_lists={row[0]: _list(row[1]) for row in _rows(told, "run-list", 2)},
         built_in={row[0]: _list(row[1]) for row in _rows(told, "built-in", 2)},
         applications=tuple(
-            Application(*row[:6], there=row[6] == "yes") for row in _rows(told, "application", 7)
+            Application(row[0], row[1], row[2], row[3], row[4], row[5], there=row[6] == "yes")
+            for row in _rows(told, "application", 7)
         ),
         users=tuple(
             User(row[0], row[2], opsworks=row[3] == "opsworks", keys=_number(row[4]))
@@ -219,12 +220,16 @@ def read(output: str) -> HostReport:
         services={row[0]: row[1] for row in _rows(told, "service", 2)},
         crons=tuple(_crons(_rows(told, "cron", 1), removals)),
         mounts=tuple(
-            Mount(*row[:3], _number(row[3]), _number(row[4])) for row in _rows(told, "mount", 5)
+            Mount(row[0], row[1], row[2], size=_number(row[3]), free=_number(row[4]))
+            for row in _rows(told, "mount", 5)
         ),
         fstab=tuple(
-            Planned(*row[:3], tuple(row[3].split(",")), row[4]) for row in _rows(told, "fstab", 5)
+            Planned(row[0], row[1], row[2], tuple(row[3].split(",")), resolved=row[4])
+            for row in _rows(told, "fstab", 5)
         ),
-        disks=tuple(Disk(row[0], _number(row[1]), *row[2:]) for row in _rows(told, "disk", 4)),
+        disks=tuple(
+            Disk(row[0], _number(row[1]), row[2], row[3]) for row in _rows(told, "disk", 4)
+        ),
         secrets=tuple(_left(_rows(told, "secret", 1), removals)),
         more={row[0]: _number(row[1]) for row in _rows(told, "more", 2)},
         problems=tuple(row[0] for row in _rows(told, "problem", 1)),
@@ -232,13 +237,13 @@ def read(output: str) -> HostReport:
 
 
 def _rows(told: Mapping[str, list[list[str]]], kind: str, width: int) -> list[list[str]]:
-    """The lines of a kind, each with at least so many fields."""
-    return [row + [""] * (width - len(row)) for row in told.get(kind, [])]
+    """The lines of a kind, each with so many fields: those of later releases may have more."""
+    return [(row + [""] * width)[:width] for row in told.get(kind, [])]
 
 
 def _removals(rows: Sequence[Sequence[str]]) -> Iterator[Removal]:
-    for keep, kind, what, *detail in rows:
-        yield Removal("" if keep == "-" else keep, kind, what, "".join(detail))
+    for keep, kind, what, detail in rows:
+        yield Removal("" if keep == "-" else keep, kind, what, detail)
 
 
 def _stays(rows: Sequence[Sequence[str]], removals: Sequence[Removal]) -> Iterator[Stays]:

@@ -238,11 +238,11 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
     secrets: Secrets = True,
 ) -> None:
-    """Show what is on a running instance, and what a bake of it would do.
+    """Show a running instance, and what a bake of it would do.
 
-    Of INSTANCE, which must be managed by Systems Manager: what OpsWorks has left, what the bake
-    would remove, what its owner must decide. Nothing on the instance is changed: it runs one of our
-    own documents, which only reads.
+    Of INSTANCE, which must be managed by Systems Manager: its system, what OpsWorks has left, what
+    the bake would remove, what its owner must decide. Nothing on the instance is changed: it runs
+    one of our own documents, which only reads.
     """
     with _looking(context.obj, instance, secrets=secrets, aside=as_json) as (_, host, found):
         if as_json:

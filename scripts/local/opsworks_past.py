@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 KEY_TEXT: Final = (
     "-----BEGIN RSA PRIVATE KEY-----\nMIIC-not-a-key-but-looks-like-one\n"
@@ -221,7 +221,7 @@ _FILES: Final[tuple[tuple[str, str, int], ...]] = (
 )
 # What Chef 11 got of the stack: one file with everything for each event.
 # Source: OpsWorks guide, "Stack Configuration and Deployment Attributes".
-_NODE: Final = {
+_NODE: Final[dict[str, Any]] = {
     "opsworks": {
         "activity": "setup",
         "stack": {"name": "Shop"},
@@ -241,7 +241,7 @@ _NODE: Final = {
     },
     "deploy": {},
 }
-_DEPLOYED: Final = {
+_DEPLOYED: Final[dict[str, Any]] = {
     **_NODE,
     "opsworks": {**_NODE["opsworks"], "activity": "deploy"},
     "opsworks_custom_cookbooks": {
@@ -314,7 +314,8 @@ def _run(event: str, recipes: list[str]) -> Iterator[tuple[str, str, int]]:
     folder = f"var/chef/runs/{event}-1f-2e"
     attributes = {"run_list": [f"recipe[{it}]" for it in recipes], "shop": {"secret": PASSWORD}}
     yield f"{folder}/attribs.json", json.dumps(attributes), 0o644
-    for bag, items in {**_BAGS, "aws_opsworks_command": [{"type": event}]}.items():
+    command: dict[str, object] = {"type": event}
+    for bag, items in {**_BAGS, "aws_opsworks_command": [command]}.items():
         for number, item in enumerate(items):
             yield f"{folder}/data_bags/{bag}/{number}.json", json.dumps(item), 0o644
 

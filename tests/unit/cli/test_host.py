@@ -58,7 +58,13 @@ def test_a_list_that_was_cut_ends_before_the_part_that_is_not_whole() -> None:
 
 def test_lines_with_too_few_fields_and_of_other_releases_do_no_harm() -> None:
     found = host(
-        PLAIN, "mount\t/dev/sdf", "user", "new\tx\ty\tz", "application\tshop", "more\tuser\tx"
+        PLAIN,
+        "mount\t/dev/sdf",
+        "user",
+        "new\tx\ty\tz",
+        "cookbooks\ta\tb\tc\td",
+        "application\tshop",
+        "more\tuser\tx",
     )
     assert found.mounts[-1].point == "" and found.applications[0].name == "shop"
     assert found.more == {"user": 0}
