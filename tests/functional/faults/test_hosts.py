@@ -1,5 +1,6 @@
-"""Every call of a bake that begins with a running host goes wrong, in every way: no clone is left, and
-nothing has happened to the host.
+"""Every call of a bake that begins with a running host goes wrong, in every way.
+
+No clone is left, and nothing has happened to the host.
 """
 
 from collections.abc import Iterator
