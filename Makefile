@@ -10,6 +10,9 @@ PYTHON ?= python3
 RECIPE ?= web-al2023
 # Hosts of `make test-os` that run at the same time; they wait about as much as they work.
 OS_JOBS ?= 3
+SBOM ?= build/ami-bakery.cdx.json
+# Bakes of `make faults` that go wrong at the same time; each waits about as much as it works.
+FAULT_JOBS ?= 4
 UV_VERSION := 0.13.9
 
 # Three at a time, for they wait about as much as they work; a file never split: its tests share one local AWS.
@@ -118,6 +121,19 @@ lock: $(INSTALLED) ## Renew all locks within the ranges of pyproject.toml and pa
 	@! grep -nE '"resolved"|https?://[^ ]*\.(whl|tar\.gz|tgz)|file:|index-url' \
 	  requirements.lock functions/requirements.lock package-lock.json
 
+.PHONY: sbom
+sbom: $(INSTALLED) ## Write what is in the Lambda functions' asset, as CycloneDX, to SBOM (build/ami-bakery.cdx.json)
+	@mkdir -p "$(dir $(SBOM))"
+	@$(BIN)/cyclonedx-py requirements functions/requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-file "$(SBOM)"
+	@echo "$(SBOM)"
+
+# Strict: a package that could not be looked up is not one without vulnerabilities.
+.PHONY: audit
+audit: $(INSTALLED) ## Look for known vulnerabilities of the Lambda functions' dependencies (needs the network)
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+	  --vulnerability-service osv --requirement functions/requirements.lock $(AUDIT_ARGS)
+
 ##@ Longer runs
 
 .PHONY: test-long
@@ -134,7 +150,7 @@ mutate-os: setup ## Leave out each deletion of the cleaning documents: which doe
 
 .PHONY: faults
 faults: setup ## Kill, deny, throttle and lose every call of a bake, one after the other (many minutes)
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m faults --matrix tests/functional/faults/matrix.json \
+	@$(BIN)/pytest -q -n $(FAULT_JOBS) --dist worksteal -m faults --matrix tests/functional/faults/matrix.json \
 	  tests/functional/faults $(PYTEST_ARGS)
 	@$(BIN)/python -m scripts.generate
 
@@ -143,7 +159,7 @@ rights: setup ## After test and test-long: is any right of the functions used by
 	@$(BIN)/python -m tests.rights
 
 .PHONY: mutate-rights
-mutate-rights: setup ## After test and test-long: take each right away; is it missed? (many minutes)
+mutate-rights: setup ## After test, test-long and faults: take each right away; is it missed? (many minutes)
 	@$(BIN)/python -m tests.rights --mutate $(RIGHTS)
 
 .PHONY: mutants

@@ -180,7 +180,7 @@ class Permissions:
             ),
             self._tag_at_creation("RunInstances"),
             *([self._make_spot_role()] if spot else []),
-            *self._use_volume_keys(),
+            *self._use_volume_keys(foreign=not test),
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
                 resources=[role.role_arn for role in roles],
@@ -200,12 +200,13 @@ class Permissions:
             conditions={"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}},
         )
 
-    def _use_volume_keys(self) -> list[iam.PolicyStatement]:
+    def _use_volume_keys(self, *, foreign: bool) -> list[iam.PolicyStatement]:
         """EC2 uses the keys of volumes and snapshots with its caller's rights; without them a
         builder ends seconds after its launch with Client.InternalError.
 
         The account's default key and the key of a base image are unknown at synthesis, so it is
-        any key, but only through EC2. Source: EBS user guide, "How Amazon EBS encryption works".
+        any key, but only through EC2. What has a `foreign` one is encrypted anew.
+        Source: EBS user guide, "How Amazon EBS encryption works".
         """
         through_ec2 = {
             "kms:ViaService": [f"ec2.{it}.{self._stack.url_suffix}" for it in self.regions]
@@ -217,7 +218,7 @@ class Permissions:
                     "kms:Decrypt",
                     "kms:DescribeKey",
                     "kms:GenerateDataKeyWithoutPlaintext",
-                    "kms:ReEncryptFrom",
+                    *(["kms:ReEncryptFrom"] if foreign else []),
                     "kms:ReEncryptTo",
                 ],
                 resources=keys,
@@ -306,7 +307,7 @@ class Permissions:
                 conditions={"StringEquals": {"ec2:Owner": self._stack.account}},
             ),
             self._tag_at_creation("CopyImage"),
-            *self._use_volume_keys(),
+            *self._use_volume_keys(foreign=True),
         ]
 
     def on_own_images(self, *actions: str) -> iam.PolicyStatement:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scripts.local.clock import iso_millis, parse_time
-from scripts.local.ec2_launch import key_granted, key_usable
+from scripts.local.ec2_launch import key_usable, keys_granted
 from scripts.local.ec2_state import Region, State, arn, check_dry_run
 from scripts.local.ec2_volumes import Volumes, creation_date, snapshot_ids
 from scripts.local.errors import AwsError
@@ -273,17 +273,16 @@ class Images:
             check_dry_run(p)
             image = self._copy_of(region, source, p)
             ordered = self._state.failing_copies.get(region.name)
-            failure = ordered.pop(0) if ordered else self._key_failure(call, region)
+            failure = ordered.pop(0) if ordered else self._key_failure(call, region, source)
             self._make(region, image, failure, self._state.durations.copy)
             region.tokens[token] = (image["ImageId"], known)
             return {"ImageId": image["ImageId"]}
 
-    def _key_failure(self, call: Call, region: Region) -> str:
-        """Why a copy fails whose key KMS does not have, or does not let EC2 use for the caller."""
-        key = call.get("KmsKeyId")
-        if not key or (
-            key_usable(region.name, str(key)) and key_granted(call, str(key), self.allowed)
-        ):
+    def _key_failure(self, call: Call, region: Region, source: Record) -> str:
+        """Why a copy fails whose keys KMS does not have, or does not let EC2 use for the caller."""
+        key, origin = call.get("KmsKeyId"), self._state.region(call.parameters["SourceRegion"])
+        usable = not key or key_usable(region.name, str(key))
+        if usable and keys_granted(call, key, origin, source, self.allowed):
             return ""
         return "Client.InternalError: Client error on launch: the KMS key cannot be used"
 

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from scripts.local import ec2_rules
-from scripts.local.ec2_launch import Launch, key_granted, key_usable
+from scripts.local.ec2_launch import Launch, key_usable, keys_granted, keys_of
 from scripts.local.ec2_spot import ENDED_BY_EC2, STOPPED_BY_EC2, Spot, check_market
 from scripts.local.ec2_state import Region, State, arn, check_dry_run
 from scripts.local.errors import AwsError
@@ -114,7 +114,7 @@ class Instances:
             instance = self._launch.record(region, image, p, subnet, profile, groups, tags)
             self._launch.attach(region, instance, mappings, tags["volume"], subnet["zone"])
             self.spot.requested(region, instance, p, tags["spot-instances-request"])
-            self._start_life(region, instance, image, p, self._key_failure(call, region))
+            self._start_life(region, instance, image, p, self._key_failure(call, region, image))
             token = (str(p.get("ClientToken") or ""), scope)
             if token[0]:
                 region.tokens[token] = (instance["InstanceId"], _canonical(p))
@@ -219,18 +219,21 @@ class Instances:
         self.spot.fulfilled(request, instance)
         self._start_life(region, instance, image, p)
 
-    def _key_failure(self, call: Call, region: Region) -> tuple[str, str] | None:
-        """Why an instance ends whose key KMS does not have, or does not let EC2 use for the
+    def _key_failure(self, call: Call, region: Region, image: Record) -> tuple[str, str] | None:
+        """Why an instance ends whose keys KMS does not have, or does not let EC2 use for the
         caller."""
-        for mapping in call.get("BlockDeviceMappings") or []:
-            key = (mapping.get("Ebs") or {}).get("KmsKeyId")
-            if key and not key_usable(region.name, str(key)):
-                return (
-                    "Client.InvalidKMSKey.InvalidState",
-                    "The KMS key provided is in an incorrect state",
-                )
-            if key and not key_granted(call, str(key), self._images.allowed):
-                return "Client.InternalError", "Client error on launch"
+        mappings = call.get("BlockDeviceMappings") or []
+        asked = {str(key) for it in mappings if (key := it.get("Ebs", {}).get("KmsKeyId"))}
+        # What is given no key keeps the one of its snapshot.
+        keys = asked or keys_of(region, image)
+        if not all(key_usable(region.name, key) for key in asked):
+            return (
+                "Client.InvalidKMSKey.InvalidState",
+                "The KMS key provided is in an incorrect state",
+            )
+        allowed = self._images.allowed
+        if not all(keys_granted(call, key, region, image, allowed) for key in keys):
+            return "Client.InternalError", "Client error on launch"
         return None
 
     # Life

@@ -11,6 +11,8 @@ from scripts.local.iam import ACCOUNT
 from scripts.local.records import Record, new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scripts.local.calls import Call
     from scripts.local.ec2_images import Allowed
     from scripts.local.ec2_state import Capacity, Region, State
@@ -277,28 +279,56 @@ _OF_KEYS = (
     "GenerateDataKeyWithoutPlaintext",
     "ReEncryptTo",
 )
-"""What EC2 does to a customer's key with its caller's rights.
+_OF_SOURCES = ("Decrypt", "DescribeKey", "ReEncryptFrom")
+"""What EC2 does to a customer's key with its caller's rights: one that encrypts a new volume or
+snapshot, and one that the snapshot has of which it is made, if they are not the same.
 
 Source: EBS user guide, "Requirements for Amazon EBS encryption".
 """
 
 
-def key_granted(call: Call, key: str, allowed: Allowed) -> bool:
+def keys_granted(
+    call: Call, key: str | None, source: Region, image: Record, allowed: Allowed
+) -> bool:
+    """Whether the caller's rights let EC2 make something of an image that a customer's key is to
+    encrypt; with no key, AWS's own."""
+    # The same alias is another key in another Region.
+    others = keys_of(source, image) - ({key} if source.name == call.region else set())
+    return (key is None or key_granted(call, key, allowed)) and all(
+        key_granted(call, it, allowed, _OF_SOURCES, source.name) for it in others
+    )
+
+
+def keys_of(region: Region, image: Record) -> set[str]:
+    """The keys of an image's snapshots."""
+    parts = [it.get("Ebs", {}).get("SnapshotId", "") for it in image["BlockDeviceMappings"]]
+    found = [region.snapshots.get(it, {}).get("KmsKeyId") for it in parts]
+    return {str(it) for it in found if it}
+
+
+def key_granted(
+    call: Call,
+    key: str,
+    allowed: Allowed,
+    actions: Sequence[str] = _OF_KEYS,
+    region: str | None = None,
+) -> bool:
     """Whether the caller's rights let EC2 use a customer's key, given by id, ARN or alias."""
+    region = region or call.region
     name = key.split(":", 5)[-1] if key.startswith("arn:") else key
     if name.startswith("alias/"):
-        name = moto_seam.key_of_alias(name, call.region) or name
+        name = moto_seam.key_of_alias(name, region) or name
     id_ = name.removeprefix("key/")
-    if id_ in ("alias/aws/ebs", default_key(call.region).rsplit("/", 1)[-1]):
+    if id_ in ("alias/aws/ebs", default_key(region).rsplit("/", 1)[-1]):
         # The policy of AWS's own key lets everybody of the account use it through EC2.
         return True
-    resource = key if ":key/" in key else f"arn:aws:kms:{call.region}:{ACCOUNT}:key/{id_}"
+    resource = key if ":key/" in key else f"arn:aws:kms:{region}:{ACCOUNT}:key/{id_}"
     keys = {
-        "kms:ViaService": f"ec2.{call.region}.amazonaws.com",
+        "kms:ViaService": f"ec2.{region}.amazonaws.com",
         "kms:GrantIsForAWSResource": True,
         "kms:CallerAccount": call.principal.account,
     }
-    return all(allowed(call, f"kms:{action}", resource, keys) for action in _OF_KEYS)
+    return all(allowed(call, f"kms:{action}", resource, keys) for action in actions)
 
 
 def key_usable(region: str, key: str) -> bool:

@@ -81,6 +81,20 @@ def imaged(ec2: Bench) -> dict[str, Any]:
     return image
 
 
+def state_of(ec2: Bench, image: str) -> str:
+    (found,) = [i["State"] for i in ec2.aws.ec2.all("images") if i["ImageId"] == image]
+    return str(found)
+
+
+def imaged_under(ec2: Bench, key: str) -> dict[str, Any]:
+    """An image, available, whose snapshot has that key."""
+    image = imaged(ec2)
+    ec2.aws.until(lambda: state_of(ec2, image["ImageId"]) == "available")
+    (id_,) = [it["Ebs"]["SnapshotId"] for it in image["BlockDeviceMappings"]]
+    ec2.aws.ec2.state.region("us-east-1").snapshots[id_]["KmsKeyId"] = key
+    return image
+
+
 # Resources as they are at the time of the call
 
 
@@ -280,6 +294,33 @@ def test_a_copy_whose_key_its_maker_may_not_use_fails(
         return [i["State"] for i in ec2.aws.ec2.all("images") if i["Name"] == "copy"]
 
     ec2.aws.until(lambda: states() == [ends], what=f"a copy that is {ends}")
+
+
+@pytest.mark.parametrize(("more", "ends"), [([], "failed"), (["ReEncryptFrom"], "available")])
+def test_a_copy_under_another_key_needs_a_right_on_the_first_one_too(
+    role: Role, ec2: Bench, key: str, more: list[str], ends: str
+) -> None:
+    source = imaged_under(ec2, ec2.aws.client("kms").create_key()["KeyMetadata"]["Arn"])
+    asked = {"Name": "copy", "SourceImageId": source["ImageId"], "SourceRegion": "us-east-1"}
+    role.may(allow("ec2:CopyImage"), *KEYS, allow([f"kms:{it}" for it in (*more, "List")], **VIA))
+    assert role.asks("ec2", "copy_image", Encrypted=True, KmsKeyId=key, **asked) == "allowed"
+
+    def states() -> list[str]:
+        return [i["State"] for i in ec2.aws.ec2.all("images") if i["Name"] == "copy"]
+
+    ec2.aws.until(lambda: states() == [ends], what=f"a copy that is {ends}")
+
+
+@pytest.mark.parametrize(("rights", "ends"), [([], "terminated"), (KEYS, "running")])
+def test_an_instance_that_is_given_no_key_has_its_images(
+    role: Role, ec2: Bench, key: str, rights: list[dict[str, Any]], ends: str
+) -> None:
+    image = imaged_under(ec2, key)
+    before = {it["InstanceId"] for it in ec2.aws.ec2.all("instances")}
+    role.may(allow("ec2:RunInstances"), *rights)
+    assert role.asks("ec2", "run_instances", **launch(ImageId=image["ImageId"])) == "allowed"
+    (made,) = {it["InstanceId"] for it in ec2.aws.ec2.all("instances")} - before
+    ec2.in_state(made, ends)
 
 
 # What an enterprise puts around roles

@@ -441,9 +441,13 @@ def _host(record: "InstanceTypeDef", volumes: "Sequence[VolumeTypeDef]") -> Host
 
 
 def _host_volume(volume: "VolumeTypeDef", instance_id: str) -> HostVolume:
-    attached = (it for it in volume.get("Attachments", []) if it.get("InstanceId") == instance_id)
+    devices = (
+        it.get("Device", "")
+        for it in volume.get("Attachments", [])
+        if it.get("InstanceId") == instance_id
+    )
     return HostVolume(
-        device=next(attached, {}).get("Device", ""),
+        device=next(devices, ""),
         id=volume["VolumeId"],
         size_gib=volume.get("Size", 0),
         kms_key=volume.get("KmsKeyId", "") if volume.get("Encrypted") else "",

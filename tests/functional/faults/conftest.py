@@ -1,5 +1,6 @@
 """A world in which a bake takes a second or two, and what must hold after every fault."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +22,10 @@ def deployed(assembly: Path) -> Iterator[World]:
 def watched(world: World) -> Watched:
     """The world, with recipe small baked once."""
     return Watched.begin(world)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what is wrong: a sweep takes long, and may be stopped."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid}\n{report.longreprtext}", flush=True)

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from scripts.local import LocalAws
+from tests import rights
 from tests.functional.conftest import Ended
 from tests.functional.faults.invariants import Watched
 from tests.functional.faults.points import role
@@ -31,6 +32,7 @@ _NOT_TOLD = {
             "kms:Decrypt",
             "kms:DescribeKey",
             "kms:GenerateDataKeyWithoutPlaintext",
+            "kms:ReEncryptFrom",
             "kms:ReEncryptTo",
         ),
         "EC2 uses the key after the call: the copy fails, and the bake tells to look at the key",
@@ -45,12 +47,12 @@ _CALLS_ITSELF = {"RetireImages": "retirement in"}
 def used(watched: Watched, task: str, scene: str) -> list[Right]:
     known = _USED.setdefault(watched.world.aws, {})
     if scene not in known:
-        rights = watched.world.aws.rights_used
-        before = set(rights)
-        rights.clear()
+        noted = watched.world.aws.rights_used
+        before = set(noted)
+        noted.clear()
         watched.run(scene)
-        known[scene] = set(rights)
-        rights |= before
+        known[scene] = set(noted)
+        noted |= before
     return sorted(it for it in known[scene] if role("tasks", task) in it[0])
 
 
@@ -88,7 +90,7 @@ def less(document: dict[str, Any], action: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("task", "scene"), sweeps())
 def test_a_task_with_one_right_less(watched: Watched, task: str, scene: str) -> None:
-    aws, wrong = watched.world.aws, []
+    aws, wrong, missed = watched.world.aws, [], []
     for role_name, action in used(watched, task, scene):
         aws.calls.clear()
         with without(aws, role_name, action):
@@ -96,7 +98,10 @@ def test_a_task_with_one_right_less(watched: Watched, task: str, scene: str) -> 
         named = tells(ended, _CALLS_ITSELF.get(task, role_name), action)
         if named == (action in _NOT_TOLD.get(task, {})):
             wrong.append(f"{role_name} without {action}: {ended}")
+        if named:
+            missed.append((role_name, action))
         watched.settled()
+    rights.miss(f"{task}-{scene}", missed)
     assert wrong == [], "\n".join(wrong)
 
 

@@ -60,6 +60,24 @@ def test_the_region_of_the_stack_has_its_image(wide: tuple[Making, str]) -> None
     assert json.loads(told["output"])["image_id"] == image
 
 
+def test_a_copy_that_has_failed_at_the_second_try_is_told_at_once(
+    wide: tuple[Making, str],
+) -> None:
+    making, image = wide
+    making.world.aws.ec2.next_copy_fails(THERE, "Server.InternalError: snapshot limit")
+    making.world.invoke("copy_image", making.copying(image, THERE, token="first"))
+
+    def has_failed() -> bool:
+        (copy,) = making.world.tagged("image", making.bake, THERE)
+        return bool(copy["State"] == "failed")
+
+    making.world.aws.until(has_failed)
+    making.world.invoke("copy_image", making.copying(image, THERE))
+    (told,) = resumed(making.world)
+    assert told["error"] == "CopyFailedError"
+    assert "snapshot limit" in told["cause"]
+
+
 @pytest.mark.failure(1)
 def test_after_a_lost_answer_the_second_try_adopts_the_copy(wide: tuple[Making, str]) -> None:
     making, image = wide

@@ -21,6 +21,11 @@ def refused(making: Making, builder: str) -> FunctionFailedError:
     return failed.value
 
 
+def image_state(making: Making) -> str:
+    (made,) = making.world.tagged("image", making.bake)
+    return str(made["State"])
+
+
 def wait_of(making: Making) -> dict[str, Any]:
     (image_id,) = making.images()
     return making.world.waits()[f"wait#image/{image_id}"]
@@ -71,6 +76,19 @@ def test_an_image_that_is_available_at_the_second_try_is_told_at_once(making: Ma
     (told,) = resumed(making.world)
     assert json.loads(told["output"])["image_id"] == image_id
     assert f"wait#image/{image_id}" not in making.world.open_waits()
+
+
+def test_an_image_that_has_failed_at_the_second_try_is_told_at_once(making: Making) -> None:
+    making.world.aws.ec2.next_image_fails("Server.InternalError: snapshot limit")
+    builder = making.stopped()
+    image(making, builder, token="first")
+    (made,) = making.images()
+    making.world.aws.until(lambda: image_state(making) == "failed")
+    image(making, builder)
+    (told,) = resumed(making.world)
+    assert told["error"] == "ImageFailedError"
+    assert "snapshot limit" in told["cause"]
+    assert f"wait#image/{made}" not in making.world.open_waits()
 
 
 def test_after_a_lost_answer_the_second_try_adopts_by_the_tag(making: Making) -> None:

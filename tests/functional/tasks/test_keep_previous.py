@@ -28,16 +28,22 @@ class Keeping:
         """Give the pointer a value that was fine when it was put, and is not any more."""
         self.world.aws.parameters.publish(pointer(self.recipe), image, "eu-west-1")
 
-    def keep(self, image: str) -> str | None:
+    def keep(self, image: str, **more: object) -> str | None:
         """Call the task once."""
         parts = {
+            "bake": "made",
             "recipe": self.recipe,
             "entered": self.world.aws.clock.now().isoformat(),
             "copies": [{"region": "eu-west-1", "image_id": image}],
         }
-        answer = self.world.invoke("keep_previous", {"bake": "made", **parts})
+        answer = self.world.invoke("keep_previous", {**parts, **more})
         found: str | None = answer["image"]
         return found
+
+    def redriven(self, image: str, *, before: str | None) -> str | None:
+        """Call the task of a redriven bake once."""
+        execution = self.world.execution("made")
+        return self.keep(image, execution=execution, before=before, redrives=1)
 
     def kept(self, image: str) -> str | None:
         """Call it until it is over: the image that it told, which is in force then."""
@@ -164,15 +170,15 @@ def test_after_a_redrive_a_later_bakes_way_back_stays(keeping: Keeping) -> None:
     """The bake was stopped when it had published; what it keeps would be two images ago."""
     keeping.pointed(A, B, C)
     assert keeping.kept(C) == B
-    event = {
-        "bake": "made",
-        "execution": keeping.world.execution("made"),
-        "recipe": keeping.recipe,
-        "entered": keeping.world.aws.clock.now().isoformat(),
-        "copies": [{"region": "eu-west-1", "image_id": B}],
-        "before": A,
-        "redrives": 1,
-    }
     with pytest.raises(FunctionFailedError, match="CannotResumeError"):
-        keeping.world.invoke("keep_previous", event)
+        keeping.redriven(B, before=A)
     assert keeping.world.previous(keeping.recipe) == B
+
+
+def test_after_a_redrive_nothing_is_kept_while_another_bake_has_the_recipe(quiet: World) -> None:
+    with quiet.baking("small"):
+        before = quiet.previous("small")
+        own = Keeping(quiet, "small")
+        with pytest.raises(FunctionFailedError, match="RecipeBusyError"):
+            own.redriven(A, before=quiet.pointer("small"))
+        assert quiet.previous("small") == before

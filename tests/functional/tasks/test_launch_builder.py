@@ -463,3 +463,19 @@ def test_a_second_attempt_is_another_builder_though_the_first_has_ended(making: 
     making.world.aws.client("ec2").terminate_instances(InstanceIds=[first])
     event = making.launching(attempt=2)
     assert making.world.invoke("launch_builder", event)["instance_id"] != first
+
+
+def test_a_base_image_under_a_key_of_its_own_is_encrypted_anew(quiet: World) -> None:
+    """EC2 uses both keys in the name of the task, and ends the builder when it may not."""
+    making = Making.begin(quiet, "wide")
+    region = quiet.aws.ec2.state.region("eu-west-1")
+    base = region.images[making.plan["base_image"]["id"]]
+    snapshot = region.snapshots[base["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]]
+    snapshot["KmsKeyId"] = quiet.aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    try:
+        builder = making.launched()
+        assert state(quiet, builder) == "running"
+    finally:
+        del snapshot["KmsKeyId"]
+    used = {action for role, action in quiet.aws.rights_used if "LaunchBuilder" in role}
+    assert "kms:ReEncryptFrom" in used

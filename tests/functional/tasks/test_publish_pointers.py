@@ -223,10 +223,6 @@ def test_after_a_redrive_nothing_moves_while_another_bake_has_the_recipe(
     publishing: Publishing,
 ) -> None:
     world = publishing.world
-    world.aws.faults.error("ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99)
-    running = world.start({"recipe": "small", "force": True})
-    world.aws.until(lambda: world.leases().get("small") == running, what="the lease")
-    own = Publishing(world, "small")
-    assert redriven(own, before=world.pointer("small")).name == "RecipeBusyError"
-    world.aws.client("stepfunctions").stop_execution(executionArn=running)
-    world.ended(running)
+    with world.baking("small"):
+        own = Publishing(world, "small")
+        assert redriven(own, before=world.pointer("small")).name == "RecipeBusyError"

@@ -68,3 +68,12 @@ def test_after_a_redrive_an_older_image_does_not_take_the_place_of_a_newer_one(
     with pytest.raises(FunctionFailedError, match="CannotResumeError"):
         update(wide, redrives=1, execution=execution, before="ami-0123456789abcdef1")
     assert versions(wide.world) == before
+
+
+def test_after_a_redrive_nothing_changes_while_another_bake_has_the_recipe(wide: Making) -> None:
+    with wide.world.baking("wide"):
+        before, execution = versions(wide.world), wide.world.execution(wide.bake)
+        pointer = wide.world.pointer("wide")
+        with pytest.raises(FunctionFailedError, match="RecipeBusyError"):
+            update(wide, redrives=1, execution=execution, before=pointer)
+        assert versions(wide.world) == before
