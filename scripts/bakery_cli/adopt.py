@@ -157,13 +157,13 @@ def _cookbooks(host: HostReport) -> Iterator[str]:
             f"The stack's custom JSON had {host.facts['attributes']}: JsonAttributesContent."
         )
     kind, info = source
-    names = dict.fromkeys(name for event in _EVENTS for name in lists.get(event, ()))
+    once = dict.fromkeys(name for event in _EVENTS for name in lists.get(event, ()))
     yield f"{EXAMPLE}  - name: cookbooks"
     yield f"{EXAMPLE}    document: AWS-ApplyChefRecipes"
     yield f"{EXAMPLE}    parameters:"
     yield f"{EXAMPLE}      SourceType: {kind}"
     yield f"{EXAMPLE}      SourceInfo: {_quoted(json.dumps(info))}"
-    yield f"{EXAMPLE}      RunList: {_quoted(','.join(f'recipe[{name}]' for name in names))}"
+    yield f"{EXAMPLE}      RunList: {_quoted(','.join(f'recipe[{name}]' for name in once))}"
     yield f'{EXAMPLE}      ChefClientVersion: "{host.past.removeprefix("chef-")}"'
 
 

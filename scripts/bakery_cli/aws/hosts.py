@@ -18,7 +18,7 @@ from scripts.bakery_cli.host import ASKED_BY, HostReport, IncompleteReportError,
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import GetCommandInvocationResultTypeDef
 
@@ -107,7 +107,7 @@ class Hosts:
 
     def _instance_stores(self, instance_type: str) -> int:
         # A filter, unlike InstanceTypes=, is no error for a type that AWS has withdrawn.
-        wanted = {"Name": "instance-type", "Values": [instance_type]}
+        wanted: FilterTypeDef = {"Name": "instance-type", "Values": [instance_type]}
         found = self._ec2.describe_instance_types(Filters=[wanted])["InstanceTypes"]
         disks = found[0].get("InstanceStorageInfo", {}).get("Disks", []) if found else []
         return sum(disk.get("Count", 0) for disk in disks)

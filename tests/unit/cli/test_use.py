@@ -37,7 +37,9 @@ def called(command: str, **variables: str) -> tuple[str, str, dict[str, Any]]:
     (name,) = (
         it for it in client.meta.service_model.operation_names if xform_name(it, "-") == operation
     )
-    members = client.meta.service_model.operation_model(name).input_shape.members
+    shape = client.meta.service_model.operation_model(name).input_shape
+    assert shape
+    members = shape.members
     by_option = {f"--{xform_name(it, '-')}": it for it in members}
     found: dict[str, Any] = {}
     for option, value in zip(words[::2], words[1::2], strict=True):
@@ -60,7 +62,9 @@ def test_a_shell_and_the_command_line_read_what_was_meant_and_aws_knows_it(
     wanted = json.loads(json.dumps(command.parameters).replace("$SUBNETS", "subnet-1,subnet-2"))
     assert (service, operation, parameters) == (command.service, command.operation, wanted)
     model = botocore.session.get_session().get_service_model(service)
-    report = ParamValidator().validate(parameters, model.operation_model(operation).input_shape)
+    shape = model.operation_model(operation).input_shape
+    assert shape
+    report = ParamValidator().validate(parameters, shape)
     assert not report.has_errors(), report.generate_report()
 
 
