@@ -79,6 +79,12 @@ class BuilderHost(Construct):
                 self.builder_profiles.append(profile)
                 self._announce(name, profile)
         self.security_group_id = self._security_group(settings.vpc_id, settings.egress)
+        self.isolated_group_id = (
+            self._isolated_group(settings.vpc_id, settings.clone_egress)
+            if settings.clone_egress
+            else ""
+        )
+        self.group_ids = [*filter(None, (self.security_group_id, self.isolated_group_id))]
 
     def _profile(self, id_: str, recipe: Recipe | None = None) -> tuple[iam.Role, str]:
         role = iam.Role(
@@ -191,6 +197,19 @@ class BuilderHost(Construct):
             # egress rules only together with a VPC id, which the default VPC does not need.
             security_group_egress=[_https_to(destination) for destination in egress] or None,
             tags=[CfnTag(key="Name", value="ami-bakery builders")],
+        )
+        return group.attr_group_id
+
+    def _isolated_group(self, vpc_id: str | None, egress: Sequence[str]) -> str:
+        """For clones of running hosts, whose services and cron jobs must not act as the original:
+        they reach Systems Manager, and nothing else."""
+        group = ec2.CfnSecurityGroup(
+            self,
+            f"IsolatedGroup{vpc_id or ''}",
+            group_description="AMI Bakery clones of hosts: nothing in, only Systems Manager out",
+            vpc_id=vpc_id,
+            security_group_egress=[_https_to(destination) for destination in egress],
+            tags=[CfnTag(key="Name", value="ami-bakery clones")],
         )
         return group.attr_group_id
 

@@ -113,7 +113,10 @@ class BakeMachine(Construct):
         plan = self._plan()
         needed = sfn.Choice(self, "BakeNeeded")
         needed.when(sfn.Condition.is_not_null("$.plan.busy"), self._await_turn().next(plan))
-        needed.when(sfn.Condition.boolean_equals("$.plan.bake_needed", True), image)
+        wanted = sfn.Condition.boolean_equals("$.plan.bake_needed", True)
+        of_host = sfn.Condition.is_not_null("$.plan.host")
+        needed.when(sfn.Condition.and_(wanted, of_host), self._clone_host().next(self._launch))
+        needed.when(wanted, image)
         needed.otherwise(report)
         return plan.next(needed)
 
@@ -136,10 +139,10 @@ class BakeMachine(Construct):
         proof, release = self._test_and_copy(), self._release_images()
         publish = self._publish_pointers()
         self._resumable = (stop, create_image, harden, proof, release, publish)
-        launch = self._launch()
-        self._replace.next(launch)
+        self._launch = self._launch_builder()
+        self._replace.next(self._launch)
         return (
-            launch.next(self._await_managed())
+            self._launch.next(self._await_managed())
             .next(self._states.command("Prepare", "prepare"))
             .next(self._customize())
             .next(self._states.command("RemoveIdentity", "remove_identity"))
@@ -190,7 +193,18 @@ class BakeMachine(Construct):
             comment="The end of the bake that has the recipe is an event; then plan anew",
         )
 
-    def _launch(self) -> sfn.TaskStateBase:
+    def _clone_host(self) -> sfn.TaskStateBase:
+        return self._states.wait(
+            "CloneHost",
+            "clone_host",
+            {"host": sfn.JsonPath.object_at("$.plan.host")},
+            key="clone_host",
+            result={"image_id.$": "$.image_id"},
+            timeout=_IMAGE,
+            comment="Image the running host that is the base; the builder is its clone",
+        )
+
+    def _launch_builder(self) -> sfn.TaskStateBase:
         task = self._states.task(
             "LaunchBuilder",
             "launch_builder",
@@ -199,6 +213,7 @@ class BakeMachine(Construct):
                 **_SINCE,
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
                 "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
+                "host": sfn.JsonPath.object_at("$.plan.host"),
                 "launch": sfn.JsonPath.object_at("$.plan.launch"),
             },
             key="launch",
@@ -220,6 +235,7 @@ class BakeMachine(Construct):
                 **_SINCE,
                 "instance_id": sfn.JsonPath.string_at("$.launch.instance_id"),
                 "windows": sfn.JsonPath.object_at("$.plan.launch.windows"),
+                "isolated": sfn.JsonPath.object_at("$.plan.launch.isolated"),
             },
             key="await_managed",
             result={

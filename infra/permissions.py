@@ -13,10 +13,11 @@ from bakery.naming import (
     MOVER,
     POINTERS,
     TAG_BAKE,
+    TAG_CLONE_OF,
     TAG_DISABLED_AT,
     TAG_RETIRED,
 )
-from bakery.recipe import ParameterBase, Recipe
+from bakery.recipe import InstanceBase, ParameterBase, Recipe
 from bakery.waits import Kind
 from infra.builder_host import BuilderHost
 from infra.documents import Documents
@@ -57,6 +58,8 @@ class Permissions:
         self._recipes = recipes
         self.regions = regions(self._stack.region, recipes)
         """All Regions that get images; that of the stack first."""
+        self.hosts = sorted(hosts_of(recipes))
+        """Running instances that recipes clone, by id."""
         self._store = store
         self._host = host
         self._documents = documents
@@ -170,7 +173,7 @@ class Permissions:
                 actions=["ec2:RunInstances"],
                 resources=[
                     self._arn("ec2", "subnet", "*"),
-                    self._arn("ec2", "security-group", self._host.security_group_id),
+                    *(self._arn("ec2", "security-group", it) for it in self._host.group_ids),
                     # An image's snapshot is charged to no account in the request.
                     self._arn("ec2", "snapshot", "*", account=""),
                 ],
@@ -257,6 +260,37 @@ class Permissions:
                 actions=["ec2:CreateImage"],
                 resources=self._images(home_only=True),
                 conditions=_TAGGED_NOW,
+            ),
+            self._tag_at_creation("CreateImage"),
+        ]
+
+    def look_at_hosts(self) -> iam.PolicyStatement:
+        """Whether hosts that recipes clone can be cloned; these calls take no narrower resource."""
+        return self.read(
+            "ec2:DescribeInstances", "ec2:DescribeVolumes", "ssm:DescribeInstanceInformation"
+        )
+
+    def clone_hosts(self) -> list[iam.PolicyStatement]:
+        """Image just the hosts that recipes name; none if they name none.
+
+        CreateImage may restart its instance, and no condition key says whether it does.
+        """
+        if not self.hosts:
+            return []
+        return [
+            iam.PolicyStatement(
+                actions=["ec2:CreateImage"],
+                resources=[self._arn("ec2", "instance", it) for it in self.hosts],
+            ),
+            iam.PolicyStatement(
+                actions=["ec2:CreateImage"],
+                resources=self._images(home_only=True),
+                conditions={
+                    "StringLike": {
+                        f"aws:RequestTag/{TAG_BAKE}": "*",
+                        f"aws:RequestTag/{TAG_CLONE_OF}": "*",
+                    }
+                },
             ),
             self._tag_at_creation("CreateImage"),
         ]
@@ -556,6 +590,11 @@ class Permissions:
             f"arn:{self._stack.partition}:{service}:{region or self._stack.region}:{account_part}:"
             f"{resource}{separator}{name}"
         )
+
+
+def hosts_of(recipes: Mapping[str, Recipe]) -> set[str]:
+    """The running instances that recipes clone."""
+    return {it.base.instance for it in recipes.values() if isinstance(it.base, InstanceBase)}
 
 
 def regions(home: str, recipes: Mapping[str, Recipe]) -> list[str]:

@@ -90,11 +90,22 @@ def _is_destination(text: str) -> str:
         raise ValueError(f"must be {kinds}: {error}") from None
 
 
+def _not_everything(text: str) -> str:
+    """A clone of a host that reaches the internet could act as the original."""
+    if not text.startswith(("pl-", "sg-")) and not ip_network(text).is_private:
+        raise ValueError(
+            f"is what clones of hosts may reach, and {text} is not private: name the security "
+            "group of the VPC's endpoints for Systems Manager (sg-...), or their subnets"
+        )
+    return text
+
+
 LogDays = Annotated[int, AfterValidator(_retention_exists)]
 RolePath = Annotated[
     str, StringConstraints(pattern=formats.ROLE_PATH.pattern), AfterValidator(_not_of_aws)
 ]
 Destination = Annotated[str, AfterValidator(_is_destination)]
+Endpoint = Annotated[Destination, AfterValidator(_not_everything)]
 SubnetId = Annotated[str, StringConstraints(pattern=formats.SUBNET_ID.pattern)]
 
 
@@ -116,6 +127,12 @@ class Settings(BaseModel):
         default=(),
         max_length=50,
         description="What builders and test instances may reach, by HTTPS; default: everything.",
+    )
+    clone_egress: Annotated[tuple[Endpoint, ...], BeforeValidator(_listed)] = Field(
+        default=(),
+        max_length=50,
+        description="What clones of running hosts may reach, by HTTPS: the VPC's endpoints for "
+        "Systems Manager; default: nothing is cloned.",
     )
     instance_types: Annotated[tuple[InstanceType, ...], BeforeValidator(_listed)] = Field(
         default=("t3.medium", "t3a.medium", "m6i.large"),
@@ -174,6 +191,11 @@ class Settings(BaseModel):
         if self.egress and not self.vpc_id:
             # Source: CloudFormation, AWS::EC2::SecurityGroup, SecurityGroupEgress.
             raise ValueError("egress can only be limited in a VPC of yours: name it in vpc_id")
+        if self.clone_egress and not self.vpc_id:
+            raise ValueError(
+                "clone_egress needs endpoints for Systems Manager in a VPC of yours: name it in "
+                "vpc_id"
+            )
         return self
 
     @classmethod

@@ -68,6 +68,7 @@ class TaskFunctions(Construct):
                     "ec2:DescribeRegions",
                     "ec2:DescribeSubnets",
                 ),
+                *([may.look_at_hosts()] if may.hosts else []),
                 may.look_at_keys(),
                 may.base_parameters(recipes),
                 may.look_at_documents(),
@@ -82,6 +83,7 @@ class TaskFunctions(Construct):
                 test_instance_profile=host.test_profile,
                 account=Stack.of(self).account,
                 base_owners=settings.base_owners,
+                isolated=bool(settings.clone_egress),
             ),
             # Up to two hundred documents are looked at, each with two calls.
             timeout=Duration.minutes(3),
@@ -92,14 +94,28 @@ class TaskFunctions(Construct):
             may.wait_for(Kind.TURN),
             waits,
         )
+        self._add(
+            "clone_host",
+            [
+                may.read("ec2:DescribeInstances"),
+                *may.clone_hosts(),
+                *may.wait_for(Kind.IMAGE),
+            ],
+            waits,
+        )
         launching = env.LaunchSettings(
             table=store.table.table_name,
             security_group=host.security_group_id,
+            isolated_group=host.isolated_group_id,
             kms_key=settings.kms_key,
         )
         self._add(
             "launch_builder",
-            [may.read(*_DESCRIBE_OWN), *may.launch(), may.table("GetItem", "PutItem")],
+            [
+                may.read(*_DESCRIBE_OWN, *(["ec2:DescribeImages"] if may.hosts else [])),
+                *may.launch(),
+                may.table("GetItem", "PutItem"),
+            ],
             launching,
             timeout=Duration.minutes(3),
         )

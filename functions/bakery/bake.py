@@ -71,6 +71,18 @@ class BaseImage(State):
     data_volumes: tuple[DataVolume, ...] = ()
 
 
+class HostPlan(State):
+    """The running host that the bake begins with: imaged first, then the builder is its clone."""
+
+    instance_id: str
+    image_name: str
+    """Of the image that goes with the bake."""
+    leave_out: tuple[str, ...] = ()
+    """Devices that are not imaged."""
+    reboot: bool = False
+    """Whether EC2 restarts the host for it, as the recipe says."""
+
+
 class LaunchPlan(State):
     """Where and how the builder may run, in the order to try."""
 
@@ -88,6 +100,8 @@ class LaunchPlan(State):
     """Key of the volumes that the recipe names; empty: the deployment's."""
     windows: bool = False
     """Whether the instances are Windows hosts, which take longer to come up."""
+    isolated: bool = False
+    """Whether it may reach nothing but Systems Manager: the clone of a host must not act as it."""
     attempt: int = 1
     """Which of the bake's builders it is: a second one replaces one that AWS took."""
 
@@ -211,6 +225,8 @@ class Plan(State):
     image_name: str
     image_tags: dict[str, str]
     base_image: BaseImage
+    host: HostPlan | None = None
+    """Set: ``base_image`` stands for this host, and what is launched is its clone."""
     current: Current
     launch: LaunchPlan
     prepare: Command

@@ -62,10 +62,15 @@ def type_problems(
     return problems
 
 
+def _called(image: Image) -> str:
+    """What stands for an image that is yet to be made is a running instance."""
+    return f"instance {image.id}" if image.id.startswith("i-") else f"image {image.id}"
+
+
 def _clashes(image: Image, kind: InstanceTypeInfo) -> Iterator[str]:
     if image.architecture not in kind.architectures:
         yield (
-            f"runs {' and '.join(kind.architectures)}, but image {image.id} is "
+            f"runs {' and '.join(kind.architectures)}, but {_called(image)} is "
             f"{image.architecture}; choose types or an image of one architecture"
         )
     if image.virtualization not in kind.virtualizations:
@@ -80,7 +85,7 @@ def _clashes(image: Image, kind: InstanceTypeInfo) -> Iterator[str]:
         )
     if kind.ena == "required" and not image.ena:
         yield (
-            f"requires ENA networking, which image {image.id} does not declare; "
+            f"requires ENA networking, which {_called(image)} does not declare; "
             "choose an image with ENA support or an older type"
         )
     if (
@@ -89,11 +94,11 @@ def _clashes(image: Image, kind: InstanceTypeInfo) -> Iterator[str]:
         and image.boot_mode not in kind.boot_modes
     ):
         yield (
-            f"boots by {' and '.join(kind.boot_modes)}, but image {image.id} needs "
+            f"boots by {' and '.join(kind.boot_modes)}, but {_called(image)} needs "
             f"{image.boot_mode}; choose a type that lists this boot mode"
         )
     if image.tpm and not kind.tpm:
         yield (
-            f"has no NitroTPM, which image {image.id} needs ({image.tpm}); "
+            f"has no NitroTPM, which {_called(image)} needs ({image.tpm}); "
             "choose a type with NitroTPM or an image without it"
         )

@@ -92,6 +92,10 @@ class BuilderTakenError(BakeryError):
     """AWS took the builder back (spot interruption, failed host); a bake replaces it once."""
 
 
+class HostGoneError(BakeryError):
+    """The running host that the bake begins with is gone, or in no state in which EC2 images it."""
+
+
 class NotManagedError(BakeryError):
     """The builder has not reported to Systems Manager in time; the message says what to check."""
 

@@ -60,10 +60,12 @@ def before(
     machines: float,
     windows: bool = False,
     sysprep: bool = False,
+    cloned_gib: int = 0,
 ) -> Estimate:
     """A guess before the bake: how long, and what for.
 
-    ``tests`` is how many run on each test instance, ``machines`` what all of those cost in an hour.
+    ``tests`` is how many run on each test instance, ``machines`` what all of those cost in an hour,
+    ``cloned_gib`` what a running host has that is imaged first.
     ``sysprep``: it stops the builder, and the test instances set themselves up.
     """
     running = _FIXED_MINUTES + steps * _MINUTES_PER_STEP
@@ -72,9 +74,10 @@ def before(
         running += _WINDOWS_BOOT_MINUTES + (_SYSPREP_MINUTES if sysprep else 0.0)
         boot = _WINDOWS_BOOT_MINUTES if sysprep else _WINDOWS_PLAIN_BOOT_MINUTES
     imaging = _IMAGE_MINUTES + size_gib * _IMAGE_MINUTES_PER_GIB
+    cloning = _IMAGE_MINUTES + cloned_gib * _IMAGE_MINUTES_PER_GIB if cloned_gib else 0.0
     testing = boot + tests * _MINUTES_PER_TEST
     return Estimate(
-        minutes=round(running + imaging + testing, 1),
+        minutes=round(cloning + running + imaging + testing, 1),
         usd=spent(hours=running / 60, hourly=hourly, others=testing / 60 * machines),
     )
 

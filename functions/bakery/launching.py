@@ -8,8 +8,14 @@ from bakery import clock
 from bakery.aws import ec2, table
 from bakery.bake import LaunchPlan, State
 from bakery.capacity import Attempts, Cell
-from bakery.errors import BakeryError, NoCapacityError, NoCapacityYetError
+from bakery.errors import (
+    AwsCallFailedError,
+    BakeryError,
+    NoCapacityError,
+    NoCapacityYetError,
+)
 from bakery.resources import LaunchSpec
+from bakery.settings import LaunchSettings
 
 _DAYS = 3
 """How long the table remembers attempts."""
@@ -61,6 +67,20 @@ def first_with_room(
         if attempts != before:
             _remember(table_name, who, attempts)
     raise _no_room(plan, attempts, entered)
+
+
+def security_group(plan: LaunchPlan, settings: LaunchSettings) -> str:
+    """That of clones of hosts, and of test instances of their images, which run the same services;
+    else the ordinary one. Raises AwsCallFailedError where the deployment no longer has the first.
+    """
+    if not plan.isolated:
+        return settings.security_group
+    if not settings.isolated_group:
+        raise AwsCallFailedError(
+            "This deployment has no security group for clones of hosts; deploy with the context "
+            "clone_egress"
+        )
+    return settings.isolated_group
 
 
 def client_token(*parts: object) -> str:

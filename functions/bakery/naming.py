@@ -11,6 +11,9 @@ TAG_TEST = "ami-bakery:test"
 """Of a test instance, which one of its bake it is: 1, 2, ..."""
 TAG_BASE_IMAGE = "ami-bakery:base-image"
 TAG_FINGERPRINT = "ami-bakery:fingerprint"
+TAG_CLONE_OF = "ami-bakery:clone-of"
+"""Of an image and its snapshots: the running instance that they were made of, for one bake only;
+they are no result, and go with the bake."""
 TAG_DISABLED_AT = "ami-bakery:disabled-at"
 """Of an image: when it was disabled, ISO 8601; EC2 itself tells no date of that."""
 TAG_RETIRED = "ami-bakery:retired-image"
@@ -106,6 +109,11 @@ def image_name(template: str, *, recipe: str, bake: str, base: str, moment: date
     )
 
 
+def clone_name(bake: str) -> str:
+    """The name of the image of a running host that the bake begins with; at most 97 characters."""
+    return f"ami-bakery-clone/{bake}"
+
+
 def image_name_problem(template: str) -> str | None:
     """What is wrong with a name template, whatever it is used for; None if nothing."""
     unknown = [name for name in _PLACEHOLDER.findall(template) if name not in _PLACEHOLDERS]
@@ -126,6 +134,11 @@ def valid_image_name(name: str) -> bool:
 def bake_tags(recipe: str, bake: str) -> dict[str, str]:
     """Tags of everything that a bake creates, given in the creating call."""
     return {TAG_RECIPE: recipe, TAG_BAKE: bake}
+
+
+def clone_tags(recipe: str, bake: str, source: str) -> dict[str, str]:
+    """Tags of the image of a running host, and of its snapshots."""
+    return {**bake_tags(recipe, bake), TAG_CLONE_OF: source, "Name": clone_name(bake)}
 
 
 def sentinel(bake: str) -> str:

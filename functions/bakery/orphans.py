@@ -42,6 +42,8 @@ class Tagged:
     """IMAGE: what it consists of."""
     region: str | None = None
     """IMAGE, SNAPSHOT: where it is; None: in the Region of the stack."""
+    clone: bool = False
+    """IMAGE, SNAPSHOT: whether it is of a running host that the bake began with, and no result."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _not_attributable(item: Tagged, execution: Execution | None) -> str | None:
 def _is_orphan(item: Tagged, execution: Execution, now: datetime) -> bool:
     if execution.ended is None:
         return False
-    if item.kind in (Kind.SPOT_REQUEST, Kind.INSTANCE, Kind.VOLUME):
+    if item.clone or item.kind in (Kind.SPOT_REQUEST, Kind.INSTANCE, Kind.VOLUME):
         return True
     # A good bake's image may have lost its pointer by somebody's decision; it is theirs.
     return not execution.succeeded and now - execution.ended >= QUIET

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bakery import VERSION, budgets, clock, estimate, naming, steps, sysprep
+from bakery import VERSION, budgets, clock, estimate, hosts, naming, steps, sysprep
 from bakery.bake import (
     BaseImage,
     Command,
     Current,
+    HostPlan,
     LaunchPlan,
     Place,
     Pointer,
@@ -29,13 +30,14 @@ from bakery.recipe import (
     CustomizeStep,
     Destination,
     DocumentStep,
+    InstanceBase,
     Recipe,
     RootVolume,
     ScriptStep,
     Windows,
     iops_problem,
 )
-from bakery.resources import Document, Image, InstanceTypeInfo, Parameter, Subnet
+from bakery.resources import Document, Host, Image, InstanceTypeInfo, Parameter, Subnet
 
 PREPARE = "prepare-linux"
 REMOVE_IDENTITY = "remove-opsworks-identity"
@@ -76,6 +78,7 @@ class World:
     region: str
     now: datetime
     base: Image | None
+    """Of a running host: what its image will be like."""
     instance_types: Sequence[str]
     known_types: Mapping[str, InstanceTypeInfo]
     subnets: tuple[Subnet, ...]
@@ -87,6 +90,10 @@ class World:
     account: str
     base_owners: tuple[str, ...] = ()
     """Whose images may be bases; empty: anybody's."""
+    host: Host | None = None
+    """The running host that is the base."""
+    isolated: bool = False
+    """Whether the deployment has a network for clones of hosts."""
     rolled_back: Image | None = None
     """The image that was rolled back last, if it is there."""
     inputs: Parts = field(default_factory=dict)
@@ -194,6 +201,7 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
             naming.TAG_FINGERPRINT: made_of.to_tag(),
         },
         base_image=_base(base),
+        host=_host(world),
         current=world.current,
         retention=world.recipe.retention,
         retire_in=tuple(regions_of(world.region, world.recipe)) if world.recipe.retention else (),
@@ -208,6 +216,7 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
             machines=sum(hourly[it.instance_types[0]] for it in test.machines),
             windows=windows is not None,
             sysprep=windows is not None and windows.sysprep,
+            cloned_gib=_cloned(world),
         ),
         fast_launch=tuple(
             estimate.fast_launch(it.region, it.fast_launch, _size(world))
@@ -235,6 +244,13 @@ def _hourly(world: World) -> dict[str, float]:
         )
         for name in dict.fromkeys([*world.instance_types, *world.recipe.test.instance_types])
     }
+
+
+def _cloned(world: World) -> int:
+    """GiB that are imaged before the builder is launched."""
+    if (planned := _host(world)) is None or world.host is None:
+        return 0
+    return sum(it.size_gib for it in world.host.volumes if it.device not in planned.leave_out)
 
 
 def _sysprep(world: World) -> Command | None:
@@ -321,7 +337,10 @@ def _problems(world: World) -> Iterator[Problem]:
         )
     if world.base is None:
         return
-    yield from image_problems("base", world.base, windows=world.recipe.windows is not None)
+    if isinstance(world.recipe.base, InstanceBase) and world.host:
+        yield from hosts.host_problems(world.recipe.base, world.host, isolated=world.isolated)
+    else:
+        yield from image_problems("base", world.base, windows=world.recipe.windows is not None)
     yield from origin_problems(
         world.recipe.base,
         world.base,
@@ -432,6 +451,9 @@ def _change(world: World, base: Image, made_of: Fingerprint, *, force: bool) -> 
     before = current.tags.get(naming.TAG_BASE_IMAGE, "unknown")
     if before != base.id:
         reasons.insert(0, f"base image {before} -> {base.id}")
+    elif world.host is not None:
+        # Nothing tells what has changed on a host since it was imaged.
+        reasons.insert(0, f"host {base.id} may have changed")
     if too_old := _too_old(world, current):
         reasons.append(too_old)
     if reasons:
@@ -473,6 +495,13 @@ def _base(image: Image) -> BaseImage:
     )
 
 
+def _host(world: World) -> HostPlan | None:
+    source = world.recipe.base
+    if not isinstance(source, InstanceBase) or world.host is None:
+        return None
+    return hosts.plan(source, world.host, bake=world.bake)
+
+
 def _subnets(world: World) -> tuple[Subnet, ...]:
     """Those to try. A public one leaves no choice: without an address nothing reaches its
     instance, nor it Systems Manager."""
@@ -493,6 +522,7 @@ def _launch(world: World) -> LaunchPlan:
         spot=world.recipe.builder.spot,
         windows=world.recipe.windows is not None,
         kms_key=destination(world.recipe, world.region).kms_key or "",
+        isolated=isinstance(world.recipe.base, InstanceBase),
     )
 
 

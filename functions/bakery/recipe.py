@@ -189,9 +189,51 @@ class RecipeBase(Model):
 
 
 class InstanceBase(Model):
-    """An instance that already runs, such as one that OpsWorks once configured."""
+    """An instance that already runs, such as one that OpsWorks once configured.
 
-    instance: str = Field(description="Id of the instance.", pattern=formats.INSTANCE_ID.pattern)
+    It is imaged as it runs, and the builder is its clone; see docs/architecture.md.
+    """
+
+    instance: str = Field(
+        description="Id of the instance, in the Region of the stack. It is imaged and looked at, "
+        "never stopped, changed, tagged or ended.",
+        pattern=formats.INSTANCE_ID.pattern,
+    )
+    quiesce: Literal["none", "reboot"] = Field(
+        default="none",
+        description="`none`: the instance is not touched, and its image is what a power cut at "
+        "that moment would leave: file systems recover by their journals, a database by its log, "
+        "what was in memory only is lost. `reboot`: EC2 shuts it down, takes the snapshots and "
+        "starts it again, so that all is on the disk; it is away for minutes, and may not come "
+        "back if it has not been restarted for long. Or stop it yourself, bake, start it: a "
+        "stopped instance is imaged as it is.",
+    )
+    data_volumes: Literal["leave_out", "include"] = Field(
+        default="leave_out",
+        description="EBS volumes beside the root: not in the image, or in it with all their data. "
+        "Left out, /etc/fstab must let the host boot without them (`nofail`).",
+    )
+    instance_store: Literal["refuse", "leave_out"] = Field(
+        default="refuse",
+        description="Volumes of the instance store, which no image has: refuse an instance with "
+        "some, or leave them out. /etc/fstab must let the host boot without them (`nofail`).",
+    )
+    unmanaged: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="An instance that does not report to Systems Manager: refuse it, or allow it "
+        "because its agent is installed and only lacks rights, which its clone has.",
+    )
+
+    @field_validator("quiesce", mode="before")
+    @classmethod
+    def _nobody_stops_it(cls, quiesce: object) -> object:
+        if quiesce == "stop":
+            raise ValueError(
+                "is 'stop', which a bake does not do: one that is cut short would leave the host "
+                "stopped, and a stop gives up its public address and its instance store; stop it "
+                "yourself, bake, and start it again, or write reboot"
+            )
+        return quiesce
 
 
 def _one_key(kinds: tuple[str, ...], *, beside: tuple[str, ...] = ()) -> Discriminator:
@@ -223,7 +265,10 @@ Base = Annotated[
     | Annotated[InstanceBase, Tag("instance form")],
     _one_key(
         ("parameter", "ami", "search", "recipe", "instance"),
-        beside=("allow_deprecated", "follow", "name", "owner"),
+        beside=(
+            *("allow_deprecated", "data_volumes", "follow", "instance_store", "name", "owner"),
+            *("quiesce", "unmanaged"),
+        ),
     ),
 ]
 
@@ -1201,6 +1246,12 @@ def _of_the_other_platform(recipe: Recipe) -> Iterator[Problem]:
     for field in _ONLY_LINUX:
         if windows and field in recipe.model_fields_set:
             yield Problem(field, "is for Linux, and the recipe has windows; remove one of them")
+    if windows and isinstance(recipe.base, InstanceBase):
+        yield Problem(
+            "base.instance",
+            "is a running host, of which only Linux is cloned, and the recipe has windows; make an "
+            "image of the host yourself, and name it as base.ami",
+        )
     steps = {"customize": recipe.customize, "test.steps": recipe.test.steps}
     for place, each in steps.items():
         for index, step in enumerate(each):

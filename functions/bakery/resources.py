@@ -65,6 +65,9 @@ class InstanceTypeInfo:
     tpm: bool
     vcpus: int
     memory_mib: int
+    instance_stores: int = 0
+    """How many volumes of the instance store it comes with; older types have them only if their
+    launch asked for them."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,48 @@ class Instance:
 def market(*, spot: bool) -> str:
     """What a market is called where people read it."""
     return "spot" if spot else "on-demand"
+
+
+@dataclass(frozen=True)
+class HostVolume:
+    """An EBS volume that a host has; ``kms_key`` is empty where it is not encrypted."""
+
+    device: str
+    id: str
+    size_gib: int
+    kms_key: str = ""
+    key_state: str = "Enabled"
+    """What KMS says of that key; ``unknown`` or ``denied`` if it says nothing."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A running instance that is to be cloned, as EC2 and Systems Manager describe it."""
+
+    id: str
+    name: str
+    state: str
+    instance_type: str
+    architecture: str
+    virtualization: str
+    root_device_type: str
+    root_device: str
+    boot_mode: str | None
+    ena: bool
+    tpm: str | None
+    platform: str
+    image_id: str
+    launched: str
+    volumes: tuple[HostVolume, ...] = ()
+    instance_stores: int = 0
+    """How many volumes of the instance store its type comes with, or brings if the image asks."""
+    product_codes: tuple[str, ...] = ()
+    group: str = ""
+    """The Auto Scaling group that it is in."""
+    bake: str = ""
+    """The bake that it belongs to, if it is one of ours."""
+    managed: bool = True
+    """Whether Systems Manager knows it."""
 
 
 @dataclass(frozen=True)

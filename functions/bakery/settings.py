@@ -63,6 +63,8 @@ class PlanSettings(Settings):
     """The stack's."""
     base_owners: tuple[str, ...]
     """Whose images may be bases; empty: anybody's."""
+    isolated: bool
+    """Whether there is a security group for clones of running hosts."""
 
 
 class LaunchSettings(Settings):
@@ -70,6 +72,8 @@ class LaunchSettings(Settings):
 
     table: str
     security_group: str
+    isolated_group: str
+    """For clones of running hosts; empty: there is none, and nothing is cloned."""
     kms_key: str
     """Key of the builder's volumes; empty: the account's default key."""
 

@@ -36,10 +36,13 @@ STAGES: tuple[str, ...] = (
 AWAIT_TURN = "await_turn"
 """Key of the stage between plan and launch that a bake has only if its recipe was busy."""
 
+CLONE_HOST = "clone_host"
+"""Key of the stage between plan and launch that a bake has only if its base is a running host."""
+
 LOST = "lost_builder"
 """Key of what is known of a builder that AWS took, and that was replaced: all its stages in one."""
 
-_SHOWN = ("plan", AWAIT_TURN, LOST, *STAGES[1:])
+_SHOWN = ("plan", AWAIT_TURN, CLONE_HOST, LOST, *STAGES[1:])
 
 
 def timeline(state: Mapping[str, Any], ended: datetime) -> list[dict[str, object]]:
@@ -60,6 +63,8 @@ def failed_stage(state: Mapping[str, Any]) -> str:
     """The stage that was under way when the bake failed."""
     if state.get("plan", {}).get("busy"):
         return AWAIT_TURN
+    if state.get("plan", {}).get("host") and CLONE_HOST not in state:
+        return CLONE_HOST
     return next((stage for stage in STAGES if stage not in state), STAGES[-1])
 
 

@@ -8,7 +8,6 @@ from bakery.documents import problems_of
 from bakery.errors import InvalidRecipeError
 from bakery.problems import Problem
 from bakery.recipe import Recipe, RecipeBase, parse_recipe
-from bakery.support import unsupported
 from infra.loading.advice import advised
 from infra.loading.problems import DocumentsError, FileProblem, FilesError, RecipesError
 from infra.loading.reader import Source, parts, read
@@ -34,7 +33,7 @@ def load_recipes(folder: Path) -> dict[str, Recipe]:
     """Every recipe of a folder by its name, the file's stem.
 
     Raises RecipesError with all problems of all files: what is no YAML, what does not fit the
-    model, what is not supported yet, and bases that are no recipes or go round in a circle.
+    model, and bases that are no recipes or go round in a circle.
     """
     recipes, problems = inspect_recipes(folder)
     if problems:
@@ -99,13 +98,9 @@ def load_documents(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _recipe(source: Source) -> Recipe:
     try:
-        recipe = parse_recipe(source.file.stem, source.content)
-        found = unsupported(recipe)
+        return parse_recipe(source.file.stem, source.content)
     except InvalidRecipeError as error:
-        found = list(error.problems)
-    if found:
-        raise RecipesError(_in_file(source, problem) for problem in found)
-    return recipe
+        raise RecipesError(_in_file(source, it) for it in error.problems) from None
 
 
 def _in_file(source: Source, problem: Problem) -> FileProblem:

@@ -12,7 +12,14 @@ from bakery import steps
 from bakery.documents import parameter_problems, problems_of
 from bakery.naming import DOCUMENT_PREFIX, fixed_document
 from bakery.problems import one_line
-from bakery.recipe import DocumentStep, PowershellStep, Recipe, Schedule, ScriptStep
+from bakery.recipe import (
+    DocumentStep,
+    InstanceBase,
+    PowershellStep,
+    Recipe,
+    Schedule,
+    ScriptStep,
+)
 from infra.loading import (
     FileProblem,
     document_problems,
@@ -96,6 +103,27 @@ def _warnings(recipes: Path) -> Iterator[FileProblem]:
             )
         if recipe.schedule and (text := _lost_night(recipe.schedule, datetime.now(UTC))):
             yield read(recipes / f"{name}.yaml").problem("schedule.cron", f"warning: {text}")
+        for path, text in _of_a_host(recipe):
+            yield read(recipes / f"{name}.yaml").problem(path, f"warning: {text}")
+
+
+def _of_a_host(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """What is otherwise for a recipe whose base is a running host."""
+    if not isinstance(recipe.base, InstanceBase):
+        return
+    if recipe.schedule and recipe.schedule.only_if_changed:
+        yield (
+            "schedule",
+            "every slot bakes, because nothing tells what has changed on a running host; leave out "
+            "the schedule, and start a bake when you want one",
+        )
+    if recipe.customize:
+        yield (
+            "customize",
+            "these steps run on a clone of the host, which reaches nothing but what the context "
+            "clone_egress names; let a second recipe with base: {recipe: THIS} have steps that "
+            "need more",
+        )
 
 
 def _lost_night(when: Schedule, now: datetime) -> str | None:

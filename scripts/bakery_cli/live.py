@@ -23,7 +23,7 @@ from scripts.bakery_cli.history import (
     StepStarted,
     TriedAgain,
 )
-from scripts.bakery_cli.stages import AWAIT_TURN, STAGES
+from scripts.bakery_cli.stages import AWAIT_TURN, CLONE_HOST, STAGES
 from scripts.bakery_cli.words import duration
 
 _STEPS_SHOWN = 6
@@ -42,12 +42,13 @@ class _Row:
 class LiveView:
     """All stages at once: those that are done, the one under way, those to come.
 
-    The wait for a turn is shown once it has begun; few bakes have it.
+    What few bakes have, the wait for a turn and the clone of a host, is shown once it has begun.
     """
 
     def __init__(self, screen: Console) -> None:
         first, *others = STAGES
-        self._rows = {stage.key: _Row(stage.title) for stage in (first, AWAIT_TURN, *others)}
+        few = (AWAIT_TURN, CLONE_HOST)
+        self._rows = {stage.key: _Row(stage.title) for stage in (first, *few, *others)}
         self._steps: list[_Row] = []
         self._parts: list[_Row] = []
         self._now: datetime | None = None
@@ -110,7 +111,8 @@ class LiveView:
     def _begin_anew(self, why: str) -> None:
         """All rows but the plan's as they were; the reason stays to the end."""
         plan, *others = STAGES
-        self._rows = {plan.key: self._rows[plan.key]} | {it.key: _Row(it.title) for it in others}
+        kept = {it.key: self._rows[it.key] for it in (plan, CLONE_HOST) if it.key in self._rows}
+        self._rows = kept | {it.key: _Row(it.title) for it in others}
         self._steps, self._parts = [], []
         self._replaced = why
 
@@ -133,7 +135,7 @@ class LiveView:
 
     def _shown(self) -> Iterator[_Row]:
         for key, row in self._rows.items():
-            if key != AWAIT_TURN.key or row.started:
+            if key not in (AWAIT_TURN.key, CLONE_HOST.key) or row.started:
                 yield row
             if key == "customize":
                 yield from self._steps[-_STEPS_SHOWN:]

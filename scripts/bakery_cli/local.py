@@ -10,7 +10,7 @@ from scripts.bakery_cli.aws.stack import Stack
 from scripts.bakery_cli.errors import CommandError
 from scripts.bakery_cli.synthesis import synthesize
 from scripts.bakery_cli.target import Options, Target
-from scripts.local import LocalAws, LocalAwsError
+from scripts.local import LocalAws, LocalAwsError, estate
 from scripts.local.aws import DEFAULT_REGION
 from scripts.local.machines import WindowsCheckedOnly
 from scripts.local.objects import fill
@@ -39,6 +39,8 @@ def local_target(options: Options, say: Say) -> Iterator[Target]:
             if options.objects:
                 fill(aws.client("s3"), options.objects, region)
             aws.deploy()
+            if options.hosts:
+                say(f"Instances here: {', '.join(estate.launch(aws))}")
             os.environ.update(aws.environment)
             say(what_is_special(options))
             stack = Stack()

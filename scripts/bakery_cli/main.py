@@ -1,30 +1,37 @@
 """The command line ``bakery``."""
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bakery import VERSION
+from bakery import VERSION, formats
 from bakery.recipe import WhenBusy
-from infra.loading import FilesError, recipe_files
+from infra.loading import FilesError, load_recipes, recipe_files
+from scripts.bakery_cli import adopt as adoption
 from scripts.bakery_cli import bake as bakes
 from scripts.bakery_cli import check as checks
 from scripts.bakery_cli import diff as diffs
-from scripts.bakery_cli import fleet, listing
+from scripts.bakery_cli import fleet, inspect_host, listing
 from scripts.bakery_cli import move as moves
 from scripts.bakery_cli import plan as plans
 from scripts.bakery_cli import retire as retirement
+from scripts.bakery_cli import use as uses
 from scripts.bakery_cli.arguments import hoisted
+from scripts.bakery_cli.aws.hosts import Hosts
 from scripts.bakery_cli.aws.inventories import Inventories
 from scripts.bakery_cli.aws.stack import PlanRefusedError, Stack
 from scripts.bakery_cli.errors import FAILED, INTERRUPTED, UNUSABLE, CommandError
+from scripts.bakery_cli.host import HostReport, Instance
 from scripts.bakery_cli.screen import complain, console, line
 from scripts.bakery_cli.synthesis import recipes_folder
-from scripts.bakery_cli.target import Options, connect
+from scripts.bakery_cli.target import Options, Target, connect
 
 DOCUMENTS = Path("documents")
 _TOGETHER = (
@@ -43,6 +50,11 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe.")]
 Force = Annotated[bool, typer.Option("--force", help="Bake even if nothing has changed.")]
+InstanceId = Annotated[str, typer.Argument(metavar="INSTANCE", help="Its id, i-...")]
+Secrets = Annotated[
+    bool,
+    typer.Option(help="Search its files for secrets: reads all small files of /home, /srv, ..."),
+]
 
 
 @app.callback()
@@ -217,6 +229,75 @@ def plan(context: typer.Context, name: Name, force: Force = False) -> None:
             plans.show(screen, target.stack.plan(name, force=force))
         except PlanRefusedError as error:
             raise typer.Exit(plans.show_refusal(screen, name, error)) from error
+
+
+@app.command()
+def inspect(
+    context: typer.Context,
+    instance: InstanceId,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+    secrets: Secrets = True,
+) -> None:
+    """Show a running instance, and what a bake of it would do.
+
+    Of INSTANCE, which must be managed by Systems Manager: its system, what OpsWorks has left, what
+    the bake would remove, what its owner must decide. Nothing on the instance is changed: it runs
+    one of our own documents, which only reads.
+    """
+    with _looking(context.obj, instance, secrets=secrets, aside=as_json) as (_, host, found):
+        if as_json:
+            typer.echo(inspect_host.as_json(host, found))
+        else:
+            inspect_host.show(console(), host, found)
+
+
+@app.command()
+def adopt(context: typer.Context, instance: InstanceId, secrets: Secrets = True) -> None:
+    """Print a first recipe for a running instance.
+
+    It bakes from INSTANCE without changing it; comments explain the choices. For a file:
+    `bakery adopt INSTANCE > recipes/NAME.yaml`.
+    """
+    with _looking(context.obj, instance, secrets=secrets, aside=True) as (target, host, found):
+        typer.echo(adoption.recipe(host, found, today=target.now().date()), nl=False)
+
+
+@contextmanager
+def _looking(
+    chosen: Options, instance: str, *, secrets: bool, aside: bool
+) -> Iterator[tuple[Target, HostReport, Instance]]:
+    """What is found on an instance; what is said meanwhile goes to stderr if ``aside``."""
+    if not re.fullmatch(formats.INSTANCE_ID.pattern, instance):
+        raise CommandError(f"'{instance}' is no instance.", f"Say {formats.INSTANCE_ID.words}.")
+    screen = console(stderr=aside)
+    with connect(replace(chosen, hosts=True), lambda text: line(screen, text)) as target:
+        hosts = Hosts(target.stack, pause=target.poll_seconds)
+        found = hosts.instance(instance)
+        yield target, hosts.look_at(found, secrets=secrets), found
+
+
+@app.command()
+def use(
+    context: typer.Context,
+    name: Name,
+    label: Annotated[
+        str, typer.Option(help="The image that has this label; default: the current one.")
+    ] = "",
+) -> None:
+    """Show how the image of a recipe is launched.
+
+    Of NAME: an instance, a launch template, an Auto Scaling group, as commands of the AWS command
+    line and as code for CDK and Terraform. It does not talk to AWS.
+    """
+    chosen: Options = context.obj
+    checks.known_names([name], chosen.recipes)
+    recipe = load_recipes(chosen.recipes)[name]
+    if label and label not in recipe.publish.labels:
+        raise CommandError(
+            f"Recipe '{name}' has no label '{label}'.",
+            f"Its labels: {', '.join(recipe.publish.labels) or 'none'} (publish.labels).",
+        )
+    typer.echo("\n".join(uses.text(name, recipe, label=label)))
 
 
 @app.command()

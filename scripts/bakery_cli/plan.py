@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console
 from rich.text import Text
 
-from bakery.bake import Command, WholePlan
+from bakery.bake import Command, HostPlan, WholePlan
 from bakery.budgets import of_agent
 from bakery.errors import advice
 from bakery.estimate import monthly_storage
@@ -60,11 +60,15 @@ def _stages(plan: WholePlan) -> Iterator[tuple[str, ...]]:
     subnets = ", ".join(f"{subnet.id} ({subnet.zone})" for subnet in launch.subnets)
     types = ", else ".join(launch.instance_types)
     where = textwrap.wrap(f"in {subnets}", _WIDTH, break_on_hyphens=False)
+    if plan.host:
+        yield "Clone host", *_clone(plan.host)
     yield (
         "Launch builder",
-        f"{f'spot: {types}; else on-demand: {types}' if launch.spot else types}; from {base.id}",
+        f"{f'spot: {types}; else on-demand: {types}' if launch.spot else types}; from "
+        f"{'the clone of ' if plan.host else ''}{base.id}",
         f"{launch.size_gib} GiB gp3, {launch.iops} iops, {launch.throughput} MiB/s",
         *where,
+        *(["it reaches nothing but Systems Manager (context clone_egress)"] if plan.host else []),
     )
     minutes = of_agent(windows=launch.windows).seconds // 60
     yield "Wait for agent", f"until Systems Manager knows the builder, at most {minutes} minutes"
@@ -87,7 +91,17 @@ def _stages(plan: WholePlan) -> Iterator[tuple[str, ...]]:
     kept = plan.current.image or "nothing: this is the first image"
     yield "Keep previous", f"{previous_pointer(plan.recipe)} gets {kept}"
     yield "Retire images", *_retirement(plan)
-    yield "Clean up", "terminate the builder"
+    clone = ", remove the clone" if plan.host else ""
+    yield "Clean up", f"terminate the builder{clone}"
+
+
+def _clone(host: HostPlan) -> Iterator[str]:
+    """What is done to the host, and what is not in its image."""
+    how = "restarted by EC2 for it" if host.reboot else "not restarted, stopped or changed"
+    yield f"image {host.instance_id}, which is {how}"
+    if host.leave_out:
+        yield f"without {', '.join(host.leave_out)}"
+    yield f"{host.image_name}, which goes with the bake".replace(PREVIEW, "<bake>")
 
 
 def _retirement(plan: WholePlan) -> tuple[str, ...]:
@@ -142,7 +156,8 @@ def _script(name: str, command: Command) -> str:
 
 def _facts(plan: WholePlan) -> Iterator[tuple[str, str]]:
     base, storage = plan.base_image, monthly_storage(plan.launch.size_gib)
-    yield "Base image", f"{base.id} ({base.name}), {base.architecture}, {base.size_gib} GiB"
+    title = "Base host" if plan.host else "Base image"
+    yield title, f"{base.id} ({base.name}), {base.architecture}, {base.size_gib} GiB"
     yield "Current image", f"{plan.current.image or 'none'} {plan.current.name}".strip()
     yield "What changed", plan.reason
     yield "Image name", _image_name(plan)

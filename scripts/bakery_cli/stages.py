@@ -41,8 +41,12 @@ STAGES = (
 AWAIT_TURN = Stage("await_turn", "AwaitTurn", "Wait for turn")
 """After Plan, and only when the recipe is busy; then Plan is entered once more."""
 
-BY_STATE: Mapping[str, Stage] = {stage.state: stage for stage in (*STAGES, AWAIT_TURN)}
-BY_KEY: Mapping[str, Stage] = {stage.key: stage for stage in (*STAGES, AWAIT_TURN)}
+CLONE_HOST = Stage("clone_host", "CloneHost", "Clone host")
+"""Before the launch, and only when the base is a running host."""
+
+_ALL = (*STAGES, AWAIT_TURN, CLONE_HOST)
+BY_STATE: Mapping[str, Stage] = {stage.state: stage for stage in _ALL}
+BY_KEY: Mapping[str, Stage] = {stage.key: stage for stage in _ALL}
 
 REPLACE_BUILDER = "ReplaceBuilder"
 """The state after which all stages but Plan begin anew, because AWS has taken the builder."""
@@ -99,6 +103,10 @@ def _plan(state: State) -> str:
 
 def _await_turn(state: State) -> str:
     return f"bake {state['await_turn']['holder'].rpartition(':')[2]} has ended"
+
+
+def _clone_host(state: State) -> str:
+    return f"{state['clone_host']['image_id']} of {state['plan']['host']['instance_id']}"
 
 
 def _launch(state: State) -> str:
@@ -196,6 +204,7 @@ def _clean_up(state: State) -> str:
 _DETAILS: Mapping[str, Callable[[State], str]] = {
     "plan": _plan,
     "await_turn": _await_turn,
+    "clone_host": _clone_host,
     "launch": _launch,
     "await_managed": _await_managed,
     "prepare": _prepare,

@@ -21,6 +21,8 @@ class Options:
     recipes: Path = Path("recipes")
     debug: bool = False
     objects: Path | None = None
+    hosts: bool = False
+    """Whether the command is about instances that run already; the local AWS begins without."""
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,10 @@ class Ec2:
         """The next instance goes from pending to terminated, with this state reason."""
         self.state.failing_instances.append((code, text))
 
+    def next_instance_is(self, id_: str) -> None:
+        """The next instance has this id: a recipe that clones a host names it before there is."""
+        self.state.next_instances.append(id_)
+
     def lag(self, *, instances: int = 0, images: int = 0) -> None:
         """New ids are not found by this many reads after their creation (eventual consistency)."""
         self.state.lag_of_new.update(instance=instances, image=images)

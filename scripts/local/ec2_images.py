@@ -129,11 +129,20 @@ class Images:
                     "InvalidParameterValue", f"The instance '{p['InstanceId']}' is not EBS-backed."
                 )
             check_dry_run(p)
+            if state == "running" and not p.get("NoReboot"):
+                self._restart(region, instance)
             image = self._image_of(region, instance, p, image_tags)
             self._snapshot_all(region, instance, image, p, snapshot_tags)
             failure = self._state.failing_images.pop(0) if self._state.failing_images else ""
             self._make(region, image, failure, self._state.durations.image)
             return {"ImageId": image["ImageId"]}
+
+    def _restart(self, region: Region, instance: Record) -> None:
+        """EC2 restarts a running instance for its image, unless it is asked not to; as a reboot,
+        this changes no state that it shows."""
+        region.hidden(instance["InstanceId"])["boot"] += 1
+        for listener in self._state.instance_listeners:
+            listener(region.name, instance, "rebooting")
 
     def _check_name(self, region: Region, name: str) -> None:
         if not _NAME.fullmatch(name):

@@ -30,6 +30,7 @@ CODES = {
     "stopping": 64,
     "stopped": 80,
 }
+_BY_PARAMETER = "resolve:ssm:"
 INSTANCE_FILTERS: dict[str, Getter] = {
     "architecture": "Architecture",
     "availability-zone": "Placement.AvailabilityZone",
@@ -97,7 +98,7 @@ class Instances:
             known = self._idempotent(region, p, scope)
             if known:
                 return known
-            image = self._images.visible(region, str(p.get("ImageId")))
+            image = self._images.visible(region, self._image_id(call))
             type_ = ec2_rules.instance_type(str(p.get("InstanceType") or "m1.small"))
             ec2_rules.check_launchable(image)
             ec2_rules.check_pair(image, type_)
@@ -118,6 +119,20 @@ class Instances:
             if token[0]:
                 region.tokens[token] = (instance["InstanceId"], _canonical(p))
             return self._reservation(region, [instance])
+
+    def _image_id(self, call: Call) -> str:
+        """The image, or that of the parameter that stands in its place.
+
+        Source: Systems Manager user guide, "Referencing AMI aliases".
+        """
+        given = str(call.parameters.get("ImageId"))
+        if not given.startswith(_BY_PARAMETER):
+            return given
+        found = self._state.parameter(given.removeprefix(_BY_PARAMETER), call.region)
+        if found is None:
+            message = f"Unable to resolve the parameter {given}: ParameterNotFound"
+            raise AwsError("InvalidParameterValue", message)
+        return found
 
     def _idempotent(self, region: Region, p: dict[str, Any], scope: str) -> dict[str, Any] | None:
         token = str(p.get("ClientToken") or "")

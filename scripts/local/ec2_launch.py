@@ -164,7 +164,7 @@ class Launch:
         metadata = p.get("MetadataOptions") or {}
         tokens = "required" if image.get("ImdsSupport") == "v2.0" else "optional"
         instance: Record = {
-            "InstanceId": new_id("i"),
+            "InstanceId": self._id(),
             "ImageId": image["ImageId"],
             "InstanceType": p.get("InstanceType") or "m1.small",
             "State": {"Code": 0, "Name": "pending"},
@@ -217,6 +217,10 @@ class Launch:
             self._interface(instance, subnet, tags["network-interface"])
         ]
         return instance
+
+    def _id(self) -> str:
+        ordered = self._state.next_instances
+        return ordered.pop(0) if ordered else new_id("i")
 
     def _interface(
         self, instance: Record, subnet: dict[str, Any], tags: list[dict[str, str]]

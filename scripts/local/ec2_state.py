@@ -92,6 +92,8 @@ class State:
     shortages: list[Capacity] = field(default_factory=list)
     failing_images: list[str] = field(default_factory=list)
     failing_copies: dict[str, list[str]] = field(default_factory=dict)
+    next_instances: list[str] = field(default_factory=list)
+    """Ids that the next instances have."""
     failing_instances: list[tuple[str, str]] = field(default_factory=list)
     lags: dict[str, int] = field(default_factory=dict)
     lag_of_new: dict[str, int] = field(default_factory=dict)
@@ -106,6 +108,9 @@ class State:
                 self.regions[name] = Region(name)
                 self.populate(self.regions[name])
             return self.regions[name]
+
+    def parameter(self, name: str, region: str) -> str | None:
+        """The value of a parameter; replaced by those that have them."""
 
     def populate(self, region: Region) -> None:
         """Replaced by the catalog's loader."""

@@ -4,7 +4,7 @@ running them."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from scripts.local.hosts import CheckedHost
 
@@ -48,7 +48,11 @@ class CheckOnly:
         id_ = machine.instance_id
         if id_ not in self._hosts:
             packages = invented_packages(machine.system)
-            invented = {"report-packages": packages, "report-packages-windows": packages}
+            invented = {
+                "report-packages": packages,
+                "report-packages-windows": packages,
+                "inspect-host": invented_host(machine.system),
+            }
             platform = str(machine.system.get("type", "Linux"))
             self._hosts[id_] = CheckedHost(id_, invented, platform=platform)
         return self._hosts[id_]
@@ -97,6 +101,42 @@ def invented_packages(system: Mapping[str, Any]) -> str:
         for package, number in sorted(packages.items())
     ]
     return "\n".join([*lines, f"packages\t{len(packages)}", ""])
+
+
+_PAST: Final = """\
+opsworks\t/etc/aws/opsworks
+chef\t{chef}
+agent\truns
+agent-version\t4045
+stack\tInvented
+layer\tweb\tInvented layer
+cookbooks\ts3\thttps://s3.amazonaws.com/invented/cookbooks.tar.gz\t
+run-list\tsetup\tinvented::setup
+run-list\tdeploy\tinvented::deploy
+application\tinvented\tother\tgit\thttps://git.example.com/invented.git\tmain\t/srv/www/invented\tyes
+remove\t-\tpackage\topsworks-agent-ruby
+remove\tchef\tpackage\tchef
+remove\tusers\tuser\taws
+remove\t-\tfolder\t/etc/aws/opsworks
+remove\t-\tfolder\t/opt/aws/opsworks
+remove\tapp-secrets\tfile\t/srv/www/invented/shared/config/database.yml
+remove\thosts\tlines\t/etc/hosts\tmembers of the stack
+user\taws\t1998\t/home/aws\topsworks\t0
+secret\t/srv/www/invented/.env
+"""
+
+
+def invented_host(system: Mapping[str, Any]) -> str:
+    """In place of the report of a host that is none; with the past that the image is said to have.
+
+    Everything of it that a person gets to see says what it is.
+    """
+    name, version = str(system.get("name", "Linux")), str(system.get("version", "0"))
+    chef = str(system.get("opsworks", ""))
+    said = f"os-name\t{name} {version}, invented: the local AWS executes no scripts\n"
+    said += "init\tsystemd\nhostname\tinvented\nmount\t/dev/xvda1\t/\text4\t16777216\t8388608\n"
+    said += "user\tec2-user\t1000\t/home/ec2-user\tother\t1\nservice\tinvented\tenabled,runs\n"
+    return said + (_PAST.format(chef=chef) if chef else "chef\tnone\n")
 
 
 class Intercepted:

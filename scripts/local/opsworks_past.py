@@ -6,18 +6,21 @@ names, a running agent that monit restarts, files, users, rights, hooks and secr
 OpsWorks's own code.
 """
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 KEY_TEXT: Final = (
     "-----BEGIN RSA PRIVATE KEY-----\nMIIC-not-a-key-but-looks-like-one\n"
     "-----END RSA PRIVATE KEY-----\n"
 )
+PASSWORD: Final = "hunter2-of-the-stack"
+"""In Chef's own files, where nothing may look that shows it."""
 STACK_ID: Final = "8f3c0a53-6c09-4c7f-9d57-stack"
 
 
@@ -216,13 +219,111 @@ _FILES: Final[tuple[tuple[str, str, int], ...]] = (
     ("tmp/opsworks-downloader.log", "x\n", 0o644),
     ("var/swapfile", "\0" * 4096, 0o600),
 )
+# What Chef 11 got of the stack: one file with everything for each event.
+# Source: OpsWorks guide, "Stack Configuration and Deployment Attributes".
+_NODE: Final[dict[str, Any]] = {
+    "opsworks": {
+        "activity": "setup",
+        "stack": {"name": "Shop"},
+        "instance": {"hostname": "web1", "layers": ["php-app"]},
+        "layers": {"php-app": {"name": "PHP App Server"}, "lb": {"name": "Load balancer"}},
+    },
+    "recipes": ["opsworks_custom_cookbooks::load", "opsworks_custom_cookbooks::execute"],
+    "opsworks_custom_cookbooks": {
+        "enabled": True,
+        "scm": {
+            "type": "git",
+            "repository": f"https://carol:{PASSWORD}@git.example.com/cookbooks.git",
+            "revision": "v7",
+            "ssh_key": KEY_TEXT,
+        },
+        "recipes": ["ssh_users", "apache2", "shop::packages", "opsworks_cleanup"],
+    },
+    "deploy": {},
+}
+_DEPLOYED: Final[dict[str, Any]] = {
+    **_NODE,
+    "opsworks": {**_NODE["opsworks"], "activity": "deploy"},
+    "opsworks_custom_cookbooks": {
+        **_NODE["opsworks_custom_cookbooks"],
+        "recipes": ["deploy::php", "shop::release"],
+    },
+    "deploy": {
+        "shop": {
+            "application_type": "php",
+            "deploy_to": "/srv/www/shop",
+            "environment_variables": {"DB_PASSWORD": PASSWORD},
+            "scm": {
+                "scm_type": "s3",
+                "repository": "https://s3.amazonaws.com/artefacts/shop.tar.gz",
+                "user": "AKIAIOSFODNN7EXAMPLE",
+                "password": PASSWORD,
+            },
+        }
+    },
+}
+_CHEF_11: Final = "var/lib/aws/opsworks/chef"
 _CHEF_11_FILES: Final = (
     ("etc/sudoers", _SUDOERS, 0o440),
-    ("var/lib/aws/opsworks/chef/2016-01-01.json", '{"ssh": "' + KEY_TEXT[:31] + '"}\n', 0o644),
+    (f"{_CHEF_11}/2016-01-01-10-00-00-01.json", json.dumps(_NODE), 0o644),
+    (f"{_CHEF_11}/2016-01-01-11-00-00-01.json", json.dumps(_DEPLOYED), 0o644),
+    ("opt/aws/opsworks/current/site-cookbooks/shop/metadata.rb", "name 'shop'\n", 0o644),
+    ("opt/aws/opsworks/current/cookbooks/apache2/metadata.rb", "name 'apache2'\n", 0o644),
 )
+# Chef 12 got a run list, the stack's own JSON and data bags.
+# Source: OpsWorks guide, "AWS OpsWorks Stacks Data Bag Reference".
+_BAGS: Final[dict[str, list[dict[str, object]]]] = {
+    "aws_opsworks_stack": [
+        {
+            "name": "Shop",
+            "use_custom_cookbooks": True,
+            "custom_cookbooks_source": {
+                "type": "s3",
+                "url": "https://s3.amazonaws.com/cookbooks/shop.tar.gz",
+                "username": "AKIAIOSFODNN7EXAMPLE",
+                "password": PASSWORD,
+            },
+        }
+    ],
+    "aws_opsworks_instance": [
+        {"self": True, "hostname": "web1", "layer_ids": ["l-1"], "ssh_host_rsa_key": KEY_TEXT},
+        {"self": False, "hostname": "db-master1", "layer_ids": ["l-2"]},
+    ],
+    "aws_opsworks_layer": [
+        {"layer_id": "l-1", "shortname": "web", "name": "Web servers"},
+        {"layer_id": "l-2", "shortname": "db-master", "name": "Database"},
+    ],
+    "aws_opsworks_app": [
+        {
+            "shortname": "shop",
+            "type": "other",
+            "environment": {"DB_PASSWORD": PASSWORD},
+            "app_source": {
+                "type": "git",
+                "url": "git@git.example.com:shop/shop.git",
+                "revision": "main",
+                "ssh_key": KEY_TEXT,
+            },
+        }
+    ],
+}
+
+
+def _run(event: str, recipes: list[str]) -> Iterator[tuple[str, str, int]]:
+    """What Chef 12 had of a run."""
+    folder = f"var/chef/runs/{event}-1f-2e"
+    attributes = {"run_list": [f"recipe[{it}]" for it in recipes], "shop": {"secret": PASSWORD}}
+    yield f"{folder}/attribs.json", json.dumps(attributes), 0o644
+    command: dict[str, object] = {"type": event}
+    for bag, items in {**_BAGS, "aws_opsworks_command": [command]}.items():
+        for number, item in enumerate(items):
+            yield f"{folder}/data_bags/{bag}/{number}.json", json.dumps(item), 0o644
+
+
 _CHEF_12_FILES: Final = (
     ("etc/sudoers.d/opsworks", "carol  ALL=(ALL) NOPASSWD:ALL\n", 0o440),
-    ("var/chef/runs/1f-2e/attribs.json", KEY_TEXT, 0o644),
+    *_run("setup", ["shop::packages", "shop::web"]),
+    *_run("deploy", ["shop::release"]),
     ("var/chef/cookbooks/shop/recipes/default.rb", "# recipe\n", 0o644),
     ("opt/chef/embedded/cache/gem", "of no package\n", 0o644),
 )

@@ -28,6 +28,7 @@ class Parameters:
         self._ec2 = ec2
         self._emit = emit
         self.validation = 3.0
+        ec2.state.parameter = self.value  # type: ignore[method-assign]
 
     def handlers(self) -> dict[str, Handler]:
         return {

@@ -444,6 +444,10 @@ def _permission(entry: Properties) -> dict[str, Any]:
         found["IpRanges"] = [{"CidrIp": entry["CidrIp"]}]
     if "CidrIpv6" in entry:
         found["Ipv6Ranges"] = [{"CidrIpv6": entry["CidrIpv6"]}]
+    if "DestinationSecurityGroupId" in entry:
+        found["UserIdGroupPairs"] = [{"GroupId": entry["DestinationSecurityGroupId"]}]
+    if "DestinationPrefixListId" in entry:
+        found["PrefixListIds"] = [{"PrefixListId": entry["DestinationPrefixListId"]}]
     return found
 
 

@@ -84,7 +84,12 @@ class SandboxMachines:
         self._folder.cleanup()
 
     def _disk_of(self, instance_id: str) -> tuple[Path, ...]:
-        """The layers of an instance that was stopped, oldest first; none if it never had a host."""
+        """The layers of an instance that was imaged, oldest first; none if it never had a host."""
+        if instance_id in self._hosts and instance_id not in self._stopped:
+            # It runs, and goes on: its image has what is on the disk just now.
+            held = self._hosts[instance_id]
+            copied = Path(tempfile.mkdtemp(dir=self._folder.name)) / instance_id
+            return (*held.layers, held.host.image(copied))
         if instance_id not in self._disks and instance_id in self._hosts:
             held = self._hosts[instance_id]
             held.host.stop()

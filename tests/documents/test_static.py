@@ -16,6 +16,7 @@ from scripts.local.ssm_rules import house_problems
 EXPECTED = {
     "generalize-linux",
     "generalize-windows-without-sysprep",
+    "inspect-host",
     "install-application",
     "prepare-linux",
     "prepare-windows",

@@ -91,6 +91,12 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     "no-image-yet": {
         "base.recipe": ("/ami-bakery/good/image", "bake that recipe first"),
     },
+    "no-host": {
+        "base.instance": (
+            "there is no instance i-0123456789abcdef0 in this Region and account",
+            "an image of it may be",
+        )
+    },
     "arm64-on-x86": {
         "builder.instance_types[1]": (
             "t3.small runs x86_64, but image ami-0a1202300000000a4 is arm64",

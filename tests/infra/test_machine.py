@@ -19,7 +19,7 @@ import bakery.tasks
 from bakery import budgets, errors, publishing, resuming
 from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE, BakeryError
 from bakery.recipe import Recipe, TestStage
-from bakery.stages import AWAIT_TURN, STAGES
+from bakery.stages import AWAIT_TURN, CLONE_HOST, STAGES
 from bakery.tasks import stop_builder
 from tests.infra.conftest import Synthesize, Synthesized, flat
 
@@ -101,9 +101,23 @@ def test_the_one_loop_turns_only_when_somebody_sends_its_token(stack: Synthesize
     assert turn["Resource"].endswith(":lambda:invoke.waitForTaskToken")
     assert turn["Next"] == "Plan"
     # Only for a bake that Plan found busy, and before anything is made.
-    (branch, _) = machine["States"]["BakeNeeded"]["Choices"]
+    branch, *_ = machine["States"]["BakeNeeded"]["Choices"]
     assert branch == {"Variable": "$.plan.busy", "IsNull": False, "Next": "AwaitTurn"}
     entering = [name for name, state in walk(machine) if "AwaitTurn" in successors(state)]
+    assert entering == ["BakeNeeded"]
+
+
+def test_only_a_bake_of_a_running_host_images_it_first(stack: Synthesized) -> None:
+    states = stack.machine["States"]
+    _, of_host, of_image = states["BakeNeeded"]["Choices"]
+    assert of_host["And"] == [
+        {"Variable": "$.plan.bake_needed", "BooleanEquals": True},
+        {"Variable": "$.plan.host", "IsNull": False},
+    ]
+    assert (of_host["Next"], of_image["Next"]) == ("CloneHost", "LaunchBuilder")
+    assert states["CloneHost"]["Next"] == "LaunchBuilder"
+    entering = [name for name, state in walk(stack.machine) if "CloneHost" in successors(state)]
+    # Not from ReplaceBuilder: the next builder is of the same clone.
     assert entering == ["BakeNeeded"]
 
 
@@ -258,6 +272,7 @@ def test_no_state_ends_a_wait_before_its_own_deadline_does(stack: Synthesized) -
     assert limits["AwaitTurn"] > budgets.LONGEST_TURN
     assert limits["StopBuilder"] > stop_builder.BUDGET
     assert limits["CreateImage"] == limits["CopyImage"] > budgets.LONGEST_IMAGE
+    assert limits["CloneHost"] == limits["CreateImage"]
     assert limits["RunStep"] == limits["RunTest"] > budgets.of_command(budgets.MAX_STEP_SECONDS)
     for name in ("Prepare", "RemoveIdentity", "Generalize", "VerifyIdentity"):
         assert limits[name] > budgets.of_command(budgets.DOCUMENT_SECONDS), name
@@ -551,7 +566,7 @@ def test_clean_up_cannot_be_passed_by_on_the_way_to_an_end(stack: Synthesized) -
 
 def test_every_wait_passes_its_token(stack: Synthesized) -> None:
     waits = [s for _, s in tasks(stack) if s["Resource"].endswith("waitForTaskToken")]
-    assert len(waits) == 11
+    assert len(waits) == 12
     for state in waits:
         assert state["Parameters"]["Payload"]["token.$"] == "$$.Task.Token"
 
@@ -565,7 +580,7 @@ def test_each_stage_leaves_its_key_and_when_it_was_entered(stack: Synthesized) -
     }
     # What the tests leave stays inside TestAndCopy.
     within = {"launched", "identity", "inventory", "end_tests"}
-    assert set(left) == {AWAIT_TURN, *STAGES, *within} - {"plan"}
+    assert set(left) == {AWAIT_TURN, CLONE_HOST, *STAGES, *within} - {"plan"}
     # It may be entered for several bakes, one after the other.
     assert left.pop(AWAIT_TURN)["entered.$"] == "$.since"
     assert all(selector["entered.$"] == "$$.State.EnteredTime" for selector in left.values())

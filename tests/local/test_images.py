@@ -68,6 +68,30 @@ def test_an_image_is_pending_then_available_with_its_snapshots_tagged_by_the_cal
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "restarts"), [({}, 1), ({"NoReboot": False}, 1), ({"NoReboot": True}, 0)]
+)
+def test_a_running_instance_is_restarted_for_its_image_unless_asked_not_to(
+    ec2: Bench, asked: dict[str, bool], restarts: int
+) -> None:
+    instance = ec2.in_state(ec2.launch(), "running")
+    hidden = ec2.aws.ec2.state.region("us-east-1").hidden(instance)
+    before = hidden["boot"]
+    image_of(ec2, instance=instance, **asked)
+    assert hidden["boot"] == before + restarts
+    assert ec2.state(instance) == "running"
+
+
+def test_a_volume_can_be_left_out_of_an_image(ec2: Bench) -> None:
+    data = [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 5}}]
+    instance = ec2.in_state(ec2.launch(BlockDeviceMappings=data), "running")
+    both = record(ec2, image_of(ec2, "both", instance))
+    left_out = [{"DeviceName": "/dev/sdf", "NoDevice": ""}]
+    one = record(ec2, image_of(ec2, "one", instance, BlockDeviceMappings=left_out))
+    assert [it["DeviceName"] for it in both["BlockDeviceMappings"]] == ["/dev/xvda", "/dev/sdf"]
+    assert [it["DeviceName"] for it in one["BlockDeviceMappings"]] == ["/dev/xvda"]
+
+
 def test_an_image_can_fail(ec2: Bench) -> None:
     ec2.aws.ec2.next_image_fails("Server.InternalError: the snapshot could not be made")
     image = image_of(ec2)

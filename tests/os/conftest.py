@@ -23,7 +23,7 @@ class ByHost(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no 
 
     def _split_scope(self, nodeid: str) -> str:
         module, _, test = nodeid.partition("::")
-        if module.endswith(("/test_application.py", "/test_bake.py")):
+        if module.endswith(("/test_application.py", "/test_bake.py", "/test_inspect_host.py")):
             return module
         if test.startswith("test_nothing_is_left_and_nothing_else_is_lost["):
             return PASTS[test.partition("[")[2].rstrip("]")].family

@@ -294,7 +294,12 @@ def test_all_problems_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
             "distribute[0]",
             "name a customer managed key in kms_key",
         ),
-        ("description: x\nbase: {instance: i-12345678}\n", 2, "base.instance", "is not supported"),
+        (
+            "description: x\nbase: {instance: i-12345678, quiesce: stop}\n",
+            2,
+            "base.quiesce",
+            "stop it yourself, bake, and start it again",
+        ),
         (
             f"{GOOD}retention: {{days: 30, deprecate_after_days: 31}}\n",
             3,

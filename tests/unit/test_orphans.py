@@ -91,3 +91,21 @@ def test_an_image_stays_while_parameter_store_may_still_accept_it() -> None:
     early = END + QUIET - timedelta(seconds=1)
     assert ids(found(*ALL, now=early)) == ["sir-1", "i-1", "vol-1"]
     assert ids(found(*ALL, now=END + QUIET)) == ["sir-1", "i-1", "vol-1", "ami-1", "snap-2"]
+
+
+@pytest.mark.parametrize("succeeded", [False, True])
+def test_the_clone_of_a_host_goes_with_its_bake_however_that_ended_and_at_once(
+    succeeded: bool,
+) -> None:
+    """It is no result, and no pointer can be about to hold it."""
+    ended = replace(ABORTED, succeeded=succeeded)
+    clone = replace(IMAGE, id="ami-2", snapshots=("snap-2",), clone=True)
+    loose = replace(LOOSE, id="snap-3", clone=True)
+    assert ids(found(clone, loose, execution=ended, now=END)) == ["ami-2", "snap-3"]
+    result = found(IMAGE, clone, execution=replace(ABORTED, succeeded=True))
+    assert ids(result) == ["ami-2"]
+
+
+def test_the_clone_of_a_bake_that_runs_stays() -> None:
+    running = replace(ABORTED, ended=None)
+    assert found(replace(IMAGE, clone=True), execution=running) == Findings((), ())

@@ -68,3 +68,12 @@ def test_the_given_state_is_left_as_it_is() -> None:
 def test_a_state_of_a_bake_that_counts_no_attempts_is_that_of_the_first() -> None:
     assert replacing.attempt_of(lost_at("stop")) == 1
     assert replacing.attempt_of({"plan": {"launch": {"attempt": 2}}}) == 2
+
+
+def test_the_next_builder_is_of_the_same_clone_of_a_host() -> None:
+    cloned = {**lost_at("prepare"), stages.CLONE_HOST: {**ENTERED, "image_id": "ami-1"}}
+    cloned["plan"]["host"] = {"instance_id": "i-0"}
+    begun = replacing.begun_anew(cloned, NOW)
+    assert begun[stages.CLONE_HOST] == cloned[stages.CLONE_HOST]
+    assert begun["plan"]["host"] == {"instance_id": "i-0"}
+    assert stages.failed_stage(begun) == "launch"

@@ -16,6 +16,7 @@ PLAN = PlanSettings(
     test_instance_profile="arn:test-profile",
     account="111122223333",
     base_owners=(),
+    isolated=True,
 )
 EVERY = [
     kind for _, kind in inspect.getmembers(settings, inspect.isclass) if issubclass(kind, Settings)
@@ -28,7 +29,7 @@ def deploy(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [PLAN, LaunchSettings(table="t", security_group="sg-1", kms_key="")]
+    "given", [PLAN, LaunchSettings(table="t", security_group="sg-1", isolated_group="", kms_key="")]
 )
 def test_what_synthesis_writes_is_what_the_function_reads(
     given: Settings, monkeypatch: pytest.MonkeyPatch

@@ -7,7 +7,7 @@ import pytest
 
 from bakery import stages
 from bakery.bake import Copied
-from bakery.stages import AWAIT_TURN, LOST, STAGES
+from bakery.stages import AWAIT_TURN, CLONE_HOST, LOST, STAGES
 
 START = datetime(2026, 1, 1, 3, 0, 0, tzinfo=UTC)
 
@@ -163,3 +163,12 @@ def test_without_a_launch_there_is_nothing_to_pay() -> None:
 def test_clocks_that_disagree_never_make_a_negative_price() -> None:
     assert stages.builder_hours({"launch": {"entered": at(1)}}, START) == 0.0
     assert stages.test_hours({"test_and_copy": {"entered": at(1)}}, START) == 0.0
+
+
+def test_the_clone_of_a_host_is_a_stage_that_only_some_bakes_have() -> None:
+    ran = {**state("plan", CLONE_HOST, "launch"), "plan": {"entered": at(0), "host": {"x": "y"}}}
+    found = stages.timeline(ran, START + timedelta(minutes=3))
+    assert [row["stage"] for row in found] == ["plan", CLONE_HOST, "launch"]
+    assert stages.failed_stage(ran) == "await_managed"
+    assert stages.failed_stage({"plan": ran["plan"]}) == CLONE_HOST
+    assert stages.failed_stage(state("plan")) == "launch"

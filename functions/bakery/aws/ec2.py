@@ -12,9 +12,11 @@ from botocore.exceptions import ClientError
 from bakery.aws import clients
 from bakery.aws.failures import code_of, is_gone, translated
 from bakery.errors import BuilderLostError, CopyLimitError, NotYetVisibleError
-from bakery.naming import TAG_ATTEMPT, TAG_BAKE, TAG_TEST
+from bakery.naming import TAG_ATTEMPT, TAG_BAKE, TAG_CLONE_OF, TAG_TEST
 from bakery.resources import (
     DataVolume,
+    Host,
+    HostVolume,
     Image,
     Instance,
     InstanceTypeInfo,
@@ -96,7 +98,16 @@ def own_images_named(name: str, *, region: str | None = None) -> list[Image]:
 
 
 def images_of_bake(bake: str, *, region: str | None = None) -> list[Image]:
-    """Images of this account that the bake made."""
+    """Images of this account that the bake made; not the clone of a host, which is no result."""
+    return [it for it in _all_of_bake(bake, region) if TAG_CLONE_OF not in it.tags]
+
+
+def clones_of_bake(bake: str) -> list[Image]:
+    """The image of the running host that the bake begins with; as a rule one at most."""
+    return [it for it in _all_of_bake(bake, None) if TAG_CLONE_OF in it.tags]
+
+
+def _all_of_bake(bake: str, region: str | None) -> list[Image]:
     tagged = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
     return _images({"Owners": ["self"], "Filters": tagged}, bake, region)
 
@@ -176,6 +187,10 @@ def describe_types(names: Sequence[str]) -> dict[str, InstanceTypeInfo]:
                 tpm=record.get("NitroTpmSupport") == "supported",
                 vcpus=record["VCpuInfo"].get("DefaultVCpus", 0),
                 memory_mib=record["MemoryInfo"].get("SizeInMiB", 0),
+                instance_stores=sum(
+                    disk.get("Count", 0)
+                    for disk in record.get("InstanceStorageInfo", {}).get("Disks", [])
+                ),
             )
             for page in pages
             for record in page["InstanceTypes"]
@@ -381,6 +396,65 @@ def _instance(record: "InstanceTypeDef") -> Instance:
     )
 
 
+def find_host(instance_id: str) -> Host | None:
+    """A running instance that is to be imaged, with its volumes; None if EC2 does not show it.
+
+    What KMS and Systems Manager say of it is left open.
+    """
+    # A filter, unlike InstanceIds=, is no error for an id that is of nobody.
+    wanted = {"Filters": [{"Name": "instance-id", "Values": [instance_id]}]}
+    with translated("ec2:DescribeInstances", instance_id):
+        groups = clients.ec2().describe_instances(**wanted)["Reservations"]  # type: ignore[arg-type]
+    found = [it for group in groups for it in group.get("Instances", [])]
+    if not found:
+        return None
+    with translated("ec2:DescribeVolumes", f"of {instance_id}"):
+        volumes = clients.ec2().describe_volumes(
+            Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}]
+        )["Volumes"]
+    return _host(found[0], volumes)
+
+
+def _host(record: "InstanceTypeDef", volumes: "Sequence[VolumeTypeDef]") -> Host:
+    tags = {tag.get("Key"): tag.get("Value", "") for tag in record.get("Tags", [])}
+    codes = (it.get("ProductCodeId", "") for it in record.get("ProductCodes", []))
+    launched = record.get("LaunchTime")
+    return Host(
+        id=record["InstanceId"],
+        name=tags.get("Name", ""),
+        state=record["State"].get("Name", "pending"),
+        instance_type=record.get("InstanceType", ""),
+        architecture=record.get("Architecture", ""),
+        virtualization=record.get("VirtualizationType", ""),
+        root_device_type=record.get("RootDeviceType", ""),
+        root_device=record.get("RootDeviceName", ""),
+        boot_mode=record.get("BootMode"),
+        ena=record.get("EnaSupport", False),
+        tpm=record.get("TpmSupport"),
+        platform=record.get("PlatformDetails", "Linux/UNIX"),
+        image_id=record.get("ImageId", ""),
+        launched=launched.isoformat() if launched else "",
+        volumes=tuple(_host_volume(it, record["InstanceId"]) for it in volumes),
+        product_codes=tuple(filter(None, codes)),
+        group=tags.get("aws:autoscaling:groupName", ""),
+        bake=tags.get(TAG_BAKE, ""),
+    )
+
+
+def _host_volume(volume: "VolumeTypeDef", instance_id: str) -> HostVolume:
+    devices = (
+        it.get("Device", "")
+        for it in volume.get("Attachments", [])
+        if it.get("InstanceId") == instance_id
+    )
+    return HostVolume(
+        device=next(devices, ""),
+        id=volume["VolumeId"],
+        size_gib=volume.get("Size", 0),
+        kms_key=volume.get("KmsKeyId", "") if volume.get("Encrypted") else "",
+    )
+
+
 def spot_requests_of_bake(bake: str) -> list[SpotRequest]:
     """Spot requests of the bake, those included that have ended: EC2 shows them for four hours."""
     # Not by state: "disabled", that of a stopped instance, is no value of EC2's filter.
@@ -461,12 +535,25 @@ class NameTakenError(Exception):
     """An image of this account already has the name."""
 
 
-def create_image(instance_id: str, *, name: str, description: str, tags: Mapping[str, str]) -> str:
-    """Image a stopped instance; image and snapshots carry ``tags`` from the call on.
+def create_image(
+    instance_id: str,
+    *,
+    name: str,
+    description: str,
+    tags: Mapping[str, str],
+    without: Sequence[str] = (),
+    reboot: bool | None = None,
+) -> str:
+    """Image an instance; image and snapshots carry ``tags`` from the call on.
 
-    CreateImage has no client token; the unique name is what keeps a repeated call from making a
-    second image. Raises NameTakenError then.
+    Its volumes at the devices ``without`` are left out. ``reboot`` says whether EC2 restarts a
+    running instance for it; None for one that is stopped, where that is no matter. CreateImage has
+    no client token; the unique name is what keeps a repeated call from making a second image.
+    Raises NameTakenError then.
     """
+    more: dict[str, Any] = {} if reboot is None else {"NoReboot": not reboot}
+    if without:
+        more["BlockDeviceMappings"] = [{"DeviceName": it, "NoDevice": ""} for it in without]
     with translated("ec2:CreateImage", instance_id):
         try:
             # One try: the SDK's own retry after a lost answer would only find its own name taken.
@@ -475,6 +562,7 @@ def create_image(instance_id: str, *, name: str, description: str, tags: Mapping
                 Name=name,
                 Description=description,
                 TagSpecifications=_tag_specifications(("image", "snapshot"), tags),
+                **more,
             )["ImageId"]
         except ClientError as error:
             if code_of(error) == "InvalidAMIName.Duplicate":
@@ -638,7 +726,17 @@ def _own_snapshot(snapshot_id: str, region: str | None) -> "Sequence[SnapshotTyp
 
 
 def snapshots_of_bake(bake: str, *, region: str | None = None) -> list[str]:
-    """Snapshots of this account that the bake made."""
+    """Snapshots of this account that the bake made; without those of the clone of a host."""
+    return [id_ for id_, of_clone in _snapshots_of_bake(bake, region) if not of_clone]
+
+
+def clone_snapshots_of_bake(bake: str) -> list[str]:
+    """Snapshots of the clone of a host that the bake begins with."""
+    return [id_ for id_, of_clone in _snapshots_of_bake(bake, None) if of_clone]
+
+
+def _snapshots_of_bake(bake: str, region: str | None) -> list[tuple[str, bool]]:
+    """Id, and whether it is of a clone."""
     filters: Sequence[FilterTypeDef] = [{"Name": f"tag:{TAG_BAKE}", "Values": [bake]}]
     with translated("ec2:DescribeSnapshots", _in(region, f"of bake {bake}")):
         pages = (
@@ -646,7 +744,11 @@ def snapshots_of_bake(bake: str, *, region: str | None = None) -> list[str]:
             .get_paginator("describe_snapshots")
             .paginate(OwnerIds=["self"], Filters=filters)
         )
-        return [record["SnapshotId"] for page in pages for record in page["Snapshots"]]
+        return [
+            (record["SnapshotId"], any(it.get("Key") == TAG_CLONE_OF for it in record["Tags"]))
+            for page in pages
+            for record in page["Snapshots"]
+        ]
 
 
 def loose_volumes_of_bake(bake: str) -> list[str]:

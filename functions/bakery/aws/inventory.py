@@ -9,7 +9,7 @@ from bakery import clock
 from bakery.aws import clients
 from bakery.aws.ec2 import LIVE_STATES
 from bakery.aws.failures import translated
-from bakery.naming import TAG_BAKE, TAG_RECIPE
+from bakery.naming import TAG_BAKE, TAG_CLONE_OF, TAG_RECIPE
 from bakery.orphans import Kind, Tagged
 from bakery.resources import SpotRequest
 
@@ -54,7 +54,7 @@ def _tagged(
 ) -> Tagged:
     values: Mapping[str, str] = {tag.get("Key", ""): tag.get("Value", "") for tag in tags}
     bake, recipe = values.get(TAG_BAKE, ""), values.get(TAG_RECIPE, "")
-    return Tagged(kind, id_, bake, recipe, created, snapshots, region)
+    return Tagged(kind, id_, bake, recipe, created, snapshots, region, TAG_CLONE_OF in values)
 
 
 def _spot_requests() -> Iterator[tuple[SpotRequest, Tagged]]:

@@ -14,6 +14,7 @@ from bakery.naming import (
     POINTERS,
     TAG_BAKE,
     TAG_BASE_IMAGE,
+    TAG_CLONE_OF,
     TAG_DISABLED_AT,
     TAG_RECIPE,
     TAG_RETIRED,
@@ -55,7 +56,7 @@ _SEEN_FOR = timedelta(days=7)
 
 
 def images_of_recipe(recipe: str, *, region: str) -> tuple[OldImage, ...]:
-    """All images of this account that the recipe made, in whatever state."""
+    """All images of this account that the recipe made, in whatever state; no clones of hosts."""
     request: dict[str, Any] = {
         "Owners": ["self"],
         "Filters": [{"Name": f"tag:{TAG_RECIPE}", "Values": [recipe]}],
@@ -64,7 +65,13 @@ def images_of_recipe(recipe: str, *, region: str) -> tuple[OldImage, ...]:
     }
     with translated("ec2:DescribeImages", f"of recipe {recipe} in {region}"):
         pages = clients.ec2(region).get_paginator("describe_images").paginate(**request)
-        return tuple(_old_image(record) for page in pages for record in page["Images"])
+        records = [record for page in pages for record in page["Images"]]
+    return tuple(_old_image(it) for it in records if not _is_clone(it))
+
+
+def _is_clone(record: "ImageTypeDef") -> bool:
+    """Whether it is of a bake under way that begins with a running host; it goes with that."""
+    return any(tag.get("Key") == TAG_CLONE_OF for tag in record.get("Tags", []))
 
 
 def _old_image(record: "ImageTypeDef") -> OldImage:

@@ -15,6 +15,10 @@ from bakery.errors import NotManagedError, NotManagedYetError
 from bakery.resources import Instance
 from bakery.task import lambda_handler
 
+_CLONE_HINT = (
+    " A clone of a host reaches only what the context clone_egress names; and it does not boot if "
+    "its /etc/fstab wants a volume that the image has not, without nofail (bakery inspect tells)."
+)
 _GONE = {"shutting-down", "terminated", "stopping", "stopped"}
 
 
@@ -23,6 +27,8 @@ class Request(State):
     entered: datetime
     """When the machine entered the state, the same for all tries."""
     windows: bool = False
+    isolated: bool = False
+    """Whether it is the clone of a host."""
 
 
 class Result(State):
@@ -63,6 +69,7 @@ def _not_managed(request: Request) -> NotManagedYetError | NotManagedError:
         f"{text} within {budget.seconds // 60} minutes. The image must carry the SSM agent, and "
         "the subnet must reach the endpoints ssm and ssmmessages, through a NAT gateway, a public "
         "address or VPC endpoints."
+        f"{_CLONE_HINT if request.isolated else ''}"
     )
 
 

@@ -188,6 +188,7 @@ def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
     yield Look("spot requests", lambda: _spot_requests(bake), home)
     yield Look("instances", lambda: _instances(bake), home)
     yield Look("volumes", lambda: _volumes(bake), home)
+    yield from _clone(bake, state)
     failed, copies = "failure" in state, stages.copies(state)
     if failed:
         yield from _published(bake, state)
@@ -202,10 +203,19 @@ def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
 
 def _looks_of_kept(bake: str, state: dict[str, Any], kept: list[str]) -> Iterator[Look]:
     """The same when the builder stays; adds the images that stay to ``kept``."""
+    yield from _clone(bake, state)
     yield from _published(bake, state)
     for region in _regions(state):
         find = partial(_kept_images, bake, state, region, kept)
         yield Look(f"images in {region}", find, region)
+
+
+def _clone(bake: str, state: dict[str, Any]) -> Iterator[Look]:
+    """The image of a running host that the bake began with: nothing needs it after the launch."""
+    if state["plan"].get("host"):
+        home = state["plan"]["region"]
+        yield Look("clones", lambda: _clones(bake), home)
+        yield Look("snapshots of clones", lambda: _clone_snapshots(bake), home)
 
 
 def _published(bake: str, state: dict[str, Any]) -> Iterator[Look]:
@@ -312,6 +322,23 @@ def _snapshots(bake: str, region: str) -> list[Removal]:
         (f"snapshot {snapshot}", partial(ec2.delete_snapshot, snapshot, region=region))
         for snapshot in ec2.snapshots_of_bake(bake, region=region)
         if snapshot not in held
+    ]
+
+
+def _clones(bake: str) -> list[Removal]:
+    return [
+        (f"clone {it.id}", partial(ec2.delete_image, it.id, it.snapshots))
+        for it in ec2.clones_of_bake(bake)
+    ]
+
+
+def _clone_snapshots(bake: str) -> list[Removal]:
+    """Those that lost their image; the others go with theirs."""
+    held = {snapshot for clone in ec2.clones_of_bake(bake) for snapshot in clone.snapshots}
+    return [
+        (f"snapshot {it}", partial(ec2.delete_snapshot, it))
+        for it in ec2.clone_snapshots_of_bake(bake)
+        if it not in held
     ]
 
 

@@ -11,8 +11,9 @@ from datetime import datetime
 
 from bakery import budgets, launching
 from bakery.aws import ec2
-from bakery.bake import BaseImage, LaunchPlan, State
+from bakery.bake import BaseImage, HostPlan, LaunchPlan, State
 from bakery.capacity import Cell
+from bakery.errors import NotYetVisibleError
 from bakery.launching import Launched
 from bakery.naming import TAG_ATTEMPT, bake_tags
 from bakery.resources import LaunchSpec, RootVolumeSpec
@@ -26,6 +27,8 @@ class Request(State):
     """When the machine entered the state, the same for all tries."""
     recipe: str
     base_image: BaseImage
+    host: HostPlan | None = None
+    """The host that ``base_image`` stands for; it was imaged by CloneHost."""
     launch: LaunchPlan
 
 
@@ -34,33 +37,47 @@ def run(request: Request) -> Launched:
     for it in ec2.builders_of_bake(request.bake):
         if it.attempt == request.launch.attempt:
             return Launched(instance_id=it.id, instance_type=it.instance_type, market=it.market)
-    settings = LaunchSettings.load()
+    settings, base = LaunchSettings.load(), _base(request)
     return launching.first_with_room(
         request.launch,
-        lambda cell: _spec(request, settings, cell),
+        lambda cell: _spec(request, settings, base, cell),
         table_name=settings.table,
         who=request.bake,
         entered=request.entered,
     )
 
 
-def _spec(request: Request, settings: LaunchSettings, cell: Cell) -> LaunchSpec:
+def _base(request: Request) -> BaseImage:
+    """The base image; of a host its clone, with what that has for volumes."""
+    if request.host is None:
+        return request.base_image
+    clones = (it for it in ec2.clones_of_bake(request.bake) if it.state == "available")
+    if (clone := next(clones, None)) is None:
+        raise NotYetVisibleError(
+            f"EC2 does not show the image of host {request.host.instance_id} that this bake has "
+            "made. If somebody has deregistered it, start the bake again."
+        )
+    update = {"id": clone.id, "data_volumes": clone.data_volumes}
+    return request.base_image.model_copy(update=update)
+
+
+def _spec(request: Request, settings: LaunchSettings, base: BaseImage, cell: Cell) -> LaunchSpec:
     launch = request.launch
     tags = {TAG_ATTEMPT: str(launch.attempt), **bake_tags(request.recipe, request.bake)}
     return LaunchSpec(
-        image_id=request.base_image.id,
+        image_id=base.id,
         instance_type=cell.instance_type,
         subnet=cell.subnet,
-        security_group=settings.security_group,
+        security_group=launching.security_group(launch, settings),
         instance_profile=launch.instance_profile,
         root_volume=RootVolumeSpec(
-            device=request.base_image.root_device,
+            device=base.root_device,
             size_gib=launch.size_gib,
             iops=launch.iops,
             throughput=launch.throughput,
             kms_key=launch.kms_key or settings.kms_key or None,
         ),
-        data_volumes=request.base_image.data_volumes,
+        data_volumes=base.data_volumes,
         tags={"Name": f"ami-bakery {request.recipe}", **tags},
         client_token=launching.client_token(
             request.bake, launch.attempt, cell.market, cell.instance_type, cell.subnet.id

@@ -70,7 +70,7 @@ def _spec(request: Request, settings: LaunchSettings, image: Image, cell: Cell) 
         image_id=image.id,
         instance_type=cell.instance_type,
         subnet=cell.subnet,
-        security_group=settings.security_group,
+        security_group=launching.security_group(request.launch, settings),
         instance_profile=request.instance_profile,
         root_volume=RootVolumeSpec(
             device=image.root_device_name,

@@ -9,6 +9,7 @@ A bake whose recipe is taken comes back here after its turn: see AwaitTurn.
 
 import os
 from collections.abc import Set
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,17 +21,18 @@ from bakery import (
     clock,
     commands,
     destinations,
+    hosts,
     inputs,
     leases,
     planning,
     slots,
     steps,
 )
-from bakery.aws import ec2, ssm, stepfunctions, table
+from bakery.aws import ec2, kms, ssm, stepfunctions, table
 from bakery.bake import Busy, Current, ExecutionInput, Plan, State
 from bakery.errors import (
+    AccessDeniedError,
     InvalidInputError,
-    InvalidRecipeError,
     RecipeBusyError,
     ServiceUnavailableError,
 )
@@ -46,10 +48,9 @@ from bakery.recipe import (
     WhenBusy,
     input_problems,
 )
-from bakery.resources import Document, Image, Subnet
+from bakery.resources import Document, Host, HostVolume, Image, Subnet
 from bakery.settings import PlanSettings
 from bakery.stages import AWAIT_TURN
-from bakery.support import unsupported
 from bakery.task import lambda_handler
 
 _SLOT_MEMORY_DAYS = 7
@@ -78,8 +79,6 @@ def run(request: Request) -> Plan:
     """
     wanted = _input(request)
     recipe = catalogue.load(wanted.recipe)
-    if problems := unsupported(recipe):
-        raise InvalidRecipeError(wanted.recipe, problems)
     earlier, settings = _earlier(request), PlanSettings.load()
     joins = _joins(earlier, wanted, recipe)
     world = _look(request.bake, wanted.recipe, recipe, settings)
@@ -194,7 +193,9 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
     base = _base_image(recipe, problems)
     types = recipe.builder.instance_types or settings.default_instance_types
     current, current_image = _current(name, problems)
-    home = os.environ["AWS_REGION"]
+    home, host = os.environ["AWS_REGION"], _host(recipe, problems)
+    if host is not None:
+        base = hosts.as_image(host, settings.account)
     found, mute = destinations.look(recipe, home)
     problems.extend(found)
     world = planning.World(
@@ -211,6 +212,8 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         test_profile=settings.test_instance_profile,
         account=settings.account,
         base_owners=settings.base_owners,
+        host=host,
+        isolated=settings.isolated,
         documents=_documents(name, recipe),
         current=current,
         current_image=current_image,
@@ -271,7 +274,42 @@ def _base_image(recipe: Recipe, problems: list[Problem]) -> Image | None:
                 )
             return found[0] if found else None
         case InstanceBase():
-            raise AssertionError("refused as not supported before")
+            return None  # it is made by the bake
+
+
+def _host(recipe: Recipe, problems: list[Problem]) -> Host | None:
+    """The running host that is the base; None with the reason if there is none such."""
+    source = recipe.base
+    if not isinstance(source, InstanceBase):
+        return None
+    host = ec2.find_host(source.instance)
+    if host is None:
+        problems.append(
+            Problem(
+                "base.instance",
+                f"there is no instance {source.instance} in this Region and account; an instance "
+                "that has ended is no base any more, an image of it may be",
+            )
+        )
+        return None
+    kind = ec2.describe_types([host.instance_type]).get(host.instance_type)
+    return replace(
+        host,
+        managed=ssm.managed_instance(host.id) is not None,
+        instance_stores=kind.instance_stores if kind else 0,
+        volumes=tuple(replace(it, key_state=_key_state(it)) for it in host.volumes),
+    )
+
+
+def _key_state(volume: HostVolume) -> str:
+    """What KMS says of the volume's key; nothing of one that is not encrypted."""
+    if not volume.kms_key:
+        return ""
+    try:
+        found = kms.find_key(volume.kms_key, region=os.environ["AWS_REGION"])
+    except AccessDeniedError:
+        return "denied"
+    return found.state if found else "unknown"
 
 
 def _by_parameter(parameter: str, path: str, problems: list[Problem]) -> Image | None:

@@ -41,6 +41,7 @@ _NOT_IN_A_GOOD_BAKE = {
     "CompareIdentity": "its recipe does not ask",
     "RetireImages": "its recipe lets no image go",
     "UpdateTemplates": "its recipe names none",
+    "CloneHost": "its base is no running host; see test_hosts.py",
     "AwaitTurn": "there is no other bake; see tests/functional/test_busy.py",
     "FailBake": "it does not fail",
     "NextWave": "it makes no call, and is no task of a bake",

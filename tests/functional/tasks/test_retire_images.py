@@ -10,6 +10,7 @@ import pytest
 from bakery.naming import (
     TAG_BAKE,
     TAG_BASE_IMAGE,
+    TAG_CLONE_OF,
     TAG_DISABLED_AT,
     TAG_RECIPE,
     TAG_RETIRED,
@@ -102,6 +103,18 @@ def test_images_of_other_recipes_and_without_our_tags_are_not_looked_at(
 
 
 # --- what is in use ---------------------------------------------------------------------------
+
+
+def test_the_clone_of_a_host_is_not_looked_at(retiring: Retiring) -> None:
+    """It goes with its bake, which may be under way; and it is no newer image of the recipe."""
+    of_host = {TAG_CLONE_OF: "i-0123456789abcdef0"}
+    clones = retiring.images(1, **of_host)
+    oldest, *newer = retiring.images(3)
+    clones += retiring.images(2, **of_host)
+    retiring.run()
+    states = retiring.states()
+    assert {states[image] for image in (*clones, *newer)} == {"available"}
+    assert states[oldest] == "disabled"
 
 
 def test_what_a_parameter_of_ours_holds_stays(retiring: Retiring) -> None:

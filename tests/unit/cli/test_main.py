@@ -183,6 +183,26 @@ def test_check_of_another_recipe_does_not_warn(
     assert code == 0 and "warning" not in out
 
 
+HOST = """
+description: of a running host
+base: {instance: i-0123456789abcdef0}
+"""
+
+
+def test_check_warns_of_what_is_otherwise_for_a_running_host(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "plain.yaml").write_text(HOST, encoding="utf-8")
+    more = "customize: [{name: a, shell: b}]\nschedule: {cron: '0 3 * * ? *'}\n"
+    (tmp_path / "more.yaml").write_text(f"{HOST}{more}", encoding="utf-8")
+    code, out, _ = run(capsys, "--recipes", str(tmp_path), "check")
+    text = " ".join(out.split())
+    assert code == 0
+    assert text.count("warning:") == 2
+    assert "more.yaml:4: customize: warning: these steps run on a clone of the host" in text
+    assert "more.yaml:5: schedule: warning: every slot bakes" in text
+
+
 def test_check_of_one_recipe_names_it(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "check", "web-al2023")
     assert code == 0 and "No problem in web-al2023 and" in out

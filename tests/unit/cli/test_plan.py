@@ -181,3 +181,27 @@ def test_a_password_that_stays_in_the_image_is_told() -> None:
     given = {"Password": ("specified",), "Secret": ("windows/admin",)}
     text = shown(generalize={**PLAN["generalize"], "parameters": given})
     assert "Password              that of a secret: it stays readable in the image" in text
+
+
+def test_what_is_done_to_a_running_host_is_told_and_what_is_not() -> None:
+    host = {
+        "instance_id": "i-0123456789abcdef0",
+        "image_name": f"ami-bakery-clone/{PREVIEW}",
+        "leave_out": ["/dev/sdf", "/dev/sdg"],
+    }
+    text = shown(host=host)
+    parts = [
+        "1. Clone host       image i-0123456789abcdef0, which is not restarted, stopped or changed",
+        "without /dev/sdf, /dev/sdg",
+        "ami-bakery-clone/<bake>, which goes with the bake",
+        "2. Launch builder",
+        "from the clone of ami-0base",
+        "it reaches nothing but Systems Manager",
+        "Clean up         terminate the builder, remove the clone",
+        "Base host ",
+    ]
+    positions = [text.find(part) for part in parts]
+    assert -1 not in positions, parts[positions.index(-1)]
+    assert positions == sorted(positions)
+    assert "restarted by EC2 for it" in shown(host={**host, "reboot": True})
+    assert "without" not in shown(host={**host, "leave_out": []})

@@ -1,0 +1,202 @@
+"""Running instances of the account: looked at, never changed.
+
+The only thing that is sent is our own read-only document.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from botocore import exceptions  # noqa: TID251 - see scripts.bakery_cli.aws
+
+from bakery.naming import TAG_BAKE, fixed_document
+from bakery.resources import HostVolume
+from scripts.bakery_cli.aws.failures import explained
+from scripts.bakery_cli.aws.stack import Stack
+from scripts.bakery_cli.errors import FAILED, CommandError
+from scripts.bakery_cli.host import ASKED_BY, HostReport, IncompleteReportError, Instance, read
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import GetCommandInvocationResultTypeDef
+
+DOCUMENT: Final = "inspect-host"
+_GROUP_TAG: Final = "aws:autoscaling:groupName"
+_UNDER_WAY: Final = {"Pending", "InProgress", "Delayed", "Cancelling"}
+_DELIVERY_SECONDS: Final = 60
+_LOOKS: Final = 400
+"""At two seconds each: longer than delivery and the document's own time-out."""
+
+
+class Hosts:
+    """What a person may find out about the instances of a stack's Region."""
+
+    def __init__(
+        self, stack: Stack, *, pause: float = 2.0, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._region = stack.region
+        self._ec2: EC2Client = stack.client("ec2")
+        self._ssm: SSMClient = stack.client("ssm")
+        self._pause, self._sleep = pause, sleep
+
+    def instance(self, instance_id: str) -> Instance:
+        """What EC2 and Systems Manager say of an instance."""
+        with explained(self._region):
+            try:
+                found = self._ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+            except exceptions.ClientError as error:
+                if not error.response["Error"]["Code"].startswith("InvalidInstanceID"):
+                    raise
+                found = []
+            records = [record for it in found for record in it["Instances"]]
+            if not records:
+                raise CommandError(
+                    f"There is no instance {instance_id} in {self._region} of this account.",
+                    "Say another --region or --profile, or correct the id.",
+                )
+            return self._instance(records[0])
+
+    def _instance(self, record: "InstanceTypeDef") -> Instance:
+        managed = self._ssm.describe_instance_information(
+            Filters=[{"Key": "InstanceIds", "Values": [record["InstanceId"]]}]
+        )["InstanceInformationList"]
+        tags = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
+        launched = record.get("LaunchTime")
+        codes = (it.get("ProductCodeId", "") for it in record.get("ProductCodes", []))
+        return Instance(
+            id=record["InstanceId"],
+            name=tags.get("Name", ""),
+            state=record["State"]["Name"],
+            instance_type=record["InstanceType"],
+            architecture=record.get("Architecture", ""),
+            virtualization=record.get("VirtualizationType", ""),
+            root_device_type=record.get("RootDeviceType", ""),
+            root_device=record.get("RootDeviceName", ""),
+            boot_mode=record.get("BootMode"),
+            ena=record.get("EnaSupport", False),
+            tpm=record.get("TpmSupport"),
+            platform=record.get("PlatformDetails", "Linux/UNIX"),
+            image_id=record.get("ImageId", ""),
+            launched=launched.isoformat() if launched else "",
+            volumes=tuple(self._volumes(record)),
+            instance_stores=self._instance_stores(record["InstanceType"]),
+            product_codes=tuple(filter(None, codes)),
+            group=tags.get(_GROUP_TAG, ""),
+            bake=tags.get(TAG_BAKE, ""),
+            managed=bool(managed),
+            agent=managed[0].get("AgentVersion", "") if managed else "",
+            ping=managed[0].get("PingStatus", "") if managed else "",
+        )
+
+    def _volumes(self, record: "InstanceTypeDef") -> Iterable[HostVolume]:
+        devices = {
+            mapping["Ebs"]["VolumeId"]: mapping["DeviceName"]
+            for mapping in record.get("BlockDeviceMappings", [])
+        }
+        if not devices:
+            return
+        for volume in self._ec2.describe_volumes(VolumeIds=list(devices))["Volumes"]:
+            yield HostVolume(
+                device=devices[volume["VolumeId"]],
+                id=volume["VolumeId"],
+                size_gib=volume["Size"],
+                kms_key=volume.get("KmsKeyId", "") if volume.get("Encrypted") else "",
+            )
+
+    def _instance_stores(self, instance_type: str) -> int:
+        # A filter, unlike InstanceTypes=, is no error for a type that AWS has withdrawn.
+        wanted: FilterTypeDef = {"Name": "instance-type", "Values": [instance_type]}
+        found = self._ec2.describe_instance_types(Filters=[wanted])["InstanceTypes"]
+        disks = found[0].get("InstanceStorageInfo", {}).get("Disks", []) if found else []
+        return sum(disk.get("Count", 0) for disk in disks)
+
+    def look_at(self, instance: Instance, *, secrets: bool = True) -> HostReport:
+        """Have the instance report what is on it; raises CommandError with what to do about it."""
+        refuse(instance)
+        answer = self._finished(self._send(instance.id, secrets=secrets), instance.id)
+        if answer["Status"] != "Success":
+            reason = answer.get("StandardErrorContent", "").strip().partition("\n")[0]
+            raise CommandError(
+                f"{instance.id} did not report: {answer['StatusDetails']}"
+                + (f": {reason}" if reason else "."),
+                "Look at the command in Systems Manager, Run Command history: "
+                f"{answer['CommandId']}.",
+                code=FAILED,
+            )
+        try:
+            return read(answer["StandardOutputContent"])
+        except IncompleteReportError as error:
+            raise CommandError(f"{instance.id}: {error}.", "Try again.", code=FAILED) from error
+
+    def _send(self, instance_id: str, *, secrets: bool) -> str:
+        parameters = {"Bake": [ASKED_BY], "Secrets": ["search" if secrets else "skip"]}
+        try:
+            with explained(self._region):
+                return self._ssm.send_command(
+                    InstanceIds=[instance_id],
+                    DocumentName=fixed_document(DOCUMENT),
+                    Parameters=parameters,
+                    Comment=f"bakery {ASKED_BY}: reads, and changes nothing",
+                    TimeoutSeconds=_DELIVERY_SECONDS,
+                )["Command"]["CommandId"]
+        except CommandError as error:
+            if "InvalidDocument" in error.message:
+                raise CommandError(
+                    "The deployed stack has no document to look at hosts with.",
+                    "Deploy this release (`make deploy`).",
+                ) from error
+            raise
+
+    def _finished(self, command: str, instance_id: str) -> "GetCommandInvocationResultTypeDef":
+        with explained(self._region):
+            for _ in range(_LOOKS):
+                try:
+                    answer = self._ssm.get_command_invocation(
+                        CommandId=command, InstanceId=instance_id
+                    )
+                except exceptions.ClientError as error:
+                    if error.response["Error"]["Code"] != "InvocationDoesNotExist":
+                        raise
+                else:
+                    if answer["Status"] not in _UNDER_WAY:
+                        return answer
+                self._sleep(self._pause)
+        raise CommandError(
+            f"{instance_id} has not answered.",
+            f"Look at command {command} in Systems Manager, Run Command.",
+            code=FAILED,
+        )
+
+
+def refuse(instance: Instance) -> None:
+    """Raise CommandError if there is no host to ask, with the way out."""
+    if instance.windows:
+        raise CommandError(
+            f"{instance.id} runs Windows, and only a Linux host can be looked at.",
+            "Bake Windows from a plain image, as AWS's guide does: it never images an instance "
+            "that OpsWorks ran.",
+            code=FAILED,
+        )
+    if instance.state != "running":
+        raise CommandError(
+            f"{instance.id} is {instance.state}: only a running host can tell what is on it.",
+            "Start it, if it may run; its image can be baked from as it is: "
+            f"base: {{instance: {instance.id}}}.",
+            code=FAILED,
+        )
+    if not instance.agent:
+        raise CommandError(
+            f"{instance.id} is not managed by Systems Manager.",
+            "Give it an instance profile with the policy AmazonSSMManagedInstanceCore, a way to "
+            "the endpoints ssm and ssmmessages, and the SSM agent (package amazon-ssm-agent); it "
+            "reports within minutes, without a restart.",
+            code=FAILED,
+        )
+    if instance.ping != "Online":
+        raise CommandError(
+            f"The SSM agent of {instance.id} is silent ({instance.ping}).",
+            "See that it runs (service amazon-ssm-agent) and reaches Systems Manager.",
+            code=FAILED,
+        )

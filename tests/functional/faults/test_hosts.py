@@ -1,0 +1,83 @@
+"""Every call of a bake that begins with a running host goes wrong, in every way.
+
+No clone is left, and nothing has happened to the host.
+"""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+
+import pytest
+
+from tests.functional.conftest import World
+from tests.functional.faults.invariants import Watched
+from tests.functional.faults.matrix import Record, Row
+from tests.functional.faults.test_every_call import REFUSED, SURVIVED, bake_under, points
+from tests.functional.faults.test_every_right import tells, used, without
+from tests.functional.hosting import HOST, clones, deployed_with_a_host, everything, host, named_by
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+SCENE = "host"
+TASKS = ("Plan", "CloneHost", "LaunchBuilder", "CleanUp")
+"""What works differently, or only, in such a bake."""
+_LOOKS = {"ec2:DescribeInstances", "ec2:DescribeVolumes", "ssm:DescribeInstanceInformation"}
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[World]:
+    with deployed_with_a_host(scale=400.0) as world:
+        host(world)
+        yield world
+
+
+@pytest.fixture
+def watched(world: World) -> Iterator[Watched]:
+    before = everything(world)
+    watched = Watched.begin(world)
+    yield watched
+    assert everything(world) == before
+    assert named_by(world, HOST) <= {*_LOOKS, "ec2:CreateImage"}
+    assert clones(world) == []
+
+
+@pytest.mark.failure(3, 9, 32, 49, 62)
+@pytest.mark.parametrize("kind", SURVIVED)
+def test_what_such_a_bake_survives(watched: Watched, kind: str, record_property: Record) -> None:
+    """One call of each task in the same bake; what does not survive together is tried alone."""
+    calls = {task: points(watched, task, SCENE, kind) for task in TASKS}
+    for together in zip_longest(*calls.values()):
+        some = [it for it in together if it]
+        bake_under(watched, SCENE, kind, *some)
+        if watched.violations and len(some) > 1:
+            watched.violations.clear()
+            for point in some:
+                bake_under(watched, SCENE, kind, point)
+        assert watched.violations == []
+    for task, made in calls.items():
+        Row(task, SCENE, kind, calls=len(made), survived=len(made)).record(record_property)
+
+
+@pytest.mark.failure(3, 9, 32, 49, 62)
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("task", TASKS)
+def test_what_a_task_is_refused(
+    watched: Watched, task: str, kind: str, record_property: Record
+) -> None:
+    row = Row(task, SCENE, kind)
+    for point in points(watched, task, SCENE, kind):
+        row.add(bake_under(watched, SCENE, kind, point))
+    row.record(record_property)
+    assert watched.violations == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_with_one_right_less(watched: Watched, task: str) -> None:
+    aws, wrong = watched.world.aws, []
+    for role_name, action in used(watched, task, SCENE):
+        aws.calls.clear()
+        with without(aws, role_name, action):
+            ended = watched.run(SCENE)
+        if not tells(ended, role_name, action):
+            wrong.append(f"{role_name} without {action}: {ended}")
+        watched.settled()
+    assert wrong == [], "\n".join(wrong)
