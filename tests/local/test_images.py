@@ -72,7 +72,7 @@ def test_an_image_is_pending_then_available_with_its_snapshots_tagged_by_the_cal
     ("asked", "restarts"), [({}, 1), ({"NoReboot": False}, 1), ({"NoReboot": True}, 0)]
 )
 def test_a_running_instance_is_restarted_for_its_image_unless_asked_not_to(
-    ec2: Bench, asked: dict[str, bool], restarts: int
+    ec2: Bench, asked: dict[str, Any], restarts: int
 ) -> None:
     instance = ec2.in_state(ec2.launch(), "running")
     hidden = ec2.aws.ec2.state.region("us-east-1").hidden(instance)
