@@ -612,7 +612,7 @@ def _windows_choices(windows: Windows) -> dict[str, dict[str, str]]:
     password: dict[str, str] = {}
     secret: dict[str, str] = {}
     if given := windows.administrator_password:
-        password = {"Password": "specified"}
+        password = {"PasswordKind": "specified"}
         # Its name; the builder gets the value.
         secret = {"Secret": f"{given.secret}#{given.key}" if given.key else given.secret}
     return {

@@ -143,12 +143,12 @@ def test_a_specified_password_travels_by_the_name_of_its_secret(
     plan = planned(windows(administrator_password=secret))
 
     for command in (plan.generalize, plan.sysprep):
-        assert command.parameters["Password"] == ("specified",)
+        assert command.parameters["PasswordKind"] == ("specified",)
         assert command.parameters["Secret"] == (name,)
         document = load_document(DOCUMENTS / "sysprep-windows.yaml")
         values = {key: list(value) for key, value in command.parameters.items()}
         assert parameter_problems(document, values) == []
-    assert plan.verify_identity.parameters["Password"] == ("specified",)
+    assert plan.verify_identity.parameters["PasswordKind"] == ("specified",)
     assert "Secret" not in plan.verify_identity.parameters
 
 
@@ -156,4 +156,4 @@ def test_a_random_password_is_the_documents_default() -> None:
     plan = planned(windows())
 
     for command in (plan.generalize, plan.sysprep, plan.verify_identity):
-        assert not {"Password", "Secret"} & command.parameters.keys()
+        assert not {"PasswordKind", "Secret"} & command.parameters.keys()

@@ -178,7 +178,7 @@ def test_fast_launch_has_cost_lines_of_its_own() -> None:
 
 def test_a_password_that_stays_in_the_image_is_told() -> None:
     assert "readable in the image" not in shown()
-    given = {"Password": ("specified",), "Secret": ("windows/admin",)}
+    given = {"PasswordKind": ("specified",), "Secret": ("windows/admin",)}
     text = shown(generalize={**PLAN["generalize"], "parameters": given})
     assert "Password              that of a secret: it stays readable in the image" in text
 
