@@ -516,7 +516,7 @@ class Permissions:
                 conditions=by_template,
             ),
             self._make_role_of("ec2fastlaunch", "AWSServiceRoleForEC2FastLaunch"),
-            *self._use_volume_keys(),
+            *self._use_volume_keys(foreign=False),
         ]
 
     def start_retiring(self, retire_images: lambda_.IFunction) -> iam.PolicyStatement:

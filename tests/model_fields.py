@@ -38,6 +38,12 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Asked": {"recipe": "web"},
 }
 
+_AROUND: dict[str, dict[str, Any]] = {
+    "PowershellStep": {"windows": {}},
+    "FastLaunch": {"windows": {}, "retention": {"keep": 3}},
+}
+"""What a recipe must say elsewhere to have one."""
+
 _WRONG: tuple[Any, ...] = (
     *(None, True, 7, -1, 1.5, 10**30, "", "?", "x y", "\u0661" * 12, "7", "true", "null", "2018.3"),
     *([], [None], [7], [["x"]], ["?"], {}, {"unknown": 1}, {"x": None}, "x" * 60_000),
@@ -113,10 +119,9 @@ def _walk_object(
     write: Callable[[Any], dict[str, Any]],
 ) -> Iterator[Node]:
     needed = _needed(form)
-    if form["title"] == "PowershellStep":
+    if around := _AROUND.get(form["title"]):
         whole = write
-        # Only a recipe for Windows may have one.
-        write = lambda value: {**whole(value), "windows": {}}  # noqa: E731
+        write = lambda value: {**whole(value), **around}  # noqa: E731
     for name, inner in form["properties"].items():
         at = f"{path}.{name}" if path else name
         yield from _walk(root, inner, at, _inside(write, _beside(needed, name)))
