@@ -23,10 +23,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(fixture, stems)
 
 
+class _Documents(dict[str, dict[str, Any]]):
+    """Shown short: hypothesis writes out the arguments of each example."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} documents"
+
+
 @pytest.fixture(scope="session")
 def documents() -> Mapping[str, dict[str, Any]]:
     """Every document by its short name."""
-    return {stem: yaml.safe_load((FOLDER / f"{stem}.yaml").read_text()) for stem in STEMS}
+    return _Documents(
+        {stem: yaml.safe_load((FOLDER / f"{stem}.yaml").read_text()) for stem in STEMS}
+    )
 
 
 @pytest.fixture

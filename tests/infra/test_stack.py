@@ -557,13 +557,14 @@ def test_a_key_beyond_latin_1_can_be_in_a_policy(synthesize: Synthesize) -> None
 
 @pytest.fixture(scope="module")
 def crowd(synthesize: Synthesize) -> Synthesized:
-    """Sixty recipes with long names, each with an application from S3."""
+    """Recipes with long names, each with an application from S3: as many as a stack's 500 resources
+    hold."""
     application = RECIPES["web"].partition("customize:")[2].partition("- name: app")[2]
     each = (
         "description: one of many\nbase: {ami: ami-0123456789abcdef0}\n"
         f"customize:\n  - name: app{application.partition('schedule')[0]}"
     )
-    return synthesize({f"{'name-' * 8}{number}": each for number in range(60)})
+    return synthesize({f"{'name-' * 8}{number}": each for number in range(55)})
 
 
 def test_every_functions_environment_fits_into_lambdas_4_kib(crowd: Synthesized) -> None:
