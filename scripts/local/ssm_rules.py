@@ -13,8 +13,6 @@ from bakery.documents import TOKEN, script_of
 
 SENTINEL: Final = "printf 'ami-bakery: %s done\\n' \"$SSM_Bake\""
 POWERSHELL_SENTINEL: Final = 'Write-Output "ami-bakery: $env:SSM_Bake done"'
-INERT: Final = re.compile(r"[A-Za-z0-9._/,@+-]*")
-"""What a value may consist of: no shell gives these characters a meaning, quoted or not."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Dialect:
     """How a script reads a parameter, but for its name."""
     fallback: str
     """The one line in which a parameter may be pasted into a script; NAME stands for its name."""
+    inert: re.Pattern[str]
+    """What a value may consist of."""
 
 
 SHELL: Final = Dialect(
@@ -38,6 +38,8 @@ SHELL: Final = Dialect(
     sentinel=SENTINEL,
     variable="$SSM_",
     fallback="if [ -z \"${SSM_NAME+x}\" ]; then SSM_NAME='{{ NAME }}'; fi",
+    # No shell gives these characters a meaning, quoted or not.
+    inert=re.compile(r"[A-Za-z0-9._/,@+-]*"),
 )
 POWERSHELL: Final = Dialect(
     action="aws:runPowerShellScript",
@@ -46,6 +48,8 @@ POWERSHELL: Final = Dialect(
     sentinel=POWERSHELL_SENTINEL,
     variable="$env:SSM_",
     fallback="if ($null -eq $env:SSM_NAME) { $env:SSM_NAME = '{{ NAME }}' }",
+    # None has a meaning between single quotes; those beyond the shell's are in ARNs of secrets.
+    inert=re.compile(r"[A-Za-z0-9._/,@+:=#-]*"),
 )
 
 

@@ -16,7 +16,7 @@ from bakery.steps import script_document
 from scripts.local import interpolation
 from scripts.local.hosts import HereHost
 from scripts.local.runner import run_document
-from scripts.local.ssm_rules import INERT, prologue_of
+from scripts.local.ssm_rules import dialect_of, prologue_of
 from tests.hostile import CANARY, CLASSICS, MIXED
 from tests.model_fields import NEEDED
 
@@ -114,7 +114,7 @@ def test_a_value_that_is_accepted_consists_of_inert_characters(
             value = data.draw(st.from_regex(definition["allowedPattern"], fullmatch=True))
             sent = {key: [text] for key, text in {**defaults(document), name: value}.items()}
             if not parameter_problems(document, sent):
-                assert INERT.fullmatch(value), (name, value)
+                assert dialect_of(document).inert.fullmatch(value), (name, value)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -126,7 +126,7 @@ def test_no_other_character_is_accepted(documents: dict[str, Any], value: str) -
         for name in interpolation.by_environment(document):
             sent = {key: [text] for key, text in {**defaults(document), name: value}.items()}
             if not parameter_problems(document, sent):
-                assert INERT.fullmatch(value), (name, value)
+                assert dialect_of(document).inert.fullmatch(value), (name, value)
 
 
 @shells
