@@ -73,6 +73,7 @@ def test_a_clean_image_is_baked_of_a_running_host(world: World) -> None:
     assert [it["DeviceName"] for it in image["BlockDeviceMappings"]] == ["/dev/xvda"]
 
 
+@pytest.mark.long
 def test_the_clone_and_the_test_of_its_image_reach_systems_manager_alone(world: World) -> None:
     ended = world.bake("host", force=True)
     assert ended.status == "SUCCEEDED", ended.cause
@@ -91,6 +92,7 @@ def test_another_recipe_of_the_deployment_has_the_ordinary_network(world: World)
         assert interface["Groups"] != [isolated(world)]
 
 
+@pytest.mark.long
 def test_its_data_comes_along_encrypted_if_the_recipe_says_so(world: World) -> None:
     before = everything(world)["unseen"]["boot"]
     ended = world.bake("whole", force=True)
@@ -186,6 +188,7 @@ def test_a_builder_that_is_kept_keeps_no_clone(world: World) -> None:
         world.aws.client("ec2").terminate_instances(InstanceIds=[it["InstanceId"]])
 
 
+@pytest.mark.long
 def test_a_builder_that_aws_takes_is_replaced_from_the_same_clone(world: World) -> None:
     def take() -> None:
         for it in world.aws.ec2.all("instances"):
@@ -231,6 +234,7 @@ def test_a_bake_that_is_stopped_while_the_host_is_imaged_leaves_no_clone(
     assert clones(world) == []
 
 
+@pytest.mark.long
 def test_a_clone_that_clean_up_could_not_remove_of_a_good_bake_is_the_janitors(
     world: World,
 ) -> None:
@@ -252,6 +256,7 @@ def test_a_clone_that_clean_up_could_not_remove_of_a_good_bake_is_the_janitors(
     assert world.pointer("host") == ended.output["image"]["id"]
 
 
+@pytest.mark.long
 def test_every_bake_of_a_host_is_one_of_something_that_may_have_changed(world: World) -> None:
     first, again = world.bake("host"), world.bake("host")
     assert first.output["outcome"] == again.output["outcome"] == "baked"

@@ -9,6 +9,8 @@ import pytest
 from bakery.naming import rolled_back_pointer
 from tests.functional.conftest import Ended, World
 
+pytestmark = pytest.mark.long
+
 RECIPE = "small"
 
 

@@ -24,6 +24,8 @@ from scripts.local.ec2_state import NEVER
 from tests.functional.conftest import Ended, World
 from tests.functional.making import state
 
+pytestmark = pytest.mark.long
+
 SAMPLES = Path(__file__).parents[2] / "recipes"
 EC2CONFIG, V1, V2 = "windows-2012-r2", "windows-2019", "windows-2022"
 WAYS = [f"{name}-{way}" for name in (EC2CONFIG, V1, V2) for way in ("sysprep", "plain")]
@@ -101,7 +103,7 @@ def samples(deployed: World) -> dict[str, Baked]:
 
 
 def samples_both_ways(test: Callable[..., None]) -> Callable[..., None]:
-    marked: Callable[..., None] = pytest.mark.parametrize("way", WAYS)(pytest.mark.long(test))
+    marked: Callable[..., None] = pytest.mark.parametrize("way", WAYS)(test)
     return marked
 
 
@@ -291,7 +293,6 @@ def test_the_stop_comes_after_the_command_has_reported(
     assert world.calls("StopInstances") == []
 
 
-@pytest.mark.long
 def test_the_stop_comes_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Perhaps before the agent has reported: then its log has the mark."""
     monkeypatch.setattr(world.aws.ec2.durations, "sysprep", 0.0)
@@ -311,7 +312,6 @@ def test_the_stop_comes_and_the_command_never_reports(world: World, details: str
     race.baked()
 
 
-@pytest.mark.long
 def test_the_event_of_the_stop_is_lost(world: World) -> None:
     world.aws.events.drop(times=float("inf"))
     race = Race.begin(world)
@@ -347,7 +347,6 @@ def test_somebody_else_stops_the_builder(world: World, slow_sysprep: None) -> No
     race.failed("BuilderLostError", "another hand than Sysprep's")
 
 
-@pytest.mark.long
 def test_aws_takes_the_builder_which_is_replaced_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,7 +367,6 @@ def test_the_command_fails(world: World) -> None:
     race.failed("GeneralizationFailedError", "a restart is due (servicing)", "with Sysprep")
 
 
-@pytest.mark.long
 def test_a_bake_whose_sysprep_failed_is_retried_on_the_builder_that_was_kept(world: World) -> None:
     said = "sysprep-windows: a restart is due (servicing)\n"
     world.aws.agent.script(SYSPREP, exit_code=1, stderr=said, when=is_shutdown)
@@ -384,7 +382,6 @@ def test_a_bake_whose_sysprep_failed_is_retried_on_the_builder_that_was_kept(wor
 # --- the time that Windows takes ------------------------------------------------------------------
 
 
-@pytest.mark.long
 def test_a_builder_that_takes_longer_than_a_linux_one_may_is_waited_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
