@@ -28,7 +28,7 @@ from scripts.local.iam import ACCOUNT, Principals
 from scripts.local.worker import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from scripts.local.clock import Clock, Timers
     from scripts.local.logs import Logs
@@ -201,6 +201,8 @@ class Lambdas:
         self._base_environment = environment
         self._lock = threading.Lock()
         self._running: set[Worker] = set()
+        self._under_way = 0
+        """Invocations that have begun and not ended."""
         self._threads: set[threading.Thread] = set()
         self._closed = False
         self.functions: dict[str, Function] = {}
@@ -280,9 +282,9 @@ class Lambdas:
 
     @property
     def idle(self) -> bool:
-        """Whether no function runs."""
+        """Whether no function runs, or is about to: a cold start takes a moment."""
         with self._lock:
-            return not self._running
+            return not self._under_way
 
     # Invocation
 
@@ -297,8 +299,18 @@ class Lambdas:
     def invoke(self, name_or_arn: str, payload: str, request_id: str | None = None) -> Outcome:
         """Run a function to its end."""
         function = self.find(name_or_arn)
-        with self._clock.busy():
+        with self._clock.busy(), self._counted():
             return self._run(function, payload, request_id or str(uuid.uuid4()))
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
     def _run(self, function: Function, payload: str, request_id: str) -> Outcome:
         worker = self._worker(function)

@@ -16,6 +16,7 @@ from tests.local.bench import Bench, refused
 
 if TYPE_CHECKING:
     from scripts.local import LocalAws
+    from scripts.local.lambdas import Function, Worker
 
 
 def call(aws: LocalAws, function: str, **event: Any) -> Any:
@@ -47,6 +48,24 @@ def test_the_handler_comes_from_the_asset_and_compiled_packages_from_here(
     assert Path(echo["cwd"]) == Path(echo["environment"]["LAMBDA_TASK_ROOT"])
     assert not Path(echo["pydantic"]).is_relative_to(assembly)
     assert not list(assembly.rglob("__pycache__"))
+
+
+def test_while_a_function_starts_cold_it_is_not_idle(
+    aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the end of all functions waits for one whose process is not there yet, too."""
+    seen: list[bool] = []
+    start = aws.lambdas._start
+
+    def starting(function: Function) -> Worker:
+        seen.append(aws.lambdas.idle)
+        return start(function)
+
+    aws.lambdas.functions[aws.physical("Echo")].idle.clear()
+    monkeypatch.setattr(aws.lambdas, "_start", starting)
+    call(aws, "Echo")
+    assert seen == [False]
+    assert aws.lambdas.idle
 
 
 def test_functions_live_in_aws_time(aws: LocalAws) -> None:
