@@ -7,6 +7,7 @@ generated from it. It does no I/O.
 
 import re
 import zoneinfo
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -608,8 +609,9 @@ class ScriptStep(_Step):
     """A script of the recipe's own, in one of its languages."""
 
     @property
+    @abstractmethod
     def script(self) -> str:
-        raise NotImplementedError
+        """Its text."""
 
 
 class ShellStep(ScriptStep):
