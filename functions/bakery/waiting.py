@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from bakery import clock, sysprep, verdicts, waits
+from bakery import budgets, clock, sysprep, verdicts, waits
 from bakery.aws import ec2, logs, ssm, stepfunctions, table
 from bakery.errors import BakeryError
 from bakery.observability import logger
@@ -20,6 +20,40 @@ def begin(table_name: str, wait: Wait) -> None:
     """
     table.store_wait(table_name, wait)
     settle(table_name, wait)
+
+
+def begin_image(
+    table_name: str,
+    image_id: str,
+    *,
+    token: str,
+    bake: str,
+    recipe: str,
+    label: str,
+    region: str = "",
+    optional: bool = False,
+) -> None:
+    """`begin` to wait until an image is available, however it is made.
+
+    ``region`` is empty for the stack's own; ``optional``: its failure leaves the Region out.
+    """
+    now = clock.now()
+    begin(
+        table_name,
+        Wait(
+            kind=Kind.IMAGE,
+            target=image_id,
+            token=token,
+            bake=bake,
+            begun=now,
+            expected=now + budgets.IMAGE_EXPECTED,
+            deadline=now + budgets.LONGEST_IMAGE,
+            label=label,
+            recipe=recipe,
+            region=region,
+            optional=optional,
+        ),
+    )
 
 
 def forget_all(table_name: str, bake: str) -> None:

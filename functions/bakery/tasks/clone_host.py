@@ -8,7 +8,7 @@ no client token, so its name, which has the bake's, is what stops a second one. 
 name with another bake's tag is an error, never adopted.
 """
 
-from bakery import budgets, clock, waiting
+from bakery import waiting
 from bakery.aws import ec2
 from bakery.bake import HostPlan, State
 from bakery.errors import HostGoneError, ImageFailedError, NotYetVisibleError
@@ -16,7 +16,6 @@ from bakery.naming import TAG_CLONE_OF, clone_tags
 from bakery.resources import Image
 from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
-from bakery.waits import Kind, Wait
 
 _IMAGED = {"running", "stopped"}
 
@@ -34,20 +33,13 @@ def run(request: Request) -> None:
     Raises HostGoneError when the host has ended, or is on its way to another state, since Plan.
     """
     image_id = _adopt(request) or _create(request)
-    now = clock.now()
-    waiting.begin(
+    waiting.begin_image(
         WaitSettings.load().table,
-        Wait(
-            kind=Kind.IMAGE,
-            target=image_id,
-            token=request.token,
-            bake=request.bake,
-            begun=now,
-            expected=now + budgets.IMAGE_EXPECTED,
-            deadline=now + budgets.LONGEST_IMAGE,
-            label=f"Imaging host {request.host.instance_id}",
-            recipe=request.recipe,
-        ),
+        image_id,
+        token=request.token,
+        bake=request.bake,
+        recipe=request.recipe,
+        label=f"Imaging host {request.host.instance_id}",
     )
 
 

@@ -15,7 +15,6 @@ from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, CopyFailedError, CopyLimitError
 from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
-from bakery.waits import Kind, Wait
 
 
 class Request(State):
@@ -60,22 +59,15 @@ def run(request: Request) -> None:
         failed = verdicts.copied(request.region, None, failed=text)
         stepfunctions.succeed(request.token, failed.output)
         return
-    now = clock.now()
-    waiting.begin(
+    waiting.begin_image(
         WaitSettings.load().table,
-        Wait(
-            kind=Kind.IMAGE,
-            target=copy_id,
-            token=request.token,
-            bake=request.bake,
-            begun=now,
-            expected=now + budgets.IMAGE_EXPECTED,
-            deadline=now + budgets.LONGEST_IMAGE,
-            label=f"Copying the image to {request.region}",
-            recipe=request.recipe,
-            region=request.region,
-            optional=optional,
-        ),
+        copy_id,
+        token=request.token,
+        bake=request.bake,
+        recipe=request.recipe,
+        label=f"Copying the image to {request.region}",
+        region=request.region,
+        optional=optional,
     )
 
 

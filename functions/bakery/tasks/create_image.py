@@ -7,7 +7,7 @@ bake's tag is an error, never adopted: a name alone proves nothing.
 
 from datetime import datetime
 
-from bakery import budgets, clock, verdicts, waiting
+from bakery import verdicts, waiting
 from bakery.aws import ec2
 from bakery.bake import State
 from bakery.errors import BuilderTakenError, ImageFailedError, NotYetVisibleError
@@ -15,7 +15,6 @@ from bakery.naming import TAG_BAKE
 from bakery.resources import Instance
 from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
-from bakery.waits import Kind, Wait
 
 
 class Request(State):
@@ -34,20 +33,13 @@ class Request(State):
 def run(request: Request) -> None:
     """Create or adopt the image; the task stays open until it is available or has failed."""
     image_id = _adopt(request) or _create(request)
-    now = clock.now()
-    waiting.begin(
+    waiting.begin_image(
         WaitSettings.load().table,
-        Wait(
-            kind=Kind.IMAGE,
-            target=image_id,
-            token=request.token,
-            bake=request.bake,
-            begun=now,
-            expected=now + budgets.IMAGE_EXPECTED,
-            deadline=now + budgets.LONGEST_IMAGE,
-            label="Creating the image",
-            recipe=request.recipe,
-        ),
+        image_id,
+        token=request.token,
+        bake=request.bake,
+        recipe=request.recipe,
+        label="Creating the image",
     )
 
 
