@@ -14,6 +14,8 @@ from bakery.recipe import _NO_PLACE, _OF_THE_SYSTEM
 from scripts.local.ssm_rules import house_problems
 
 EXPECTED = {
+    "bundle-instance-store",
+    "convert-instance-store",
     "generalize-linux",
     "generalize-windows-without-sysprep",
     "inspect-host",
@@ -41,6 +43,11 @@ EXAMPLES = {
     "SourceInfo": '{"path": "https://s3.eu-west-1.amazonaws.com/bucket/app.tar.gz"}',
     "Sha256": "0" * 64,
     "Directory": "/srv/app",
+    "Device": "/dev/sdf",
+    "Account": "123456789012",
+    "Bucket": "images/shop",
+    "Certificate": "bundles/certificate",
+    "PrivateKey": "/bundles/key",
 }
 
 
