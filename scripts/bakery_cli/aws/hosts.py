@@ -129,13 +129,13 @@ class Hosts:
     ) -> str:
         """What one of our documents prints on an instance.
 
-        Raises CommandError with the last that it said if it fails, ``what`` being the words for
-        that, or has not ended after so many looks.
+        Raises CommandError with its reason if it fails, ``what`` being the words for that, or has
+        not ended after so many looks.
         """
         refuse(instance)
         answer = self._finished(self._send(instance.id, document, parameters), instance.id, looks)
         if answer["Status"] != "Success":
-            reason = answer.get("StandardErrorContent", "").strip().rpartition("\n")[2]
+            reason = _reason(answer.get("StandardErrorContent", ""), document)
             raise CommandError(
                 f"{instance.id} {what}: {answer['StatusDetails']}"
                 + (f": {reason}" if reason else "."),
@@ -185,6 +185,12 @@ class Hosts:
             f"Look at command {command} in Systems Manager, Run Command.",
             code=FAILED,
         )
+
+
+def _reason(errors: str, document: str) -> str:
+    """Of all that a document and its programs said, its own word; the agent adds some."""
+    lines = errors.strip().split("\n")
+    return next((it for it in lines if it.startswith(f"{document}: ")), lines[0])
 
 
 def refuse(instance: Instance) -> None:

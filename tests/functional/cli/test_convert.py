@@ -48,7 +48,8 @@ def the_host_is_as_it_was(
     yield
     assert record(world) == before
     named = {it.operation for it in world.aws.calls if HOST in str(it.parameters)}
-    looks = {"DescribeInstances", "DescribeInstanceInformation", "GetCommandInvocation"}
+    looks = {"DescribeImages", "DescribeInstances", "DescribeInstanceInformation"}
+    looks |= {"GetCommandInvocation"}
     tags = {"CreateVolume", "CreateSnapshot", "RegisterImage"}
     assert named <= {*looks, *tags, "AttachVolume", "SendCommand", "UpdateInstanceInformation"}
 
