@@ -166,7 +166,8 @@ def files(root: Path) -> dict[str, tuple[object, ...]]:
     for folder, folders, names in os.walk(root):
         for path in (Path(folder, it) for it in (*folders, *names)):
             it = path.lstat()
-            facts = (it.st_mode, it.st_uid, it.st_gid, it.st_rdev, it.st_nlink)
+            names_of_it = 0 if path.is_dir() else it.st_nlink
+            facts = (it.st_mode, it.st_uid, it.st_gid, it.st_rdev, names_of_it)
             content = ""
             if path.is_symlink():
                 content = str(path.readlink())
@@ -194,8 +195,9 @@ def test_the_volume_becomes_the_disk_that_it_was_copied_from(
     outcome = sent(host, "convert-instance-store", Device=volume.device)
     assert outcome.status == "Success", outcome.stderr
     assert "left out /mnt" not in outcome.stdout  # no file system of a disk
-    # Nothing on the host is written but by the agent, which keeps what it runs.
-    ours = "var/lib/amazon"
+    # Nothing on the host is written but by the agent, which keeps what it runs, and what a system
+    # has in memory.
+    ours = ("var/lib/amazon", "run/")
     mine = {path: it for path, it in files(host.root).items() if not path.startswith(ours)}
     assert mine == {path: it for path, it in before.items() if not path.startswith(ours)}
     for one, other in zip(blocks(disk), blocks(volume), strict=True):
@@ -301,7 +303,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 env >/opt/fake/environment
-rsync -n --out-format=/%n -rlpgoD -t -S "${{included[@]}}" "${{excluded[@]}}" \\
+rsync -n8 --out-format=/%n -rlpgoD -t -S "${{included[@]}}" "${{excluded[@]}}" \\
   {" ".join(f"--exclude '{it}'" for it in (*EXCLUDED, *FILTER))} \\
   /* /opt/fake/nowhere >/opt/fake/files
 [ ! -e /opt/fake/breaks ] || {{ echo 'no loop device' >&2; exit 1; }}
@@ -312,7 +314,13 @@ printf '%s\\0' "$@" >/opt/fake/upload
 while [ "$1" != -m ]; do shift; done
 cp "$2" /opt/fake/
 """
+DF = """#!/bin/sh
+[ "$2" != / ] || { echo of the root; echo overlay 8000000 400000 7000000 6% /; exit; }
+exec /usr/bin/df "$@"
+"""
+# The root here is on the machine's own disk, which is of any size.
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"
+OTHER_KEY = KEY.replace("MIIabc", "MIIxyz")
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIdef\n-----END CERTIFICATE-----"
 PARAMETERS = {
     "Account": "123456789012",
@@ -343,6 +351,7 @@ def tooled(services: InstanceServices) -> Iterator[Any]:
         host.sh("rm -rf /var/lib/cloud; mount -t tmpfs -o size=2g none /mnt")
         for path, text in {
             "/usr/local/bin/curl": CURL,
+            "/usr/local/bin/df": DF,
             "/usr/local/bin/ec2-bundle-vol": BUNDLE_VOL,
             "/usr/local/bin/ec2-upload-bundle": UPLOAD,
             f"{METADATA}/instance-type": "m3.medium",
@@ -378,12 +387,12 @@ def test_a_bundle_has_every_certificate_and_keyring_and_none_of_the_secrets(bund
         "/opt/shop/it's [a] *certificate*.crt": CERTIFICATE,
         "/opt/shop/of\ntwo lines.pem": CERTIFICATE,
         "/opt/shop/keyring?.gpg": "keyring",
-        "/etc/ssl/private/server.pem": KEY,
-        "/etc/nginx/server.key": KEY,
-        "/root/.ssh/id_rsa": KEY,
+        "/etc/ssl/private/server.pem": OTHER_KEY,
+        "/etc/nginx/server.key": OTHER_KEY,
+        "/root/.ssh/id_rsa": OTHER_KEY,
         "/root/.ssh/authorized_keys": "ssh-ed25519 AAAA",
         "/root/.bash_history": "mysql -psecret",
-        "/home/deploy/shop.pem": KEY,
+        "/home/deploy/shop.pem": OTHER_KEY,
         "/srv/store.jks": "store",
     }
     for path, text in made.items():
