@@ -11,7 +11,9 @@ import pytest
 
 from bakery.documents import TOKEN, parameter_problems, problems_of, script_of, size_of
 from bakery.recipe import _NO_PLACE, _OF_THE_SYSTEM
+from infra.loading import load_document, load_program
 from scripts.local.ssm_rules import house_problems
+from tests.documents.conftest import FOLDER
 
 EXPECTED = {
     "bundle-instance-store",
@@ -124,6 +126,13 @@ def test_nothing_is_deleted_but_absolute_paths(linux_document: dict[str, Any]) -
 def test_tokens_name_parameters(document: dict[str, Any]) -> None:
     for script in scripts_of(document):
         assert set(TOKEN.findall(script)) <= document["parameters"].keys()
+
+
+def test_a_line_that_stands_for_the_program_of_secrets_is_that_program_once_deployed() -> None:
+    document = load_document(FOLDER / "bundle-instance-store.yaml")
+    assert problems_of(document) == []
+    (script,) = scripts_of(document)
+    assert f"<<'END-OF-PROGRAM'\n{load_program()}END-OF-PROGRAM\n" in script
 
 
 def test_the_model_refuses_the_directories_that_the_document_refuses(
