@@ -74,7 +74,7 @@ def load_document(path: Path) -> dict[str, Any]:
     source = read(path)
     if problems := list(_document_problems(source)):
         raise DocumentsError(problems)
-    return _with_program(source.content)
+    return {key: _with_program(it) for key, it in source.content.items()}
 
 
 def _with_program(content: Any) -> Any:

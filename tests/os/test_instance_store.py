@@ -162,7 +162,7 @@ def sent(host: Any, stem: str, **parameters: str) -> StepOutcome:
 
 def files(root: Path) -> dict[str, tuple[object, ...]]:
     """Everything below a folder, to its attributes and which names are one file."""
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for folder, folders, names in os.walk(root):
         for path in (Path(folder, it) for it in (*folders, *names)):
             it = path.lstat()

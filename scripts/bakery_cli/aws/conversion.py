@@ -20,7 +20,7 @@ from scripts.bakery_cli.host import Instance
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef, TagSpecificationTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, TagSpecificationTypeDef
 
 DOCUMENT: Final = "convert-instance-store"
 _LOOKS: Final = 7500
@@ -75,7 +75,7 @@ class Conversion:
                 code=FAILED,
             )
         refuse(it)
-        named = {"Name": "name", "Values": [wanted.name]}
+        named: FilterTypeDef = {"Name": "name", "Values": [wanted.name]}
         if found := self._ec2.describe_images(Owners=["self"], Filters=[named])["Images"]:
             raise CommandError(
                 f"There is an image named {wanted.name} already: {found[0]['ImageId']}.",
@@ -149,9 +149,7 @@ class Conversion:
         ebs = {"SnapshotId": snapshot, "VolumeType": "gp3", "DeleteOnTermination": True}
         # What a paravirtual image boots by; others have none.
         more: dict[str, Any] = {
-            name: record[name]  # type: ignore[literal-required]
-            for name in ("KernelId", "RamdiskId")
-            if record.get(name)
+            name: record[name] for name in ("KernelId", "RamdiskId") if record.get(name)
         }
         if it.ena:
             more["EnaSupport"] = True
@@ -161,7 +159,7 @@ class Conversion:
             Architecture=it.architecture,  # type: ignore[arg-type]
             VirtualizationType=it.virtualization,
             RootDeviceName=it.root_device,
-            BlockDeviceMappings=[{"DeviceName": it.root_device, "Ebs": ebs}],  # type: ignore[list-item, typeddict-item]
+            BlockDeviceMappings=[{"DeviceName": it.root_device, "Ebs": ebs}],  # type: ignore[typeddict-item]
             TagSpecifications=[self._tags("image", wanted.name)],
             **more,
         )["ImageId"]
