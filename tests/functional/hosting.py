@@ -19,6 +19,8 @@ HOST = "i-0123456789abcdef0"
 OTHER = "i-0123456789abcdef1"
 BASE = "ami-0a201803000000064"
 """What OpsWorks launched it from: Amazon Linux 2018.03."""
+LOOKS = {"ec2:DescribeInstances", "ec2:DescribeVolumes", "ssm:DescribeInstanceInformation"}
+"""By these a bake looks at a host: all it may do to one, besides imaging it."""
 
 
 @contextmanager

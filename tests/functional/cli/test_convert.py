@@ -49,7 +49,7 @@ def the_host_is_as_it_was(
     assert record(world) == before
     named = {it.operation for it in world.aws.calls if HOST in str(it.parameters)}
     looks = {"DescribeImages", "DescribeInstances", "DescribeInstanceInformation"}
-    looks |= {"GetCommandInvocation"}
+    looks |= {"DescribeVolumes", "GetCommandInvocation"}
     tags = {"CreateVolume", "CreateSnapshot", "RegisterImage"}
     assert named <= {*looks, *tags, "AttachVolume", "SendCommand", "UpdateInstanceInformation"}
 
