@@ -154,7 +154,8 @@ def test_no_role_may_send_what_copies_a_host(hosts: Synthesized, stem: str) -> N
     assert {CLONER, "TasksPrepareRole", "BuilderHostBuilderRole"} <= {*roles}
     simulation = Simulation(account)
     refused = f"ssm:SendCommand on document/{document}"
-    assert {simulation.verdict(it, "ssm:SendCommand", asked) for it in roles} == {refused}
+    verdicts = {it: simulation.verdict(it, "ssm:SendCommand", asked) for it in roles}
+    assert {it for it, found in verdicts.items() if not found.startswith(refused)} == set()
 
 
 def test_the_rights_on_hosts_name_each_by_its_id(hosts: Synthesized) -> None:
