@@ -274,10 +274,10 @@ def convert(
         int, typer.Option(help="GiB of its volume; the root of a bundle has 10 at most.", min=1)
     ] = 16,
 ) -> None:
-    """Make an EBS-backed image of an instance with an instance store root.
+    """Make an EBS-backed image of an instance store root.
 
-    INSTANCE keeps running, and copies its root to a volume of yours: it must be managed by Systems
-    Manager. The image is no golden one, for it has the instance's identity: it is the base of a
+    That of INSTANCE, which keeps running and copies it to a volume of yours: it must be managed by
+    Systems Manager. The image is no golden one, for it has the instance's identity: it is the base of a
     recipe, which takes that off.
     """
     chosen: Options = replace(context.obj, hosts=True)
