@@ -69,6 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "long": "bakes by the dozen: run `make test-long`",
         "faults": "bakes some hundred times: run `make faults`",
         "os": "boots operating systems: run `make test-os`",
+        "dotnet": "wants .NET: run `make test-dotnet`",
     }
     for item in items:
         for marker, reason in reasons.items():
