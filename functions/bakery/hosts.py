@@ -5,7 +5,8 @@ about it, the host itself is not. What only the host knows (mounts, services, fr
 ``bakery inspect``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from bakery import naming
 from bakery.bake import HostPlan
@@ -13,9 +14,53 @@ from bakery.problems import Problem
 from bakery.recipe import InstanceBase
 from bakery.resources import Host, HostVolume, Image
 
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef, VolumeTypeDef
+
 _PATH = "base.instance"
 _IMAGED = {"running", "stopped"}
 """States in which CreateImage takes an instance. Source: EC2 API reference, CreateImage."""
+
+
+def host_of(record: "InstanceTypeDef", volumes: "Iterable[VolumeTypeDef]") -> Host:
+    """What DescribeInstances and DescribeVolumes say of a host; the rest is left open."""
+    tags = {tag.get("Key"): tag.get("Value", "") for tag in record.get("Tags", [])}
+    codes = (it.get("ProductCodeId", "") for it in record.get("ProductCodes", []))
+    launched = record.get("LaunchTime")
+    return Host(
+        id=record["InstanceId"],
+        name=tags.get("Name", ""),
+        state=record["State"].get("Name", "pending"),
+        instance_type=record.get("InstanceType", ""),
+        architecture=record.get("Architecture", ""),
+        virtualization=record.get("VirtualizationType", ""),
+        root_device_type=record.get("RootDeviceType", ""),
+        root_device=record.get("RootDeviceName", ""),
+        boot_mode=record.get("BootMode"),
+        ena=record.get("EnaSupport", False),
+        tpm=record.get("TpmSupport"),
+        platform=record.get("PlatformDetails", "Linux/UNIX"),
+        image_id=record.get("ImageId", ""),
+        launched=launched.isoformat() if launched else "",
+        volumes=tuple(_volume_of(it, record["InstanceId"]) for it in volumes),
+        product_codes=tuple(filter(None, codes)),
+        group=tags.get("aws:autoscaling:groupName", ""),
+        bake=tags.get(naming.TAG_BAKE, ""),
+    )
+
+
+def _volume_of(volume: "VolumeTypeDef", instance_id: str) -> HostVolume:
+    devices = (
+        it.get("Device", "")
+        for it in volume.get("Attachments", [])
+        if it.get("InstanceId") == instance_id
+    )
+    return HostVolume(
+        device=next(devices, ""),
+        id=volume["VolumeId"],
+        size_gib=volume.get("Size", 0),
+        kms_key=volume.get("KmsKeyId", "") if volume.get("Encrypted") else "",
+    )
 
 
 def as_image(host: Host, account: str) -> Image:

@@ -14,7 +14,10 @@ from bakery.aws import ec2, ssm
 from bakery.errors import BakeryError, NotYetVisibleError, PointerRejectedError
 
 BUDGET = timedelta(minutes=10)
-"""Values are in force within seconds; later they were refused."""
+"""How long values are put; they are in force within seconds."""
+LAST_LOOKS = timedelta(minutes=2)
+"""How long after that they are only looked at, so that the last that was put is not given up while
+it is under way. What is not in force then was refused."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,19 @@ def settle(moves: Sequence[Move], entered: datetime) -> None:
 
     Raises NotYetVisibleError, for another try, while a value is under way; when none is, the first
     error of those that could not be put. ``entered`` is when the state was entered, the same for
-    all tries: after BUDGET a value that is not in force was refused, PointerRejectedError.
+    all tries: after BUDGET nothing is put any more, and a value that is not in force at the end of
+    LAST_LOOKS was refused, PointerRejectedError.
     """
+    age = clock.now() - entered
     errors: list[BakeryError] = []
     under_way: list[Move] = []
     for move in moves:
         try:
-            if not _in_force(move):
+            if not _in_force(move, put=age < BUDGET):
                 under_way.append(move)
         except BakeryError as error:
             errors.append(error)
-    late = clock.now() >= entered + BUDGET
-    if under_way and not late:
+    if under_way and age < BUDGET + LAST_LOOKS:
         raise NotYetVisibleError(f"not in force yet: {_listing(under_way)}")
     if errors:
         raise errors[0]
@@ -57,13 +61,16 @@ def settle(moves: Sequence[Move], entered: datetime) -> None:
         )
 
 
-def _in_force(move: Move) -> bool:
-    """Put the value unless it is there; raises PointerRejectedError for an image that cannot be."""
+def _in_force(move: Move, *, put: bool) -> bool:
+    """Whether the parameter holds its image; with ``put``, put it if not. Raises
+    PointerRejectedError for an image that Parameter Store takes never."""
     if ssm.get_parameter(move.name, region=move.region) == move.image_id:
         return True
     found = ec2.find_images([move.image_id], region=move.region)
     if found and found[0].state != "available":
         raise PointerRejectedError(f"Parameter Store takes no {found[0].state} image: {move}")
+    if not put:
+        return False
     ssm.put_image_parameter(move.name, move.image_id, move.description, region=move.region)
     return ssm.get_parameter(move.name, region=move.region) == move.image_id
 

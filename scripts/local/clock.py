@@ -36,7 +36,12 @@ class Clock:
 
     While something does real work (`busy`: a function, a script) time runs at its real pace: a slow
     machine must not make a quick function time out, nor its work look as if it took hours.
+    While it is `steady`, a machine that stalls as a whole stops the time, too: at a high
+    scale a second without a processor would be the end of a stage's budget.
     """
+
+    BEAT, STALL = 0.05, 0.15
+    """Real seconds between two looks at a running clock, and how late the next may come."""
 
     def __init__(self, scale: float = 60.0, start: datetime | None = None) -> None:
         if scale <= 0:
@@ -46,6 +51,7 @@ class Clock:
         self._aws = (start or datetime.now(UTC)).timestamp()
         self._monotonic = time.monotonic()
         self._busy = 0
+        self._steady = False
         self._on_jump: list[Callback] = []
 
     @property
@@ -58,11 +64,28 @@ class Clock:
             return self._timestamp()
 
     def _timestamp(self) -> float:
-        return self._aws + (time.monotonic() - self._monotonic) * self.rate
+        passed = time.monotonic() - self._monotonic
+        if self._steady and not self._busy:
+            passed = min(passed, self.STALL)
+        return self._aws + passed * self.rate
+
+    def _anchor(self, jump: float = 0.0) -> None:
+        self._aws, self._monotonic = self._timestamp() + jump, time.monotonic()
+
+    def beat(self) -> None:
+        """Somebody is awake: what has passed since the last time counts."""
+        with self._lock:
+            self._anchor()
+
+    def steady(self, on: bool) -> None:
+        """From now on `beat` comes every `BEAT` seconds, or comes no more."""
+        with self._lock:
+            self._anchor()
+            self._steady = on
 
     def _turn(self, change: int, jump: float = 0.0) -> None:
         with self._lock:
-            self._aws, self._monotonic = self._timestamp() + jump, time.monotonic()
+            self._anchor(jump)
             self._busy += change
         for wake in list(self._on_jump):
             wake()
@@ -134,7 +157,8 @@ class Timer:
 
 
 class Timers:
-    """Runs callbacks at AWS times on one thread, in order. Errors are kept, not lost."""
+    """Runs callbacks at AWS times on one thread, in order, and keeps the clock steady meanwhile.
+    Errors are kept, not lost."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -144,8 +168,12 @@ class Timers:
         self._closed = False
         self.errors: list[tuple[str, BaseException]] = []
         clock.on_jump(self._notify)
+        self._over = threading.Event()
+        clock.steady(True)
         self._thread = threading.Thread(target=self._run, name="local-aws-timers", daemon=True)
         self._thread.start()
+        # Not the thread above: a callback may wait for the clock.
+        threading.Thread(target=self._beat, name="local-aws-clock", daemon=True).start()
 
     def after(self, aws_seconds: float, callback: Callback, label: str = "") -> Timer:
         timer = Timer(self._clock.timestamp() + aws_seconds, callback, label)
@@ -169,12 +197,18 @@ class Timers:
         return handle
 
     def close(self) -> None:
+        self._over.set()
+        self._clock.steady(False)
         with self._wake:
             self._closed = True
             self._queue.clear()
             self._wake.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=5)
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._clock.BEAT):
+            self._clock.beat()
 
     def _notify(self) -> None:
         with self._wake:

@@ -21,6 +21,8 @@ BASE = "ami-0a201803000000064"
 """What OpsWorks launched it from: Amazon Linux 2018.03."""
 VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
 ENDPOINTS = "sg-0123456789abcdef0"
+LOOKS = {"ec2:DescribeInstances", "ec2:DescribeVolumes", "ssm:DescribeInstanceInformation"}
+"""By these a bake looks at a host: all it may do to one, besides imaging it."""
 CHOICES: Mapping[str, Any] = {"vpc_id": VPC, "subnet_ids": SUBNET, "clone_egress": ENDPOINTS}
 
 

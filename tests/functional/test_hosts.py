@@ -11,14 +11,13 @@ from tests.functional.conftest import World
 from tests.functional.hosting import (
     ENDPOINTS,
     HOST,
+    LOOKS,
     clones,
     deployed_with_a_host,
     everything,
     host,
     named_by,
 )
-
-_LOOKS = {"ec2:DescribeInstances", "ec2:DescribeVolumes", "ssm:DescribeInstanceInformation"}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def the_host_is_as_it_was(world: World) -> Iterator[None]:
     assert len(volumes) == 2
     yield
     assert everything(world) == before
-    assert named_by(world, HOST) <= {*_LOOKS, "ec2:CreateImage"}
+    assert named_by(world, HOST) <= {*LOOKS, "ec2:CreateImage"}
     assert named_by(world, *volumes) == set()
     assert clones(world) == []
 

@@ -8,6 +8,7 @@ import pytest
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.hosting import (
     HOST,
+    LOOKS,
     OTHER,
     change,
     deployed_with_a_host,
@@ -16,8 +17,6 @@ from tests.functional.hosting import (
     named_by,
     record,
 )
-
-_LOOKS = {"ec2:DescribeInstances", "ec2:DescribeVolumes", "ssm:DescribeInstanceInformation"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,7 @@ def deployed() -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def nothing_happens(world: World) -> Iterator[None]:
     yield
-    assert named_by(world, HOST, OTHER) <= _LOOKS
+    assert named_by(world, HOST, OTHER) <= LOOKS
     made = [it.operation for it in world.aws.calls.of("ec2", role="Tasks")]
     assert not {"CreateImage", "RunInstances"} & {*made}
 

@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 from bakery.aws import clients
 from bakery.aws.failures import code_of, is_gone, translated
 from bakery.errors import BuilderLostError, CopyLimitError, NotYetVisibleError
+from bakery.hosts import host_of
 from bakery.naming import TAG_ATTEMPT, TAG_BAKE, TAG_CLONE_OF, TAG_TEST
 from bakery.resources import (
     DataVolume,
     Host,
-    HostVolume,
     Image,
     Instance,
     InstanceTypeInfo,
@@ -412,47 +412,7 @@ def find_host(instance_id: str) -> Host | None:
         volumes = clients.ec2().describe_volumes(
             Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}]
         )["Volumes"]
-    return _host(found[0], volumes)
-
-
-def _host(record: "InstanceTypeDef", volumes: "Sequence[VolumeTypeDef]") -> Host:
-    tags = {tag.get("Key"): tag.get("Value", "") for tag in record.get("Tags", [])}
-    codes = (it.get("ProductCodeId", "") for it in record.get("ProductCodes", []))
-    launched = record.get("LaunchTime")
-    return Host(
-        id=record["InstanceId"],
-        name=tags.get("Name", ""),
-        state=record["State"].get("Name", "pending"),
-        instance_type=record.get("InstanceType", ""),
-        architecture=record.get("Architecture", ""),
-        virtualization=record.get("VirtualizationType", ""),
-        root_device_type=record.get("RootDeviceType", ""),
-        root_device=record.get("RootDeviceName", ""),
-        boot_mode=record.get("BootMode"),
-        ena=record.get("EnaSupport", False),
-        tpm=record.get("TpmSupport"),
-        platform=record.get("PlatformDetails", "Linux/UNIX"),
-        image_id=record.get("ImageId", ""),
-        launched=launched.isoformat() if launched else "",
-        volumes=tuple(_host_volume(it, record["InstanceId"]) for it in volumes),
-        product_codes=tuple(filter(None, codes)),
-        group=tags.get("aws:autoscaling:groupName", ""),
-        bake=tags.get(TAG_BAKE, ""),
-    )
-
-
-def _host_volume(volume: "VolumeTypeDef", instance_id: str) -> HostVolume:
-    devices = (
-        it.get("Device", "")
-        for it in volume.get("Attachments", [])
-        if it.get("InstanceId") == instance_id
-    )
-    return HostVolume(
-        device=next(devices, ""),
-        id=volume["VolumeId"],
-        size_gib=volume.get("Size", 0),
-        kms_key=volume.get("KmsKeyId", "") if volume.get("Encrypted") else "",
-    )
+    return host_of(found[0], volumes)
 
 
 def spot_requests_of_bake(bake: str) -> list[SpotRequest]:

@@ -4,13 +4,14 @@ The only thing that is sent is our own read-only document.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from botocore import exceptions  # noqa: TID251 - see scripts.bakery_cli.aws
 
-from bakery.naming import TAG_BAKE, fixed_document
-from bakery.resources import HostVolume
+from bakery.hosts import host_of
+from bakery.naming import fixed_document
 from scripts.bakery_cli.aws.failures import explained
 from scripts.bakery_cli.aws.stack import Stack
 from scripts.bakery_cli.errors import FAILED, CommandError
@@ -18,12 +19,11 @@ from scripts.bakery_cli.host import ASKED_BY, HostReport, IncompleteReportError,
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, VolumeTypeDef
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import GetCommandInvocationResultTypeDef
 
 DOCUMENT: Final = "inspect-host"
-_GROUP_TAG: Final = "aws:autoscaling:groupName"
 _UNDER_WAY: Final = {"Pending", "InProgress", "Delayed", "Cancelling"}
 _DELIVERY_SECONDS: Final = 60
 _LOOKS: Final = 400
@@ -44,12 +44,9 @@ class Hosts:
     def instance(self, instance_id: str) -> Instance:
         """What EC2 and Systems Manager say of an instance."""
         with explained(self._region):
-            try:
-                found = self._ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
-            except exceptions.ClientError as error:
-                if not error.response["Error"]["Code"].startswith("InvalidInstanceID"):
-                    raise
-                found = []
+            # A filter, unlike InstanceIds=, is no error for an id that is of nobody.
+            wanted: FilterTypeDef = {"Name": "instance-id", "Values": [instance_id]}
+            found = self._ec2.describe_instances(Filters=[wanted])["Reservations"]
             records = [record for it in found for record in it["Instances"]]
             if not records:
                 raise CommandError(
@@ -62,48 +59,19 @@ class Hosts:
         managed = self._ssm.describe_instance_information(
             Filters=[{"Key": "InstanceIds", "Values": [record["InstanceId"]]}]
         )["InstanceInformationList"]
-        tags = {tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}
-        launched = record.get("LaunchTime")
-        codes = (it.get("ProductCodeId", "") for it in record.get("ProductCodes", []))
-        return Instance(
-            id=record["InstanceId"],
-            name=tags.get("Name", ""),
-            state=record["State"]["Name"],
-            instance_type=record["InstanceType"],
-            architecture=record.get("Architecture", ""),
-            virtualization=record.get("VirtualizationType", ""),
-            root_device_type=record.get("RootDeviceType", ""),
-            root_device=record.get("RootDeviceName", ""),
-            boot_mode=record.get("BootMode"),
-            ena=record.get("EnaSupport", False),
-            tpm=record.get("TpmSupport"),
-            platform=record.get("PlatformDetails", "Linux/UNIX"),
-            image_id=record.get("ImageId", ""),
-            launched=launched.isoformat() if launched else "",
-            volumes=tuple(self._volumes(record)),
+        agent = managed[0] if managed else {}
+        known = replace(
+            host_of(record, self._volumes(record["InstanceId"])),
             instance_stores=self._instance_stores(record["InstanceType"]),
-            product_codes=tuple(filter(None, codes)),
-            group=tags.get(_GROUP_TAG, ""),
-            bake=tags.get(TAG_BAKE, ""),
             managed=bool(managed),
-            agent=managed[0].get("AgentVersion", "") if managed else "",
-            ping=managed[0].get("PingStatus", "") if managed else "",
+        )
+        return Instance(
+            **vars(known), agent=agent.get("AgentVersion", ""), ping=agent.get("PingStatus", "")
         )
 
-    def _volumes(self, record: "InstanceTypeDef") -> Iterable[HostVolume]:
-        devices = {
-            mapping["Ebs"]["VolumeId"]: mapping["DeviceName"]
-            for mapping in record.get("BlockDeviceMappings", [])
-        }
-        if not devices:
-            return
-        for volume in self._ec2.describe_volumes(VolumeIds=list(devices))["Volumes"]:
-            yield HostVolume(
-                device=devices[volume["VolumeId"]],
-                id=volume["VolumeId"],
-                size_gib=volume["Size"],
-                kms_key=volume.get("KmsKeyId", "") if volume.get("Encrypted") else "",
-            )
+    def _volumes(self, instance_id: str) -> "Sequence[VolumeTypeDef]":
+        wanted: FilterTypeDef = {"Name": "attachment.instance-id", "Values": [instance_id]}
+        return self._ec2.describe_volumes(Filters=[wanted])["Volumes"]
 
     def _instance_stores(self, instance_type: str) -> int:
         # A filter, unlike InstanceTypes=, is no error for a type that AWS has withdrawn.

@@ -4,7 +4,6 @@ No clone is left, and nothing has happened to the host.
 """
 
 from collections.abc import Iterator
-from itertools import zip_longest
 
 import pytest
 
@@ -12,16 +11,23 @@ from tests.functional.conftest import World
 from tests.functional.faults.invariants import Watched
 from tests.functional.faults.matrix import Record, Row
 from tests.functional.faults.points import Point
-from tests.functional.faults.test_every_call import REFUSED, SURVIVED, bake_under, points
+from tests.functional.faults.test_every_call import REFUSED, SURVIVED, bake_under, points, survive
 from tests.functional.faults.test_every_right import tells, used, without
-from tests.functional.hosting import HOST, clones, deployed_with_a_host, everything, host, named_by
+from tests.functional.hosting import (
+    HOST,
+    LOOKS,
+    clones,
+    deployed_with_a_host,
+    everything,
+    host,
+    named_by,
+)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 SCENE = "host"
 TASKS = ("Plan", "CloneHost", "LaunchBuilder", "CleanUp")
 """What works differently, or only, in such a bake."""
-_LOOKS = {"ec2:DescribeInstances", "ec2:DescribeVolumes", "ssm:DescribeInstanceInformation"}
 
 
 @pytest.fixture(scope="module")
@@ -37,32 +43,22 @@ def watched(world: World) -> Iterator[Watched]:
     watched = Watched.begin(world)
     yield watched
     assert everything(world) == before
-    assert named_by(world, HOST) <= {*_LOOKS, "ec2:CreateImage"}
+    assert named_by(world, HOST) <= {*LOOKS, "ec2:CreateImage"}
     assert clones(world) == []
 
 
 def calls_of(watched: Watched, task: str, kind: str) -> list[Point]:
     """Of Plan only what it asks about the host: the rest is watched in an ordinary bake."""
     found = points(watched, task, SCENE, kind)
-    looks = {it.partition(":")[2] for it in _LOOKS}
+    looks = {it.partition(":")[2] for it in LOOKS}
     return [it for it in found if task != "Plan" or it.operation in looks]
 
 
 @pytest.mark.failure(3, 9, 32, 49, 62)
 @pytest.mark.parametrize("kind", SURVIVED)
 def test_what_such_a_bake_survives(watched: Watched, kind: str, record_property: Record) -> None:
-    """One call of each task in the same bake; what does not survive together is tried alone."""
     calls = {task: calls_of(watched, task, kind) for task in TASKS}
-    for together in zip_longest(*calls.values()):
-        some = [it for it in together if it]
-        bake_under(watched, SCENE, kind, *some)
-        if watched.violations and len(some) > 1:
-            watched.violations.clear()
-            for point in some:
-                bake_under(watched, SCENE, kind, point)
-        assert watched.violations == []
-    for task, made in calls.items():
-        Row(task, SCENE, kind, calls=len(made), survived=len(made)).record(record_property)
+    survive(watched, SCENE, kind, calls, record_property)
 
 
 @pytest.mark.failure(3, 9, 32, 49, 62)

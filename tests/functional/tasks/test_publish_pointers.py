@@ -162,10 +162,21 @@ def test_an_image_that_parameter_store_refuses_leaves_the_pointer(publishing: Pu
     """That is found out by the time that it takes, for other values are in force in seconds."""
     publishing.published(OLD)
     assert publishing.refused(MISSING).name == "NotYetVisibleError"
-    error = publishing.refused(MISSING, ago=timedelta(minutes=11))
+    publishing.world.aws.calls.clear()
+    assert publishing.refused(MISSING, ago=timedelta(minutes=11)).name == "NotYetVisibleError"
+    error = publishing.refused(MISSING, ago=timedelta(minutes=13))
     assert error.name == "PointerRejectedError"
+    assert publishing.world.aws.calls.of("ssm", "PutParameter") == [], "put, and given up"
     assert f"has not accepted {MISSING} for {publishing.name} in eu-west-1" in error.message
     assert publishing.versions() == [OLD]
+
+
+def test_a_value_that_is_put_by_the_last_try_is_waited_for(publishing: Publishing) -> None:
+    publishing.published(OLD)
+    almost = timedelta(minutes=9, seconds=58)
+    assert publishing.refused(NEW, ago=almost).name == "NotYetVisibleError"
+    publishing.world.aws.until(lambda: publishing.world.parameter(publishing.name) == NEW)
+    publishing.publish(NEW, ago=timedelta(minutes=11))
 
 
 @pytest.mark.failure(63)
