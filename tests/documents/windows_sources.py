@@ -39,6 +39,9 @@ SOURCES = {
     r"$env:ProgramData\Amazon\SSM\InstanceData": (
         "github aws/amazon-ssm-agent, agent/plugins/rundocument, a comment about orchestrationDir"
     ),
+    r"$instance\document\state\completed": (
+        "github aws/amazon-ssm-agent, agent/appconfig, DefaultLocationOfState and ...OfCompleted"
+    ),
     # OpsWorks Stacks
     r"$env:ProgramData\OpsWorksAgent": 'OpsWorks guide, "Troubleshooting and debugging", Windows',
     # Windows
