@@ -87,8 +87,8 @@ class Faults:
         when: Predicate | None = None,
         role: str = "",
     ) -> Fault:
-        """Do the work, then drop the connection. The SDK retries by itself: the product sees the
-        loss only when `times` is more than the SDK's attempts."""
+        """Do the work, or refuse it, then drop the connection. The SDK retries by itself: the
+        product sees the loss only when `times` is more than the SDK's attempts."""
         fault = Fault(service, operation, times, when, skip=skip, role=role)
         self._lost.append(fault)
         return fault

@@ -111,9 +111,9 @@ class Gateway:
         self.calls.add(call)
         if call.error is None:
             self.faults.run_after(call)
-            if self.faults.loses(call):
-                call.error = "LostAnswer"
-                raise LostAnswerError
+        if self.faults.loses(call):  # an error is an answer, too
+            call.error = "LostAnswer"
+            raise LostAnswerError
         if self.faults.crashes(call, after=True):
             call.error = "LostAnswer"
             self._lose(call)
