@@ -42,7 +42,7 @@ def _faults(image: Image) -> Iterator[str]:
     if image.root_device_type != "ebs":
         yield (
             f"has an {image.root_device_type} root, which CreateImage cannot image; "
-            "choose an EBS-backed edition"
+            "choose an EBS-backed edition, or make one of an instance of it, `bakery convert i-...`"
         )
 
 

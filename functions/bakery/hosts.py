@@ -157,9 +157,9 @@ def _of_its_owner(host: Host) -> Iterator[str]:
 def _of_its_disks(source: InstanceBase, host: Host) -> Iterator[str]:
     if host.root_device_type != "ebs":
         yield (
-            f"has an {host.root_device_type} root, which CreateImage cannot image: copy it to an "
-            "EBS volume and register that (docs/opsworks.md, 'Instance store'), then name that "
-            "image as base.ami"
+            f"has an {host.root_device_type} root, which CreateImage cannot image: make an "
+            f"EBS-backed image of it, `bakery convert {host.id}` (docs/opsworks.md, 'Instance "
+            "store'), and name that as base.ami"
         )
     elif host.instance_stores and source.instance_store == "refuse":
         yield (

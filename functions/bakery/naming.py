@@ -14,6 +14,9 @@ TAG_FINGERPRINT = "ami-bakery:fingerprint"
 TAG_CLONE_OF = "ami-bakery:clone-of"
 """Of an image and its snapshots: the running instance that they were made of, for one bake only;
 they are no result, and go with the bake."""
+TAG_CONVERTED_FROM = "ami-bakery:converted-from"
+"""Of a volume, a snapshot and an image: the instance with an instance store root that they are a
+copy of, by `bakery convert`. No bake made them, so no bake and no janitor removes them."""
 TAG_DISABLED_AT = "ami-bakery:disabled-at"
 """Of an image: when it was disabled, ISO 8601; EC2 itself tells no date of that."""
 TAG_RETIRED = "ami-bakery:retired-image"

@@ -234,6 +234,12 @@ class InstanceBase(Model):
                 "stopped, and a stop gives up its public address and its instance store; stop it "
                 "yourself, bake, and start it again, or write reboot"
             )
+        if isinstance(quiesce, Mapping) or quiesce in ("freeze", "document"):
+            raise ValueError(
+                "asks for something that runs on the host, and nothing does: a bake that is cut "
+                "short would leave it frozen; flush and hold it yourself until the snapshots of "
+                "the clone have begun (docs/decisions/0010), stop it meanwhile, or write reboot"
+            )
         return quiesce
 
 

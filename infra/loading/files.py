@@ -12,6 +12,8 @@ from infra.loading.advice import advised
 from infra.loading.problems import DocumentsError, FileProblem, FilesError, RecipesError
 from infra.loading.reader import Source, parts, read
 
+_PROGRAM_LINE = "# documents/with_secrets.py, put here when this is deployed"
+
 
 def recipe_files(folder: Path) -> list[Path]:
     """The recipes of a folder, one a file; raises RecipesError if there is no such folder."""
@@ -65,11 +67,27 @@ def inspect_recipes(folder: Path) -> tuple[dict[str, Recipe], list[FileProblem]]
 
 
 def load_document(path: Path) -> dict[str, Any]:
-    """An SSM Command document exactly as deployed; raises DocumentsError or YamlError."""
+    """An SSM Command document exactly as deployed; raises DocumentsError or YamlError.
+
+    A line of a script that stands for ``with_secrets.py`` is that program here.
+    """
     source = read(path)
     if problems := list(_document_problems(source)):
         raise DocumentsError(problems)
-    return dict(source.content)
+    return {key: _with_program(it) for key, it in source.content.items()}
+
+
+def _with_program(content: Any) -> Any:
+    """The same lists, mappings and texts with the program in its place."""
+    match content:
+        case str() if _PROGRAM_LINE in content:
+            return content.replace(_PROGRAM_LINE, load_program().removesuffix("\n"))
+        case list():
+            return [_with_program(it) for it in content]
+        case dict():
+            return {key: _with_program(it) for key, it in content.items()}
+        case _:
+            return content
 
 
 def document_problems(path: Path) -> list[FileProblem]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from bakery.recipe import Recipe, RecipeBase
+from bakery.recipe import InstanceBase, Recipe, RecipeBase
 from infra.loading import load_recipes
 from scripts.bakery_cli.aws.stack import Stack
 from scripts.bakery_cli.errors import CommandError
@@ -27,7 +27,8 @@ Say = Callable[[str], None]
 def local_target(options: Options, say: Say) -> Iterator[Target]:
     """Deploy the stack to a new local AWS, which ends with the context."""
     recipes = load_recipes(options.recipes)
-    assembly = synthesize(options.recipes, say)
+    clones = any(isinstance(recipe.base, InstanceBase) for recipe in recipes.values())
+    assembly = synthesize(options.recipes, say, choices=estate.CONTEXT if clones else None)
     try:
         with ExitStack() as ending:
             sandbox = ending.enter_context(SandboxMachines()) if options.sandbox else None
@@ -38,8 +39,10 @@ def local_target(options: Options, say: Say) -> Iterator[Target]:
             )
             if options.objects:
                 fill(aws.client("s3"), options.objects, region)
+            if clones:
+                estate.network(aws)
             aws.deploy()
-            if options.hosts:
+            if options.hosts or clones:
                 say(f"Instances here: {', '.join(estate.launch(aws))}")
             os.environ.update(aws.environment)
             say(what_is_special(options))

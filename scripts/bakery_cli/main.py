@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from scripts.bakery_cli import plan as plans
 from scripts.bakery_cli import retire as retirement
 from scripts.bakery_cli import use as uses
 from scripts.bakery_cli.arguments import hoisted
+from scripts.bakery_cli.aws.conversion import Conversion, Wanted
 from scripts.bakery_cli.aws.hosts import Hosts
 from scripts.bakery_cli.aws.inventories import Inventories
 from scripts.bakery_cli.aws.stack import PlanRefusedError, Stack
@@ -262,17 +263,57 @@ def adopt(context: typer.Context, instance: InstanceId, secrets: Secrets = True)
         typer.echo(adoption.recipe(host, found, today=target.now().date()), nl=False)
 
 
+@app.command()
+def convert(
+    context: typer.Context,
+    instance: InstanceId,
+    name: Annotated[
+        str, typer.Option(help="Name of the image; default: INSTANCE-ebs.", show_default=False)
+    ] = "",
+    size: Annotated[
+        int, typer.Option(help="GiB of its volume; the root of a bundle has 10 at most.", min=1)
+    ] = 16,
+) -> None:
+    """Make an EBS-backed image of an instance with an instance store root.
+
+    INSTANCE keeps running, and copies its root to a volume of yours: it must be managed by Systems
+    Manager. The image is no golden one, for it has the instance's identity: it is the base of a
+    recipe, which takes that off.
+    """
+    chosen: Options = replace(context.obj, hosts=True)
+    screen = console()
+
+    def say(text: str) -> None:
+        line(screen, text)
+
+    with _on_instance(chosen, instance, say) as (target, found):
+        wanted = Wanted(name or f"{instance}-ebs", size)
+        conversion = Conversion(target.stack, found, say, pause=target.poll_seconds)
+        image = conversion.image(wanted)
+    line(screen, f"Image {image}, {wanted.name}", style="bold green")
+    line(screen, f"In a recipe: base: {{ami: {image}}}")
+
+
+@contextmanager
+def _on_instance(
+    chosen: Options, instance: str, say: Callable[[str], None]
+) -> Iterator[tuple[Target, Instance]]:
+    """What AWS says of an instance."""
+    if not re.fullmatch(formats.INSTANCE_ID.pattern, instance):
+        raise CommandError(f"'{instance}' is no instance.", f"Say {formats.INSTANCE_ID.words}.")
+    with connect(chosen, say) as target:
+        yield target, Hosts(target.stack, pause=target.poll_seconds).instance(instance)
+
+
 @contextmanager
 def _looking(
     chosen: Options, instance: str, *, secrets: bool, aside: bool
 ) -> Iterator[tuple[Target, HostReport, Instance]]:
     """What is found on an instance; what is said meanwhile goes to stderr if ``aside``."""
-    if not re.fullmatch(formats.INSTANCE_ID.pattern, instance):
-        raise CommandError(f"'{instance}' is no instance.", f"Say {formats.INSTANCE_ID.words}.")
     screen = console(stderr=aside)
-    with connect(replace(chosen, hosts=True), lambda text: line(screen, text)) as target:
+    hosts_too = replace(chosen, hosts=True)
+    with _on_instance(hosts_too, instance, lambda text: line(screen, text)) as (target, found):
         hosts = Hosts(target.stack, pause=target.poll_seconds)
-        found = hosts.instance(instance)
         yield target, hosts.look_at(found, secrets=secrets), found
 
 

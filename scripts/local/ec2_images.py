@@ -86,6 +86,7 @@ class Images:
     def handlers(self) -> dict[str, Handler]:
         return {
             "CreateImage": self.create_image,
+            "RegisterImage": self.register_image,
             "CopyImage": self.copy_image,
             "DescribeImages": self.describe_images,
             "DeregisterImage": self.deregister_image,
@@ -135,6 +136,49 @@ class Images:
             self._snapshot_all(region, instance, image, p, snapshot_tags)
             failure = self._state.failing_images.pop(0) if self._state.failing_images else ""
             self._make(region, image, failure, self._state.durations.image)
+            return {"ImageId": image["ImageId"]}
+
+    def register_image(self, call: Call) -> dict[str, str]:
+        """Of a snapshot that is complete; of a bundle in S3 there is nothing to make one of."""
+        p = call.parameters
+        with self._state.lock:
+            region = self._state.region(call.region)
+            self._check_name(region, str(p.get("Name") or ""))
+            mappings = [dict(it) for it in p.get("BlockDeviceMappings") or []]
+            root = [it for it in mappings if it["DeviceName"] == p.get("RootDeviceName")]
+            if not root:
+                message = "The local AWS registers images with a snapshot for their root only."
+                raise AwsError("InvalidBlockDeviceMapping", message)
+            for mapping in mappings:
+                id_ = mapping["Ebs"]["SnapshotId"]
+                snapshot = region.snapshots.get(id_)
+                if snapshot is None:
+                    raise AwsError(
+                        "InvalidSnapshot.NotFound", f"The snapshot '{id_}' does not exist."
+                    )
+                if snapshot["State"] != "completed":
+                    raise AwsError("InvalidParameterValue", f"Snapshot {id_} is not completed.")
+                mapping["Ebs"] = {
+                    "VolumeSize": snapshot["VolumeSize"],
+                    "VolumeType": "gp2",
+                    "Encrypted": snapshot["Encrypted"],
+                    **mapping["Ebs"],
+                }
+            tags = specified_tags(p, "image", ["image"])
+            check_dry_run(p)
+            image = self._blank(str(p["Name"]), str(p.get("Description") or ""), tags)
+            image.update(
+                Architecture=p.get("Architecture") or "i386",
+                VirtualizationType=p.get("VirtualizationType") or "paravirtual",
+                RootDeviceName=p["RootDeviceName"],
+                RootDeviceType="ebs",
+                EnaSupport=bool(p.get("EnaSupport")),
+                PlatformDetails="Linux/UNIX",
+                UsageOperation="RunInstances",
+                BlockDeviceMappings=mappings,
+            )
+            image.update({it: p[it] for it in ("KernelId", "RamdiskId", "BootMode") if p.get(it)})
+            self._make(region, image, "", 2)
             return {"ImageId": image["ImageId"]}
 
     def _restart(self, region: Region, instance: Record) -> None:

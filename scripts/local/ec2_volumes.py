@@ -51,6 +51,8 @@ class Volumes:
             "DescribeVolumes": self.describe_volumes,
             "CreateVolume": self.create_volume,
             "DeleteVolume": self.delete_volume,
+            "AttachVolume": self.attach_volume,
+            "DetachVolume": self.detach_volume,
             "DescribeSnapshots": self.describe_snapshots,
             "CreateSnapshot": self.create_snapshot,
             "DeleteSnapshot": self.delete_snapshot,
@@ -251,6 +253,68 @@ class Volumes:
                 instance = volume["Attachments"][0]["InstanceId"]
                 raise AwsError("VolumeInUse", f"Volume {id_} is currently attached to {instance}")
             del region.volumes[id_]
+
+    def attach_volume(self, call: Call) -> Record:
+        p = call.parameters
+        with self._state.lock:
+            region = self._state.region(call.region)
+            volume = self._volume(region, p["VolumeId"])
+            instance = region.instances.get(p["InstanceId"])
+            if instance is None:
+                message = f"The instance ID '{p['InstanceId']}' does not exist"
+                raise AwsError("InvalidInstanceID.NotFound", message)
+            if volume["State"] != "available":
+                raise AwsError("VolumeInUse", f"{p['VolumeId']} is already attached to an instance")
+            if instance["State"]["Name"] not in ("running", "stopped"):
+                message = f"Instance '{p['InstanceId']}' is not 'running' or 'stopped'."
+                raise AwsError("IncorrectState", message)
+            zone = instance["Placement"]["AvailabilityZone"]
+            if volume["AvailabilityZone"] != zone:
+                message = f"The volume '{p['VolumeId']}' is not in the same availability zone."
+                raise AwsError("InvalidVolume.ZoneMismatch", message)
+            mappings = instance["BlockDeviceMappings"]
+            if p["Device"] in [it["DeviceName"] for it in mappings]:
+                message = f"Invalid value '{p['Device']}' for unixDevice. It is already in use"
+                raise AwsError("InvalidParameterValue", message)
+            check_dry_run(p)
+            self.attach(volume, p["InstanceId"], p["Device"], delete=False)
+            ebs = {"VolumeId": p["VolumeId"], "Status": "attached", "DeleteOnTermination": False}
+            mappings.append({"DeviceName": p["Device"], "Ebs": ebs})
+            answer = {**volume["Attachments"][0], "State": "attaching"}
+            self._settle(volume, "attaching", "attached")
+            return answer
+
+    def _settle(self, volume: Record, state: str, later: str) -> None:
+        volume["Attachments"][0]["State"] = state
+
+        def settle() -> None:
+            for attachment in volume["Attachments"]:
+                attachment["State"] = later
+            if later == "detached":
+                volume.update(State="available", Attachments=[])
+
+        self._state.after(2, settle, f"{volume['VolumeId']} {later}")
+
+    def _volume(self, region: Region, id_: str) -> Record:
+        return self._chosen(region.volumes, [id_], "InvalidVolume.NotFound", "volume")[0]
+
+    def detach_volume(self, call: Call) -> Record:
+        p = call.parameters
+        with self._state.lock:
+            region = self._state.region(call.region)
+            volume = self._volume(region, p["VolumeId"])
+            if not volume["Attachments"]:
+                message = f"Volume '{p['VolumeId']}' is in the 'available' state."
+                raise AwsError("IncorrectState", message)
+            check_dry_run(p)
+            instance = region.instances[volume["Attachments"][0]["InstanceId"]]
+            instance["BlockDeviceMappings"] = [
+                it
+                for it in instance["BlockDeviceMappings"]
+                if it["Ebs"]["VolumeId"] != p["VolumeId"]
+            ]
+            self._settle(volume, "detaching", "detached")
+            return dict(volume["Attachments"][0])
 
     def describe_snapshots(self, call: Call) -> dict[str, Any]:
         with self._state.lock:

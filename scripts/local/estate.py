@@ -1,12 +1,15 @@
-"""Instances that the account had before the bakery: two that OpsWorks ran, and a plain one.
+"""What the account had before the bakery: two instances that OpsWorks ran, and a plain one, and a
+network for their clones.
 
-Their ids are fixed, so that documentation and examples can name them.
+All ids are fixed, so that documentation, examples and the stack's context can name them.
 """
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Final
+
+from scripts.local.moto_seam import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +22,12 @@ HOSTS: Final = {
     "i-0a120230000000064": ("ami-0a120230000000064", "api1"),
 }
 """Image and name of each: Amazon Linux with Chef 11, Ubuntu with Chef 12, Amazon Linux 2023."""
+
+VPC: Final = "vpc-0123456789abcdef0"
+SUBNET: Final = "subnet-0123456789abcdef0"
+ENDPOINTS: Final = "sg-0123456789abcdef0"
+CONTEXT: Final = {"vpc_id": VPC, "subnet_ids": SUBNET, "clone_egress": ENDPOINTS}
+"""With it a stack runs in that network, and clones hosts."""
 
 _ROLE: Final = "estate"
 _TRUST: Final = {
@@ -41,6 +50,22 @@ _RIGHTS: Final = {
         }
     ],
 }
+
+
+def network(aws: LocalAws) -> None:
+    """A VPC, a private subnet, and the group of endpoints for Systems Manager."""
+    from moto.ec2.models import security_groups, subnets, vpcs
+
+    ec2, patches = aws.client("ec2"), Patches()
+    patches.set(vpcs, "random_vpc_id", lambda: VPC)
+    patches.set(subnets, "random_subnet_id", lambda: SUBNET)
+    patches.set(security_groups, "random_security_group_id", lambda: ENDPOINTS)
+    try:
+        ec2.create_vpc(CidrBlock="10.7.0.0/16")
+        ec2.create_subnet(VpcId=VPC, CidrBlock="10.7.1.0/24", AvailabilityZone=f"{aws.region}a")
+        ec2.create_security_group(GroupName="endpoints", Description="of endpoints", VpcId=VPC)
+    finally:
+        patches.undo()
 
 
 def launch(aws: LocalAws, hosts: Iterable[str] = HOSTS) -> list[str]:

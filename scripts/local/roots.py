@@ -19,7 +19,7 @@ from typing import Final
 _EVERYWHERE: Final = (
     *("ca-certificates", "cloud-init", "cron", "curl", "dash", "e2fsprogs", "ifupdown"),
     *("iproute2", "isc-dhcp-client", "logrotate", "monit", "openssh-server", "procps"),
-    *("python3", "rpm", "rsyslog", "sudo", "unzip"),
+    *("python3", "rpm", "rsync", "rsyslog", "sudo", "unzip"),
 )
 _RECIPE: Final = "3"
 """Raise it when `_build` changes, so that cached roots are built anew."""

@@ -37,6 +37,11 @@ def defaults(document: dict[str, Any]) -> dict[str, str]:
         "SourceInfo": '{"path": "https://s3.eu-west-1.amazonaws.com/b/k"}',
         "Sha256": "0" * 64,
         "Directory": "/srv/app",
+        "Device": "/dev/sdf",
+        "Account": "123456789012",
+        "Bucket": "images/shop",
+        "Certificate": "bundles/certificate",
+        "PrivateKey": "/bundles/key",
     }
     return {
         name: ordinary.get(name, str(definition.get("default")))

@@ -11,9 +11,13 @@ import pytest
 
 from bakery.documents import TOKEN, parameter_problems, problems_of, script_of, size_of
 from bakery.recipe import _NO_PLACE, _OF_THE_SYSTEM
+from infra.loading import load_document, load_program
 from scripts.local.ssm_rules import house_problems
+from tests.documents.conftest import FOLDER
 
 EXPECTED = {
+    "bundle-instance-store",
+    "convert-instance-store",
     "generalize-linux",
     "generalize-windows-without-sysprep",
     "inspect-host",
@@ -41,6 +45,11 @@ EXAMPLES = {
     "SourceInfo": '{"path": "https://s3.eu-west-1.amazonaws.com/bucket/app.tar.gz"}',
     "Sha256": "0" * 64,
     "Directory": "/srv/app",
+    "Device": "/dev/sdf",
+    "Account": "123456789012",
+    "Bucket": "images/shop",
+    "Certificate": "bundles/certificate",
+    "PrivateKey": "/bundles/key",
 }
 
 
@@ -117,6 +126,13 @@ def test_nothing_is_deleted_but_absolute_paths(linux_document: dict[str, Any]) -
 def test_tokens_name_parameters(document: dict[str, Any]) -> None:
     for script in scripts_of(document):
         assert set(TOKEN.findall(script)) <= document["parameters"].keys()
+
+
+def test_a_line_that_stands_for_the_program_of_secrets_is_that_program_once_deployed() -> None:
+    document = load_document(FOLDER / "bundle-instance-store.yaml")
+    assert problems_of(document) == []
+    (script,) = scripts_of(document)
+    assert f"<<'END-OF-PROGRAM'\n{load_program()}END-OF-PROGRAM\n" in script
 
 
 def test_the_model_refuses_the_directories_that_the_document_refuses(

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
+from scripts.local.estate import CONTEXT, SUBNET, network
 from tests.functional.conftest import World, prepare
 from tests.functional.making import online
 
@@ -19,16 +19,13 @@ HOST = "i-0123456789abcdef0"
 OTHER = "i-0123456789abcdef1"
 BASE = "ami-0a201803000000064"
 """What OpsWorks launched it from: Amazon Linux 2018.03."""
-VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
-ENDPOINTS = "sg-0123456789abcdef0"
 LOOKS = {"ec2:DescribeInstances", "ec2:DescribeVolumes", "ssm:DescribeInstanceInformation"}
 """By these a bake looks at a host: all it may do to one, besides imaging it."""
-CHOICES: Mapping[str, Any] = {"vpc_id": VPC, "subnet_ids": SUBNET, "clone_egress": ENDPOINTS}
 
 
 @contextmanager
 def deployed_with_a_host(
-    *, scale: float = 120.0, choices: Mapping[str, Any] = CHOICES
+    *, scale: float = 120.0, choices: Mapping[str, Any] = CONTEXT
 ) -> Iterator[World]:
     """The stack with these recipes and their network; ``host`` begins the host itself."""
     folder = synthesize(RECIPES, lambda _: None, choices=choices)
@@ -36,17 +33,6 @@ def deployed_with_a_host(
         prepare(aws)
         network(aws)
         yield World(aws, aws.deploy())
-
-
-def network(aws: LocalAws) -> None:
-    """A VPC, a private subnet and the group of its endpoints, with the ids of the context."""
-    ec2 = aws.client("ec2")
-    with patch("moto.ec2.models.vpcs.random_vpc_id", return_value=VPC):
-        ec2.create_vpc(CidrBlock="10.7.0.0/16")
-    with patch("moto.ec2.models.subnets.random_subnet_id", return_value=SUBNET):
-        ec2.create_subnet(VpcId=VPC, CidrBlock="10.7.1.0/24", AvailabilityZone="eu-west-1a")
-    with patch("moto.ec2.models.security_groups.random_security_group_id", return_value=ENDPOINTS):
-        ec2.create_security_group(GroupName="endpoints", Description="of endpoints", VpcId=VPC)
 
 
 def host(

@@ -7,9 +7,9 @@ import pytest
 from bakery.naming import TAG_BASE_IMAGE, TAG_CLONE_OF
 from bakery.stages import CLONE_HOST, STAGES
 from scripts.local.ec2_state import NEVER
+from scripts.local.estate import ENDPOINTS
 from tests.functional.conftest import World
 from tests.functional.hosting import (
-    ENDPOINTS,
     HOST,
     LOOKS,
     clones,

@@ -79,7 +79,7 @@ def tagged(world: World, key: str, value: str) -> dict[str, Any]:
         (
             lambda _: {"RootDeviceType": "instance-store"},
             "has an instance-store root, which CreateImage cannot image",
-            "copy it to an EBS volume",
+            f"`bakery convert {HOST}`",
         ),
         (
             lambda _: {"InstanceType": "m3.medium"},

@@ -139,6 +139,24 @@ def test_requests(
     assert found.startswith(wanted), what
 
 
+@pytest.mark.parametrize("stem", ["convert-instance-store", "bundle-instance-store"])
+def test_no_role_may_send_what_copies_a_host(hosts: Synthesized, stem: str) -> None:
+    account, document = Account(hosts), f"AmiBakery-{stem}"
+    assert document in {
+        it["Properties"]["Name"] for it in hosts.of_type("AWS::SSM::Document").values()
+    }
+    asked = {"DocumentName": document, "InstanceIds": [HOST]}
+    roles = [
+        name
+        for name, id_ in account.names.items()
+        if hosts.template["Resources"][id_]["Type"] == "AWS::IAM::Role"
+    ]
+    assert {CLONER, "TasksPrepareRole", "BuilderHostBuilderRole"} <= {*roles}
+    simulation = Simulation(account)
+    refused = f"ssm:SendCommand on document/{document}"
+    assert {simulation.verdict(it, "ssm:SendCommand", asked) for it in roles} == {refused}
+
+
 def test_the_rights_on_hosts_name_each_by_its_id(hosts: Synthesized) -> None:
     unmarked = [
         statement

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from scripts.local import catalog
 from tests.local.bench import AL2023, UBUNTU_18, Bench, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TAGS = [{"Key": "ami-bakery:bake", "Value": "b-1"}]
 
@@ -249,3 +252,71 @@ def test_no_public_parameter_is_offered_without_an_image_behind_it(ec2: Bench) -
     with pytest.raises(ClientError) as error:
         ssm.get_parameter(Name="/aws/service/ecs/optimized-ami/amazon-linux-2/recommended/image_id")
     assert refused(error) == "ParameterNotFound"
+
+
+def why_not(call: Callable[[], Any]) -> str:
+    """The code of the error that a call ends with."""
+    with pytest.raises(ClientError) as error:
+        call()
+    return refused(error)
+
+
+def volume_of(bench: Bench, instance: str, **more: Any) -> str:
+    client = bench.aws.client("ec2")
+    found = client.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+    zone = found["Placement"]["AvailabilityZone"]
+    id_: str = client.create_volume(**{"AvailabilityZone": zone, "Size": 9, **more})["VolumeId"]
+    return id_
+
+
+def attachments(bench: Bench, volume: str) -> list[str]:
+    found = bench.aws.client("ec2").describe_volumes(VolumeIds=[volume])["Volumes"][0]
+    return [it["State"] for it in found["Attachments"]]
+
+
+def test_a_volume_is_attached_over_time_to_an_instance_of_its_zone_under_a_free_name(
+    ec2: Bench,
+) -> None:
+    client, instance = ec2.aws.client("ec2"), ec2.in_state(ec2.launch(), "running")
+    volume, away = volume_of(ec2, instance), volume_of(ec2, instance, AvailabilityZone="us-east-1f")
+    to = {"InstanceId": instance, "Device": "/dev/sdf"}
+    assert client.attach_volume(VolumeId=volume, **to)["State"] == "attaching"
+    ec2.aws.until(lambda: attachments(ec2, volume) == ["attached"])
+    assert why_not(lambda: client.attach_volume(VolumeId=volume, **to)) == "VolumeInUse"
+    assert why_not(lambda: client.delete_volume(VolumeId=volume)) == "VolumeInUse"
+    other = volume_of(ec2, instance)
+    assert why_not(lambda: client.attach_volume(VolumeId=other, **to)) == "InvalidParameterValue"
+    found = why_not(lambda: client.attach_volume(VolumeId=away, **{**to, "Device": "/dev/sdg"}))
+    assert found == "InvalidVolume.ZoneMismatch"
+    client.detach_volume(VolumeId=volume)
+    ec2.aws.until(lambda: attachments(ec2, volume) == [])
+    assert why_not(lambda: client.detach_volume(VolumeId=volume)) == "IncorrectState"
+    client.delete_volume(VolumeId=volume)
+
+
+def test_an_image_is_registered_of_a_complete_snapshot(ec2: Bench) -> None:
+    client, instance = ec2.aws.client("ec2"), ec2.in_state(ec2.launch(), "running")
+    snapshot = client.create_snapshot(VolumeId=volume_of(ec2, instance))["SnapshotId"]
+
+    def register(name: str = "copied", root: str = "/dev/xvda") -> Any:
+        ebs = {"SnapshotId": snapshot}
+        return client.register_image(
+            Name=name,
+            Architecture="x86_64",
+            VirtualizationType="hvm",
+            RootDeviceName="/dev/xvda",
+            BlockDeviceMappings=[{"DeviceName": root, "Ebs": ebs}],
+        )
+
+    def complete() -> bool:
+        found = client.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"]
+        return bool(found[0]["State"] == "completed")
+
+    ec2.aws.until(complete)
+    assert why_not(lambda: register(root="/dev/sdf")) == "InvalidBlockDeviceMapping"
+    image = available(ec2, register()["ImageId"])
+    assert why_not(register) == "InvalidAMIName.Duplicate"
+    found = record(ec2, image)
+    assert (found["RootDeviceType"], found["EnaSupport"]) == ("ebs", False)
+    assert found["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 9
+    assert why_not(lambda: client.delete_snapshot(SnapshotId=snapshot)) == "InvalidSnapshot.InUse"

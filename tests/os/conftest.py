@@ -16,6 +16,10 @@ from scripts.local.sandbox import Sandbox
 
 FOLDER = Path(__file__).parents[2] / "documents"
 Run = Callable[..., list[StepOutcome]]
+_TOGETHER = tuple(
+    f"/test_{it}.py" for it in ("application", "bake", "inspect_host", "instance_store")
+)
+"""Modules whose tests share hosts."""
 
 
 class ByHost(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
@@ -23,7 +27,7 @@ class ByHost(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no 
 
     def _split_scope(self, nodeid: str) -> str:
         module, _, test = nodeid.partition("::")
-        if module.endswith(("/test_application.py", "/test_bake.py", "/test_inspect_host.py")):
+        if module.endswith(_TOGETHER):
             return module
         if test.startswith("test_nothing_is_left_and_nothing_else_is_lost["):
             return PASTS[test.partition("[")[2].rstrip("]")].family

@@ -6,10 +6,11 @@ import pytest
 
 from scripts.bakery_cli.synthesis import PROJECT, synthesize
 from scripts.local import LocalAws
+from scripts.local.estate import CONTEXT, network
 from scripts.local.machines import Machine
 from scripts.local.sandbox_machines import SandboxMachines
 from tests.functional.conftest import World
-from tests.functional.hosting import CHOICES, HOST, everything, host, network
+from tests.functional.hosting import HOST, everything, host
 
 pytestmark = [pytest.mark.os, pytest.mark.timeout(1200)]
 
@@ -37,7 +38,7 @@ def account() -> Iterator[tuple[World, SandboxMachines]]:
     recipes = PROJECT / "build/test-os-hosts"
     recipes.mkdir(parents=True, exist_ok=True)
     (recipes / "host.yaml").write_text(RECIPE)
-    assembly = synthesize(recipes, lambda _: None, choices=CHOICES)
+    assembly = synthesize(recipes, lambda _: None, choices=CONTEXT)
     with (
         SandboxMachines(network=False) as machines,
         LocalAws.start(assembly, scale=240.0, region="eu-west-1", machines=machines) as aws,

@@ -47,6 +47,24 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     assert [it for it in local if not (page.parent / it).exists()] == []
 
 
+def test_every_row_of_the_guide_says_what_became_of_it_and_names_its_test() -> None:
+    rows = [row for row in _rows_of_the_guide() if not row[0].startswith(("the guide", "---"))]
+    assert len(rows) > 50
+    states = r"\*(works|replaced by|cannot exist because)\*"
+    assert [step for step, state, _ in rows if not re.match(states, state)] == []
+    assert [step for step, _, tests in rows if not re.search(r"`(tests/|::test_)", tests)] == []
+
+
+def _rows_of_the_guide() -> list[list[str]]:
+    """Of all tables that have the guide in their first column."""
+    found, inside = [], False
+    for line in (PROJECT / "docs" / "opsworks.md").read_text().splitlines():
+        inside = line.startswith("|") and (inside or line.startswith("| the guide |"))
+        if inside:
+            found.append([cell.strip() for cell in line.strip("|").split(" | ")])
+    return found
+
+
 def test_there_is_something_to_find() -> None:
     named = [name for page in PAGES for name in re.findall(r"`tests/[\w./-]+", page.read_text())]
     assert len(named) > 40

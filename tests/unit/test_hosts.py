@@ -75,7 +75,7 @@ def test_a_host_in_order_is_refused_for_nothing() -> None:
             {"root_device_type": "instance-store"},
             "base.instance",
             "has an instance-store root, which CreateImage cannot image",
-            "docs/opsworks.md, 'Instance store'",
+            f"`bakery convert {ID}` (docs/opsworks.md, 'Instance store')",
         ),
         (
             {"instance_type": "m3.large", "instance_stores": 1},
@@ -180,14 +180,17 @@ def test_what_is_imaged_and_how(
     )
 
 
-@pytest.mark.parametrize("quiesce", ["stop", "freeze", True])
-def test_no_bake_stops_a_host(quiesce: object) -> None:
+@pytest.mark.parametrize("quiesce", ["stop", "freeze", {"document": "AmiBakery-flush"}, True])
+def test_no_bake_stops_a_host_or_runs_anything_on_it(quiesce: object) -> None:
     with pytest.raises(InvalidRecipeError) as refused:
         parse_recipe("web", content(base={"instance": ID, "quiesce": quiesce}))
     (problem,) = refused.value.problems
     assert problem.path == "base.quiesce"
     if quiesce == "stop":
         assert "stop it yourself, bake, and start it again, or write reboot" in problem.message
+    elif quiesce is not True:
+        assert "asks for something that runs on the host, and nothing does" in problem.message
+        assert "hold it yourself" in problem.message and "or write reboot" in problem.message
 
 
 def test_types_are_compared_with_the_host_by_its_name() -> None:

@@ -1,10 +1,7 @@
-"""Running instances of the account: looked at, never changed.
-
-The only thing that is sent is our own read-only document.
-"""
+"""Running instances of the account: looked at by our own read-only document, or sent another."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -82,44 +79,64 @@ class Hosts:
 
     def look_at(self, instance: Instance, *, secrets: bool = True) -> HostReport:
         """Have the instance report what is on it; raises CommandError with what to do about it."""
+        parameters = {"Secrets": "search" if secrets else "skip"}
+        said = self.run(instance, DOCUMENT, parameters, what="did not report")
+        try:
+            return read(said)
+        except IncompleteReportError as error:
+            raise CommandError(f"{instance.id}: {error}.", "Try again.", code=FAILED) from error
+
+    def run(
+        self,
+        instance: Instance,
+        document: str,
+        parameters: Mapping[str, str],
+        *,
+        what: str,
+        looks: int = _LOOKS,
+    ) -> str:
+        """What one of our documents prints on an instance.
+
+        Raises CommandError with its reason if it fails, ``what`` being the words for that, or has
+        not ended after so many looks.
+        """
         refuse(instance)
-        answer = self._finished(self._send(instance.id, secrets=secrets), instance.id)
+        answer = self._finished(self._send(instance.id, document, parameters), instance.id, looks)
         if answer["Status"] != "Success":
-            reason = answer.get("StandardErrorContent", "").strip().partition("\n")[0]
+            reason = _reason(answer.get("StandardErrorContent", ""), document)
             raise CommandError(
-                f"{instance.id} did not report: {answer['StatusDetails']}"
+                f"{instance.id} {what}: {answer['StatusDetails']}"
                 + (f": {reason}" if reason else "."),
                 "Look at the command in Systems Manager, Run Command history: "
                 f"{answer['CommandId']}.",
                 code=FAILED,
             )
-        try:
-            return read(answer["StandardOutputContent"])
-        except IncompleteReportError as error:
-            raise CommandError(f"{instance.id}: {error}.", "Try again.", code=FAILED) from error
+        return answer["StandardOutputContent"]
 
-    def _send(self, instance_id: str, *, secrets: bool) -> str:
-        parameters = {"Bake": [ASKED_BY], "Secrets": ["search" if secrets else "skip"]}
+    def _send(self, instance_id: str, document: str, parameters: Mapping[str, str]) -> str:
+        sent = {name: [value] for name, value in {"Bake": ASKED_BY, **parameters}.items()}
         try:
             with explained(self._region):
                 return self._ssm.send_command(
                     InstanceIds=[instance_id],
-                    DocumentName=fixed_document(DOCUMENT),
-                    Parameters=parameters,
-                    Comment=f"bakery {ASKED_BY}: reads, and changes nothing",
+                    DocumentName=fixed_document(document),
+                    Parameters=sent,
+                    Comment=f"bakery: {document}",
                     TimeoutSeconds=_DELIVERY_SECONDS,
                 )["Command"]["CommandId"]
         except CommandError as error:
             if "InvalidDocument" in error.message:
                 raise CommandError(
-                    "The deployed stack has no document to look at hosts with.",
+                    f"The deployed stack has no document {document}.",
                     "Deploy this release (`make deploy`).",
                 ) from error
             raise
 
-    def _finished(self, command: str, instance_id: str) -> "GetCommandInvocationResultTypeDef":
+    def _finished(
+        self, command: str, instance_id: str, looks: int
+    ) -> "GetCommandInvocationResultTypeDef":
         with explained(self._region):
-            for _ in range(_LOOKS):
+            for _ in range(looks):
                 try:
                     answer = self._ssm.get_command_invocation(
                         CommandId=command, InstanceId=instance_id
@@ -136,6 +153,12 @@ class Hosts:
             f"Look at command {command} in Systems Manager, Run Command.",
             code=FAILED,
         )
+
+
+def _reason(errors: str, document: str) -> str:
+    """Of all that a document and its programs said, its own word; the agent adds some."""
+    lines = errors.strip().split("\n")
+    return next((it for it in lines if it.startswith(f"{document}: ")), lines[0])
 
 
 def refuse(instance: Instance) -> None:

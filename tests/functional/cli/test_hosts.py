@@ -125,6 +125,20 @@ def test_a_host_that_cannot_be_asked_is_said_with_the_way_out(
     ec2.terminate_instances(InstanceIds=launched)
 
 
+@pytest.mark.parametrize("command", ["inspect", "adopt"])
+def test_a_host_that_runs_windows_is_refused_with_the_way_out(
+    bakery: Bakery, hosts: list[str], world: World, command: str
+) -> None:
+    with world.aws.ec2.state.lock:
+        held = world.aws.ec2.state.region("eu-west-1").instances[PLAIN]
+        before, held["PlatformDetails"] = held["PlatformDetails"], "Windows"
+    said = bakery(command, PLAIN)
+    held["PlatformDetails"] = before
+    assert (said.code, said.out) == (1, "")
+    assert f"{PLAIN} runs Windows, and only a Linux host can be looked at." in said.err
+    assert "Bake Windows from a plain image" in said.err
+
+
 def state(world: World, instance: str) -> str:
     found = world.aws.client("ec2").describe_instances(InstanceIds=[instance])
     return str(found["Reservations"][0]["Instances"][0]["State"]["Name"])

@@ -7,7 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.bakery_cli.stages import STAGES
+import pytest
+
+from bakery.recipe import InstanceBase, parse_recipe
+from infra.loading import load_yaml
+from scripts.bakery_cli import check
+from scripts.bakery_cli.screen import console
+from scripts.bakery_cli.stages import CLONE_HOST, STAGES
+from scripts.local import estate
 
 PROJECT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-m", "scripts.bakery_cli.main", "--local"]
@@ -74,3 +81,30 @@ def test_ctrl_c_says_that_the_local_bake_is_gone() -> None:
     assert running.wait(60) == 130
     assert "Stopped, and the local AWS with it: the bake is gone." in rest
     assert "Traceback" not in rest
+
+
+CHEF_11, CHEF_12, PLAIN = estate.HOSTS
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        CHEF_12,
+        pytest.param(CHEF_11, marks=pytest.mark.long),
+        pytest.param(PLAIN, marks=pytest.mark.long),
+    ],
+)
+def test_an_adopted_host_is_sound_and_bakes(id_: str, tmp_path: Path) -> None:
+    """What README says: adopt it, check it, bake it."""
+    adopted = run("adopt", id_)
+    assert adopted.returncode == 0, adopted.stderr
+    file = tmp_path / "shop.yaml"
+    file.write_text(adopted.stdout)
+    assert parse_recipe("shop", load_yaml(file)).base == InstanceBase(instance=id_)
+    assert check.check(console(), ["shop"], recipes=tmp_path, documents=PROJECT / "documents") == 0
+    done = run("bake", "shop", "--recipes", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert id_ in next(line for line in done.stdout.splitlines() if "Instances here" in line)
+    assert re.search(rf"start  {CLONE_HOST.title}$", done.stdout, re.M)
+    assert re.search(r"^Image       ami-[0-9a-f]{17}$", done.stdout, re.M)
+    assert re.search(rf"^Base image .*{id_}", done.stdout, re.M)

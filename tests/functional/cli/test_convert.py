@@ -1,0 +1,207 @@
+"""``bakery convert``: an EBS-backed image of an instance whose root is an instance store."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bakery.naming import TAG_CONVERTED_FROM
+from scripts.bakery_cli import main
+from scripts.bakery_cli.aws.conversion import Conversion
+from scripts.local import estate
+from scripts.local.iam import OPERATOR
+from tests.functional.cli.conftest import Bakery
+from tests.functional.conftest import World
+
+_, EBS, HOST = estate.HOSTS
+KINDS = ("volumes", "snapshots", "images")
+
+
+@pytest.fixture(scope="module")
+def hosts(deployed: World) -> None:
+    estate.launch(deployed.aws, [EBS, HOST])
+    change(deployed, RootDeviceType="instance-store", RootDeviceName="/dev/sda1")
+
+
+def change(world: World, **fields: Any) -> None:
+    with world.aws.ec2.state.lock:
+        world.aws.ec2.state.region("eu-west-1").instances[HOST].update(fields)
+
+
+def record(world: World) -> dict[str, Any]:
+    (found,) = [it for it in world.aws.ec2.all("instances") if it["InstanceId"] == HOST]
+    return copy.deepcopy(found)
+
+
+@pytest.fixture(autouse=True)
+def the_host_is_as_it_was(
+    hosts: None, world: World, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Whatever happens, it keeps its volumes, is not restarted, and no call names it otherwise."""
+
+    def quick(*arguments: Any, pause: float) -> Conversion:
+        return Conversion(*arguments, pause=0.01)
+
+    monkeypatch.setattr(main, "Conversion", quick)
+    before = record(world)
+    yield
+    assert record(world) == before
+    named = {it.operation for it in world.aws.calls if HOST in str(it.parameters)}
+    looks = {"DescribeImages", "DescribeInstances", "DescribeInstanceInformation"}
+    looks |= {"DescribeVolumes", "GetCommandInvocation"}
+    tags = {"CreateVolume", "CreateSnapshot", "RegisterImage"}
+    assert named <= {*looks, *tags, "AttachVolume", "SendCommand", "UpdateInstanceInformation"}
+
+
+def made(world: World) -> dict[str, list[str]]:
+    """What is there of a conversion: a line for each kind."""
+    key = {"volumes": "VolumeId", "snapshots": "SnapshotId", "images": "ImageId"}
+    found = {kind: world.aws.ec2.tagged(kind, TAG_CONVERTED_FROM, HOST) for kind in KINDS}
+    return {kind: [it[key[kind]] for it in rows] for kind, rows in found.items() if rows}
+
+
+def forget(world: World) -> None:
+    """The owner removes what was made."""
+    ec2 = world.aws.client("ec2")
+    found = made(world)
+    for image in found.get("images", []):
+        ec2.deregister_image(ImageId=image)
+    for snapshot in found.get("snapshots", []):
+        ec2.delete_snapshot(SnapshotId=snapshot)
+    for volume in found.get("volumes", []):
+        ec2.delete_volume(VolumeId=volume)
+
+
+def test_an_image_of_a_copy_of_its_root_is_all_that_is_made(bakery: Bakery, world: World) -> None:
+    said = bakery("convert", HOST, "--name", "shop-root", "--size", "12")
+    assert (said.code, said.err) == (0, "")
+    (image,) = world.aws.ec2.tagged("images", TAG_CONVERTED_FROM, HOST)
+    assert said.lines[-2:] == [
+        f"Image {image['ImageId']}, shop-root",
+        f"In a recipe: base: {{ami: {image['ImageId']}}}",
+    ]
+    (sent,) = world.calls("SendCommand")
+    assert sent["DocumentName"] == "AmiBakery-convert-instance-store"
+    assert sent["Parameters"] == {"Bake": ["inspect"], "Device": ["/dev/sdg"]}
+    (volume,) = world.calls("CreateVolume")
+    assert (volume["Size"], volume["AvailabilityZone"]) == (
+        12,
+        record(world)["Placement"]["AvailabilityZone"],
+    )
+    (attached,) = world.calls("AttachVolume")
+    assert attached["Device"] == "/dev/sdg"  # the host has /dev/sdf
+    assert (image["RootDeviceType"], image["RootDeviceName"]) == ("ebs", "/dev/sda1")
+    assert (image["Architecture"], image["VirtualizationType"]) == ("x86_64", "hvm")
+    assert image["EnaSupport"] is True and "KernelId" not in image
+    (mapping,) = image["BlockDeviceMappings"]
+    assert made(world) == {
+        "snapshots": [mapping["Ebs"]["SnapshotId"]],
+        "images": [image["ImageId"]],
+    }
+    # In this order: no snapshot of a volume that is still written to.
+    did = [it.operation for it in world.aws.calls if it.principal == OPERATOR]
+    order = ["CreateVolume", "AttachVolume", "SendCommand", "DetachVolume", "CreateSnapshot"]
+    order += ["DeleteVolume", "RegisterImage"]
+    assert [it for it in did if it in order] == order
+    forget(world)
+
+
+def test_a_paravirtual_one_keeps_its_kernel(bakery: Bakery, world: World) -> None:
+    before = record(world)
+    change(world, VirtualizationType="paravirtual", KernelId="aki-52a34525", EnaSupport=False)
+    said = bakery("convert", HOST)
+    change(world, **before)
+    with world.aws.ec2.state.lock:
+        del world.aws.ec2.state.region("eu-west-1").instances[HOST]["KernelId"]
+    assert said.code == 0, said.err
+    (image,) = world.aws.ec2.tagged("images", TAG_CONVERTED_FROM, HOST)
+    assert (image["Name"], image["KernelId"]) == (f"{HOST}-ebs", "aki-52a34525")
+    assert (image["VirtualizationType"], image["EnaSupport"]) == ("paravirtual", False)
+    forget(world)
+
+
+@pytest.mark.parametrize("operation", ["AttachVolume", "SendCommand", "DetachVolume"])
+@pytest.mark.parametrize("code", ["UnauthorizedOperation"])
+def test_whatever_fails_before_the_snapshot_leaves_no_volume(
+    bakery: Bakery, world: World, operation: str, code: str
+) -> None:
+    service = "ssm" if operation == "SendCommand" else "ec2"
+    world.aws.faults.error(service, operation, code=code, status=403)
+    said = bakery("convert", HOST)
+    assert said.code != 0
+    assert f"{operation} failed: {code}" in said.err
+    assert made(world) == {}
+
+
+@pytest.mark.parametrize("operation", ["CreateSnapshot", "RegisterImage"])
+def test_what_fails_afterwards_leaves_no_snapshot(
+    bakery: Bakery, world: World, operation: str
+) -> None:
+    world.aws.faults.error("ec2", operation, code="UnauthorizedOperation", status=403)
+    said = bakery("convert", HOST)
+    assert said.code != 0
+    assert f"{operation} failed: UnauthorizedOperation" in said.err
+    assert made(world) == {}
+
+
+def test_a_host_that_cannot_copy_itself_says_why(bakery: Bakery, world: World) -> None:
+    why = "convert-instance-store: /dev/xvdf is not empty, and is left as it is"
+    stderr = f"rsync: some warning\n{why}\n"
+    world.aws.agent.script("AmiBakery-convert-instance-store", exit_code=1, stderr=stderr)
+    said = bakery("convert", HOST)
+    assert said.code == 1
+    assert f"{HOST} did not copy its root: Failed: {why}" in said.err
+    assert made(world) == {}
+
+
+def test_ctrl_c_leaves_nothing(
+    bakery: Bakery, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scripts.bakery_cli.aws.hosts.Hosts.run", interrupted)
+    assert bakery("convert", HOST).code == 130
+    assert len(world.calls("DeleteVolume")) == 1
+    assert made(world) == {}
+
+
+def test_a_volume_that_cannot_be_removed_is_said(bakery: Bakery, world: World) -> None:
+    world.aws.faults.error("ec2", "DeleteVolume", code="UnauthorizedOperation", status=403)
+    said = bakery("convert", HOST)
+    assert said.code == 0
+    (volume,) = made(world)["volumes"]
+    assert f"Volume {volume} is left (DeleteVolume failed: UnauthorizedOperation" in said.out
+    forget(world)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((EBS,), f"{EBS} has an ebs root: there is nothing to convert. Bake from it"),
+        (("web-1",), "'web-1' is no instance."),
+        ((HOST, "--size", "0"), "Invalid value for '--size'"),
+        (("i-0123456789abcdef9",), "There is no instance i-0123456789abcdef9"),
+    ],
+)
+def test_what_cannot_be_converted_is_told_before_anything_is_made(
+    bakery: Bakery, world: World, arguments: tuple[str, ...], told: str
+) -> None:
+    said = bakery("convert", *arguments)
+    assert said.code in (1, 2)
+    assert told in " ".join(said.err.split())
+    assert not world.calls("CreateVolume")
+
+
+def test_a_name_that_is_taken_is_told_before_anything_is_made(bakery: Bakery, world: World) -> None:
+    assert bakery("convert", HOST, "--name", "shop-root").code == 0
+    world.aws.calls.clear()
+    said = bakery("convert", HOST, "--name", "shop-root")
+    assert said.code == 2
+    (image,) = made(world)["images"]
+    assert f"There is an image named shop-root already: {image}. Say another --name." in " ".join(
+        said.err.split()
+    )
+    assert not world.calls("CreateVolume")
+    forget(world)
