@@ -22,6 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
+DOTNET := $(VENV)/.dotnet
 DEPENDENCIES := build/lambda/.built
 CDK := node_modules/.package-lock.json
 CDK_RUN := $(BIN)/node node_modules/aws-cdk/bin/cdk --no-notices
@@ -118,8 +119,10 @@ lock: $(INSTALLED) ## Renew all locks within the ranges of pyproject.toml and pa
 	  pyproject.toml --output-file requirements.lock
 	@rm -f package-lock.json
 	@$(BIN)/node "$$($(BIN)/python infra/node.py npm)" install --package-lock-only --ignore-scripts
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --universal --python-version 3.11 \
+	  --constraints requirements.lock --group pyproject.toml:dotnet --output-file tests/dotnet/requirements.lock
 	@! grep -nE '"resolved"|https?://[^ ]*\.(whl|tar\.gz|tgz)|file:|index-url' \
-	  requirements.lock functions/requirements.lock package-lock.json
+	  requirements.lock functions/requirements.lock tests/dotnet/requirements.lock package-lock.json
 
 .PHONY: sbom
 sbom: $(INSTALLED) ## Write what is in the Lambda functions' asset, as CycloneDX, to SBOM (build/ami-bakery.cdx.json)
@@ -143,6 +146,10 @@ test-long: setup ## Run the tests that bake by the dozen: chains, queues, spot, 
 .PHONY: test-os
 test-os: setup ## Run the documents in booted operating systems (Linux, root, systemd-nspawn)
 	@$(BIN)/pytest -m os tests/os -n $(OS_JOBS) $(PYTEST_ARGS)
+
+.PHONY: test-dotnet
+test-dotnet: setup $(DOTNET) ## Apply the PowerShell documents' edits with .NET (Linux x86-64): PowerShell itself is not to be had
+	@$(BIN)/pytest -m dotnet tests/dotnet $(PYTEST_ARGS)
 
 .PHONY: mutate-os
 mutate-os: setup ## Leave out each deletion of the cleaning documents: which does no test miss? (minutes)
@@ -198,6 +205,11 @@ $(LOCKED): requirements.lock
 $(INSTALLED): $(LOCKED) pyproject.toml infra/node.py
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	@ln -sf "$$($(BIN)/python infra/node.py node)" $(BIN)/node
+	@touch $@
+
+$(DOTNET): $(INSTALLED) tests/dotnet/requirements.lock
+	@echo "Installing .NET into $(VENV) (only for make test-dotnet)"
+	@$(BIN)/python -m pip install -qq --no-deps --no-compile --require-hashes --only-binary :all: -r tests/dotnet/requirements.lock
 	@touch $@
 
 $(DEPENDENCIES): $(INSTALLED) functions/requirements.lock functions/bakery/aws/__init__.py infra/asset.py scripts/build_dependencies.py

@@ -69,6 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "long": "bakes by the dozen: run `make test-long`",
         "faults": "bakes some hundred times: run `make faults`",
         "os": "boots operating systems: run `make test-os`",
+        "dotnet": "wants .NET: run `make test-dotnet`",
     }
     for item in items:
         for marker, reason in reasons.items():
@@ -110,16 +111,23 @@ def _tell_matrix(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
     """The fault matrix, from what the sweeps recorded (in this process, or in workers)."""
-    reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
-    found = [v for report in reports for k, v in report.user_properties if k == matrix.PROPERTY]
+    stats = terminalreporter.stats
+    found = _rows([*stats.get("passed", ()), *stats.get("failed", ())])
     if not found:
         return
-    rows = sorted(found, key=lambda row: (row["scene"], row["function"], row["fault"]))
     terminalreporter.section("fault matrix")
-    terminalreporter.write_line("\n".join(matrix.lines(rows)))
+    terminalreporter.write_line("\n".join(matrix.lines(matrix.renewed([], found))))
     path: Path | None = config.getoption("--matrix")
-    if path and exitstatus == 0 and not config.getoption("keyword"):  # else it is a part only
+    if path:
+        whole = exitstatus == 0 and not config.getoption("keyword")
+        passed = _rows(stats.get("passed", ()))
+        before = [] if whole else json.loads(path.read_text(encoding="utf-8"))
+        rows = matrix.renewed(before, passed)
         path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def _rows(reports: Iterable[pytest.TestReport]) -> list[dict[str, Any]]:
+    return [v for report in reports for k, v in report.user_properties if k == matrix.PROPERTY]
 
 
 @pytest.fixture(autouse=True)

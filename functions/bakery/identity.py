@@ -21,7 +21,7 @@ REQUIRED: Final = (
 WINDOWS: Final = ("machine-sid", "machine-guid", "computer-name", "ssm-registration")
 """What every Windows instance must have."""
 
-WITHOUT_SYSPREP: Final = ("machine-sid", "machine-guid", "computer-name")
+WITHOUT_SYSPREP: Final = ("machine-sid", "machine-guid", "computer-name", "rdp-certificate")
 """What instances of one Windows image share that was not generalized with Sysprep."""
 
 UNUSED: Final = "unused"

@@ -507,7 +507,8 @@ class Windows(Model):
         default=None,
         description="`random`, the default: each instance makes its own, which EC2 encrypts with "
         "the instance's key pair. Or a secret, for images made with Sysprep: all instances have "
-        "that password, and it stays readable in the image.",
+        "that password, and it stays readable in the image. It has 6 to 127 ASCII characters, of "
+        "three of these kinds: capital letters, small letters, digits, others.",
     )
     require_en_us: Flag = Field(
         default=True,
@@ -663,7 +664,8 @@ class PowershellStep(ScriptStep):
     powershell: str = Field(
         description="The script. It fails the bake when it ends with another code than 0; with "
         "3010 the builder is restarted and the script run again. An error that it does not catch "
-        "may still end it with 0: begin with `$ErrorActionPreference = 'Stop'`.",
+        "may still end it with 0: begin with `$ErrorActionPreference = 'Stop'`. What a program in "
+        "it ends with counts only if the script says so, by `exit $LASTEXITCODE`.",
         min_length=1,
         max_length=48_000,
     )

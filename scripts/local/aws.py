@@ -249,11 +249,12 @@ class LocalAws:
 
     def until(self, condition: Callable[[], Any], *, seconds: float = 30.0, what: str = "") -> Any:
         """Wait, in real seconds, until the condition is true; returns its value."""
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, 0.005
         while not (value := condition()):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not within {seconds} s: {what or condition}")
-            time.sleep(0.005)
+            time.sleep(pause)
+            pause = min(0.02, pause * 1.5)  # asking takes time from what is waited for
         return value
 
     def finished(self, execution_arn: str, *, seconds: float = 60.0) -> dict[str, Any]:

@@ -126,6 +126,7 @@ def _made_up(step: str, instance_id: str) -> list[str]:
             f"machine-sid\tS-1-5-21-{numbers}",
             f"machine-guid\t{digest[:8]}-{digest[8:12]}-4000-8000-{digest[20:32]}",
             f"computer-name\tEC2AMAZ-{digest[:7].upper()}",
+            f"rdp-certificate\t{digest[:40].upper()}",
             f"ssm-registration\t{instance_id}",
         ]
     if step != "report-identity":

@@ -14,10 +14,11 @@ import tree_sitter_powershell
 from tree_sitter import Language, Node, Parser
 
 COMMANDS: Final[Mapping[str, set[str]]] = {
+    "Add-Type": {"AssemblyName"},
     "ConvertFrom-Json": set(),
     "ForEach-Object": set(),
     "Get-ChildItem": {"Path"},
-    "Get-CimInstance": {"ClassName", "Filter"},
+    "Get-CimInstance": {"ClassName", "Filter", "Namespace"},
     "Get-Item": {"LiteralPath"},
     "Get-ScheduledTask": {"TaskName"},
     "Get-Service": set(),
@@ -80,6 +81,7 @@ def findings(script: str) -> list[str]:
         return [error]
     root = _parsed(script)
     found = [*_newer(root), *_commands(root), *_variables(root), *_unjudged_natives(root)]
+    found += [*_deletions(root), *_shown(root)]
     if not script.isascii():
         found.append("has a character that is not ASCII: PowerShell 4 reads it in its own way")
     found += [
@@ -165,6 +167,49 @@ def _commands(root: Node) -> Iterator[str]:
             yield f"line {line}: {called} is no command that our scripts may use"
         if called == "Remove-Item" and f"-LiteralPath {_OWN_FOLDER} " not in words:
             yield f"line {line}: removes something else than {_OWN_FOLDER}"
+
+
+def _deletions(root: Node) -> Iterator[str]:
+    """Deletions by .NET, which are for one function, and that for folders of the SSM agent."""
+    for node in _walk(root):
+        if node.type != "invokation_expression" or "::delete(" not in _text(node).lower():
+            continue
+        above = node.parent
+        while above is not None and above.type != "function_statement":
+            above = above.parent
+        if above is None or _name(above) != "Remove-EarlierCommand":
+            yield f"line {node.start_point[0] + 1}: deletes outside Remove-EarlierCommand"
+
+
+_SECRET: Final = {"$value", "$object", "$text", "$parsed", "$answer", "$before", "$after"}
+
+
+def _shown(root: Node) -> Iterator[str]:
+    """What may be a password and goes to a cmdlet, which PowerShell's module logging writes down.
+
+    Functions of the script itself are not logged. Source: Microsoft, about_Logging.
+    """
+    for node in _walk(root):
+        name = node.child_by_field_name("command_name") if node.type == "command" else None
+        pipeline = node.parent
+        if name is None or pipeline is None or _text(name) not in COMMANDS:
+            continue
+        given = {_text(it) for it in _walk(node) if it.type == "variable" and not _in_block(it)}
+        if len(pipeline.named_children) > 1:
+            first = pipeline.named_children[0]
+            given |= {_text(it) for it in _walk(first) if it.type == "variable"}
+        for variable in sorted(given & _SECRET):
+            yield f"line {node.start_point[0] + 1}: {_text(name)} is given {variable}"
+
+
+def _in_block(node: Node) -> bool:
+    """Whether it is read later, in a script block."""
+    above = node.parent
+    while above is not None and above.type != "command":
+        if above.type == "script_block_expression":
+            return True
+        above = above.parent
+    return False
 
 
 def _parameters(command: Node) -> list[str]:

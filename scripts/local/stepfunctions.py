@@ -87,6 +87,13 @@ class StepFunctions:
         """For whoever waits in this process: a hundred calls a second would take their time."""
         return bool(self._execution(arn).status == "RUNNING")
 
+    def has_entered(self, arn: str, state: str) -> bool:
+        """Whether the execution came to the state; for whoever waits in this process, as above."""
+        return any(
+            event.get("stateEnteredEventDetails", {}).get("name") == state
+            for event in self._history(self._execution(arn))
+        )
+
     def start_execution(self, call: Call) -> dict[str, Any]:
         payload, name = str(call.get("input") or "{}"), call.get("name")
         with self._clock.busy():

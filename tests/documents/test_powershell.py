@@ -53,6 +53,13 @@ def test_nothing_is_wrong_with_a_script(windows_script: str) -> None:
         ('Write-Output "a $($unset.b)"', "$unset is set nowhere"),
         ("Write-Output a 2>&1", "redirects"),
         ("Write-Output \u201ca\u201d", "not ASCII"),
+        ("[IO.Directory]::Delete($env:A, $true)", "deletes outside Remove-EarlierCommand"),
+        ("[IO.File]::Delete($env:A)", "deletes outside Remove-EarlierCommand"),
+        ("function Clear-It { [IO.File]::Delete($env:A) }", "deletes outside"),
+        ("$value = 1\nConvertFrom-Json $value", "ConvertFrom-Json is given $value"),
+        ("$text = 1\n$text | ConvertFrom-Json", "ConvertFrom-Json is given $text"),
+        ("$text = 1\n[xml]$text | Out-Null", "Out-Null is given $text"),
+        ('$value = 1\nWrite-Output "a $value"', "Write-Output is given $value"),
         (RUN, "nobody looks at its exit code"),
         (f"{RUN}Write-Output a", "nobody looks at its exit code"),
         (f"if ($true) {{\n{RUN}}}", "nobody looks at its exit code"),
@@ -72,6 +79,9 @@ def test_what_is_wrong_is_found(line: str, word: str) -> None:
         "function Get-It($a) { $a.Name }\nGet-It 1",
         "$a = @()\n$a += 1\nWrite-Output $a",
         'Remove-Item -LiteralPath "$env:ProgramData\\ami-bakery" -Recurse -Force',
+        "function Remove-EarlierCommand { [IO.Directory]::Delete($env:A, $true) }",
+        "function Get-It($a) { $a.Name }\n$value = 1\n$parsed = Get-It $value",
+        "$value = 1\n$kinds = 'a' | Where-Object { [regex]::IsMatch($value, $_) }",
     ],
 )
 def test_what_is_right_is_let_through(line: str) -> None:

@@ -601,7 +601,8 @@ def test_what_is_verified_is_what_the_recipe_says(file: str) -> None:
 
 
 def test_a_password_is_in_nothing_that_the_documents_print() -> None:
-    """Nor in the text of an error: where one would quote it, another is thrown."""
+    """Nor in the text of an error: where one would quote it, another is thrown. That no cmdlet is
+    given it, whatever PowerShell logs, is a rule of `scripts/local/powershell.py`."""
     script = script_of(
         yaml.safe_load((FOLDER / "sysprep-windows.yaml").read_text())["mainSteps"][0]
     )
@@ -609,8 +610,8 @@ def test_a_password_is_in_nothing_that_the_documents_print() -> None:
     assert re.findall(said, script) == []
     assert re.findall(said, 'throw "it is $value"') != []
     for call in (
-        "ConvertFrom-Json $value",
-        "ConvertFrom-Json $text",
+        "Read-Json $value",
+        "Read-Json $text",
         "[xml]$text",
         "Get-SecretText $id",
     ):

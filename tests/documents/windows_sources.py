@@ -25,12 +25,22 @@ SOURCES = {
     r"& '$env:ProgramData\Amazon\EC2-Windows\Launch\Scripts\SysprepInstance.ps1'": LAUNCH,
     r"$env:ProgramData\Amazon\EC2-Windows\Launch\Sysprep\Unattend.xml": PROFILES,
     "Amazon Ec2 Launch - Instance Initialization": "the task that InitializeInstance.ps1 registers",
+    "Amazon Ec2 Launch - Instance Initialization*": "the same, for one that may not be there",
     r"%ProgramData%\Amazon\EC2Launch\config\agent-config.yml": LAUNCH_V2,
     r"$env:ProgramData\Amazon\EC2Launch\state\.run-once": LAUNCH_V2,
     r"$env:ProgramData\Amazon\EC2Launch\sysprep\unattend.xml": PROFILES,
     r"$env:ProgramFiles\Amazon\EC2Launch\EC2Launch.exe": LAUNCH_V2,
     r"& '$env:ProgramFiles\Amazon\EC2Launch\EC2Launch.exe' sysprep --shutdown=true --clean": (
         LAUNCH_V2
+    ),
+    r"$env:ProgramData\Amazon\EC2-Windows\Launch\Module\Ec2Launch.psd1": LAUNCH,
+    r"$env:ProgramData\Amazon\EC2Launch\log\agent.log": LAUNCH_V2,
+    # The SSM agent
+    r"$env:ProgramData\Amazon\SSM\InstanceData": (
+        "github aws/amazon-ssm-agent, agent/plugins/rundocument, a comment about orchestrationDir"
+    ),
+    r"$instance\document\state\completed": (
+        "github aws/amazon-ssm-agent, agent/appconfig, DefaultLocationOfState and ...OfCompleted"
     ),
     # OpsWorks Stacks
     r"$env:ProgramData\OpsWorksAgent": 'OpsWorks guide, "Troubleshooting and debugging", Windows',
@@ -83,6 +93,9 @@ SOURCES = {
     "DisplayVersion": 'Microsoft, "Uninstall Registry Key"',
     "Publisher": 'Microsoft, "Uninstall Registry Key"',
     "SystemComponent": 'Microsoft, "ARPSYSTEMCOMPONENT property"',
+    "Win32_ComputerSystem": CIM,
+    r"root\CIMV2\TerminalServices": "EC2Launch v1, Module/Scripts/Send-RDPCertInfo.ps1",
+    "Win32_TSGeneralSetting": "EC2Launch v1, Module/Scripts/Send-RDPCertInfo.ps1",
     "Win32_QuickFixEngineering": CIM,
     "Win32_UserAccount": CIM,
     "Win32_OperatingSystem": CIM,

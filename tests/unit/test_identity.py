@@ -148,12 +148,14 @@ WINDOWS_FIRST = {
     "machine-sid": "S-1-5-21-1-2-3",
     "machine-guid": "8a6f0e0c-0000-4000-8000-000000000001",
     "computer-name": "EC2AMAZ-0000001",
+    "rdp-certificate": "F1",
     "ssm-registration": "i-1",
 }
 WINDOWS_SECOND = {
     "machine-sid": "S-1-5-21-4-5-6",
     "machine-guid": "8a6f0e0c-0000-4000-8000-000000000002",
     "computer-name": "EC2AMAZ-0000002",
+    "rdp-certificate": "F2",
     "ssm-registration": "i-2",
 }
 

@@ -36,6 +36,12 @@ class Row:
         record(PROPERTY, content)
 
 
+def renewed(before: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows in order, those of sweeps that have run again in place of what they found before."""
+    by_sweep = {(it["scene"], it["function"], it["fault"]): it for it in (*before, *found)}
+    return [by_sweep[key] for key in sorted(by_sweep)]
+
+
 def lines(rows: list[dict[str, Any]]) -> list[str]:
     """The table for a terminal."""
     head = f"{'function':<16} {'bake':<8} {'fault':<14} {'calls':>5} {'survived':>8}  failed, clean"

@@ -15,20 +15,10 @@ pytestmark = pytest.mark.long
 STATES = [*(stage.state for stage in STAGES), "RunStep", "Report"]
 
 
-def entered(world: World, arn: str, state: str) -> bool:
-    """Whether the execution has entered the state."""
-    states = world.aws.client("stepfunctions")
-    pages = states.get_paginator("get_execution_history").paginate(executionArn=arn)
-    details = (
-        event.get("stateEnteredEventDetails", {}) for page in pages for event in page["events"]
-    )
-    return any(detail.get("name") == state for detail in details)
-
-
 def begun(world: World, state: str) -> str:
     """An execution that is in the state, or just behind it."""
     arn = world.start({"recipe": "small", "force": True})
-    world.aws.until(lambda: entered(world, arn, state), what=state, seconds=60)
+    world.aws.until(lambda: world.aws.executions.has_entered(arn, state), what=state, seconds=60)
     return arn
 
 
@@ -118,7 +108,9 @@ def test_a_builder_of_a_launch_that_was_under_way_is_found_later(world: World) -
         "ec2", "RunInstances", code="InternalError", status=500, when=lambda _: not stopped
     )
     arn = world.start({"recipe": "small", "force": True})
-    world.aws.until(lambda: entered(world, arn, "LaunchBuilder"), what="the launch")
+    world.aws.until(
+        lambda: world.aws.executions.has_entered(arn, "LaunchBuilder"), what="the launch"
+    )
     stop()
     swept(world, world.ended(arn).name)
 

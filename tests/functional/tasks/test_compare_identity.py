@@ -96,6 +96,7 @@ WINDOWS_FACTS = {
     "machine-sid": "S-1-5-21-1-2-3",
     "machine-guid": "8a6f0e0c",
     "computer-name": "EC2AMAZ-1",
+    "rdp-certificate": "FF4517C8",
     "ssm-registration": "i-1",
 }
 
@@ -113,11 +114,11 @@ def test_two_windows_instances_may_share_what_only_sysprep_renews(
         if not sysprep:
             assert compare(making) == [
                 f"{fact}: both have {WINDOWS_FACTS[fact]}"
-                for fact in ("computer-name", "machine-guid", "machine-sid")
+                for fact in ("computer-name", "machine-guid", "machine-sid", "rdp-certificate")
             ]
             return
         with pytest.raises(FunctionFailedError) as failed:
             compare(making)
     assert failed.value.name == "IdentitySharedError"
-    for fact in ("machine-sid", "machine-guid", "computer-name"):
+    for fact in ("machine-sid", "machine-guid", "computer-name", "rdp-certificate"):
         assert f"{fact}: both have {WINDOWS_FACTS[fact]}" in failed.value.message
