@@ -277,8 +277,8 @@ def convert(
     """Make an EBS-backed image of an instance store root.
 
     That of INSTANCE, which keeps running and copies it to a volume of yours: it must be managed by
-    Systems Manager. The image is no golden one, for it has the instance's identity: it is the base of a
-    recipe, which takes that off.
+    Systems Manager. The image is no golden one, for it has the instance's identity: it is the base
+    of a recipe, which takes that off.
     """
     chosen: Options = replace(context.obj, hosts=True)
     screen = console()
