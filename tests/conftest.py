@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import pytest
@@ -127,7 +127,8 @@ def _tell_matrix(
 
 
 def _rows(reports: Iterable[pytest.TestReport]) -> list[dict[str, Any]]:
-    return [v for report in reports for k, v in report.user_properties if k == matrix.PROPERTY]
+    properties = [it for report in reports for it in report.user_properties]
+    return [cast("dict[str, Any]", row) for name, row in properties if name == matrix.PROPERTY]
 
 
 @pytest.fixture(autouse=True)

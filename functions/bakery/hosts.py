@@ -5,8 +5,8 @@ about it, the host itself is not. What only the host knows (mounts, services, fr
 ``bakery inspect``.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from bakery import naming
 from bakery.bake import HostPlan
@@ -14,15 +14,12 @@ from bakery.problems import Problem
 from bakery.recipe import InstanceBase
 from bakery.resources import Host, HostVolume, Image
 
-if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef, VolumeTypeDef
-
 _PATH = "base.instance"
 _IMAGED = {"running", "stopped"}
 """States in which CreateImage takes an instance. Source: EC2 API reference, CreateImage."""
 
 
-def host_of(record: "InstanceTypeDef", volumes: "Iterable[VolumeTypeDef]") -> Host:
+def host_of(record: Mapping[str, Any], volumes: Iterable[Mapping[str, Any]]) -> Host:
     """What DescribeInstances and DescribeVolumes say of a host; the rest is left open."""
     tags = {tag.get("Key"): tag.get("Value", "") for tag in record.get("Tags", [])}
     codes = (it.get("ProductCodeId", "") for it in record.get("ProductCodes", []))
@@ -49,7 +46,7 @@ def host_of(record: "InstanceTypeDef", volumes: "Iterable[VolumeTypeDef]") -> Ho
     )
 
 
-def _volume_of(volume: "VolumeTypeDef", instance_id: str) -> HostVolume:
+def _volume_of(volume: Mapping[str, Any], instance_id: str) -> HostVolume:
     devices = (
         it.get("Device", "")
         for it in volume.get("Attachments", [])

@@ -26,17 +26,17 @@ from tests.dotnet import net
 pytestmark = pytest.mark.dotnet
 
 
-def edited(text: str, rows: list[python.Row], password: str = "") -> str:
+def edit(text: str, rows: list[python.Row], password: str = "") -> str:
     """Set-AgentSetting, by .NET."""
     for row in rows:
         replacement = net.replacement_of(row, python.quoted(password, row["file"]))
         text = net.replace(text, row["find"], replacement)
-        if problem := problem_of(row, text):
-            raise ValueError(problem)
+        if wrong := judge(row, text):
+            raise ValueError(wrong)
     return text
 
 
-def problem_of(row: python.Row, text: str) -> str:
+def judge(row: python.Row, text: str) -> str:
     """Get-SettingProblem, by .NET."""
     if row["must"] and not net.is_match(text, row["must"]):
         return f"{row['about']}: not as it must be"
@@ -48,8 +48,8 @@ def problem_of(row: python.Row, text: str) -> str:
 @pytest.fixture(autouse=True, scope="module")
 def by_net() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(python, "edited", edited)
-        patch.setattr(python, "problem_of", problem_of)
+        patch.setattr(python, "edited", edit)
+        patch.setattr(python, "problem_of", judge)
         yield
 
 
@@ -57,7 +57,7 @@ def test_it_is_net_that_judges() -> None:
     """Not Python's: of a subtraction in a class, only .NET knows."""
     assert net.is_match("b", "^[a-z-[aeiou]]$")
     assert not re.search("^[a-z-[aeiou]]$", "b")
-    assert python.edited is edited
+    assert python.edited is edit
 
 
 TEXTS = {
