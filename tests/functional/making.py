@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tests.functional.conftest import World
 
 NOBODY = "a-token-that-nobody-waits-for"
+NOT_YET = 3600.0
+"""AWS seconds that what is pending stays pending while a test looks at it."""
 
 
 @dataclass(frozen=True)

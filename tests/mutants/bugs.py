@@ -254,8 +254,15 @@ BUGS = (
     Bug(
         "a pointer that cannot be put fails the bake while another is under way",
         "functions/bakery/publishing.py",
-        "if under_way and not late:",
-        "if under_way and not late and not errors:",
+        "if under_way and age < BUDGET + LAST_LOOKS:",
+        "if under_way and age < BUDGET + LAST_LOOKS and not errors:",
+        ("tests/functional/tasks/test_publish_pointers.py",),
+    ),
+    Bug(
+        "the last try puts a pointer and gives up what it has put",
+        "functions/bakery/publishing.py",
+        "if not _in_force(move, put=age < BUDGET):",
+        "if not _in_force(move, put=True):",
         ("tests/functional/tasks/test_publish_pointers.py",),
     ),
     Bug(

@@ -18,7 +18,7 @@ from tests.functional.hosting import (
     host,
     record,
 )
-from tests.functional.making import NOBODY, Making, forget_tag, resumed
+from tests.functional.making import NOBODY, NOT_YET, Making, forget_tag, resumed
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,7 @@ def made_by_somebody(making: Making, tags: dict[str, str]) -> str:
 
 
 def test_it_images_the_running_host_as_it_runs_and_waits_for_a_day(making: Making) -> None:
+    making.world.aws.ec2.durations.image = NOT_YET
     before = making.world.aws.clock.now()
     clone(making)
     (made,) = making.world.tagged("image", making.bake)
@@ -90,6 +91,7 @@ def test_it_images_the_running_host_as_it_runs_and_waits_for_a_day(making: Makin
 
 
 def test_called_twice_it_makes_one_image_and_the_newest_token_waits(making: Making) -> None:
+    making.world.aws.ec2.durations.image = NOT_YET
     clone(making, token="first")
     clone(making, token="second")
     assert len(making.images()) == len(making.world.aws.calls.of("ec2", "CreateImage")) == 1
@@ -105,6 +107,7 @@ def test_a_lost_answer_is_adopted(making: Making) -> None:
 
 
 def test_one_whose_tags_are_not_shown_yet_is_adopted_by_its_name(making: Making) -> None:
+    making.world.aws.ec2.durations.image = NOT_YET
     tags = clone_tags("host", making.bake, HOST)
 
     def made_meanwhile() -> None:
@@ -178,7 +181,7 @@ def test_a_refused_call_is_told_by_its_class_and_may_be_tried_again(
 
 def test_an_image_that_fails_is_told_with_ec2s_reason(making: Making) -> None:
     making.world.aws.ec2.next_image_fails("Server.InternalError: disk on fire")
-    clone(making)
+    clone(making, token="first")
     making.world.aws.until(
         lambda: making.world.tagged("image", making.bake)[0]["State"] == "failed"
     )
@@ -189,7 +192,7 @@ def test_an_image_that_fails_is_told_with_ec2s_reason(making: Making) -> None:
 
 
 def test_an_image_that_is_available_at_the_second_try_is_told_at_once(making: Making) -> None:
-    clone(making)
+    clone(making, token="first")
     (made,) = making.images()
     making.world.aws.until(
         lambda: making.world.tagged("image", making.bake)[0]["State"] == "available"

@@ -8,7 +8,7 @@ import pytest
 
 from bakery.naming import TAG_BAKE
 from tests.functional.conftest import FunctionFailedError, World
-from tests.functional.making import NOBODY, Making, forget_tag, resumed, state
+from tests.functional.making import NOBODY, NOT_YET, Making, forget_tag, resumed, state
 
 
 def image(making: Making, builder: str, *, token: str = NOBODY) -> None:
@@ -45,6 +45,7 @@ def made_by_somebody(making: Making, builder: str, tags: dict[str, str]) -> str:
 
 @pytest.mark.failure(35)
 def test_it_images_the_stopped_builder_and_waits_for_a_day(making: Making) -> None:
+    making.world.aws.ec2.durations.image = NOT_YET
     builder = making.stopped()
     before = making.world.aws.clock.now()
     image(making, builder)
@@ -62,6 +63,7 @@ def test_it_images_the_stopped_builder_and_waits_for_a_day(making: Making) -> No
 
 
 def test_called_twice_it_makes_one_image_and_the_newest_token_waits(making: Making) -> None:
+    making.world.aws.ec2.durations.image = NOT_YET
     builder = making.stopped()
     image(making, builder, token="first")
     image(making, builder, token="second")
@@ -92,6 +94,7 @@ def test_an_image_that_has_failed_at_the_second_try_is_told_at_once(making: Maki
 
 
 def test_after_a_lost_answer_the_second_try_adopts_by_the_tag(making: Making) -> None:
+    making.world.aws.ec2.durations.image = NOT_YET
     builder = making.stopped()
     making.world.aws.faults.lost_answer("ec2", "CreateImage")
     error = refused(making, builder)
@@ -105,6 +108,7 @@ def test_after_a_lost_answer_the_second_try_adopts_by_the_tag(making: Making) ->
 
 def test_an_image_that_ec2_lists_late_is_adopted_by_its_name_and_tag(making: Making) -> None:
     """The look by tag finds nothing yet, then the name is taken, by this very bake."""
+    making.world.aws.ec2.durations.image = NOT_YET
     builder = making.stopped()
     tags = dict(making.plan["image_tags"])
 
@@ -270,7 +274,7 @@ def test_a_refused_call_is_told_by_its_class_and_may_be_tried_again(
 def test_an_image_that_failed_is_told_with_ec2s_reason(making: Making) -> None:
     builder = making.stopped()
     making.world.aws.ec2.next_image_fails("Server.InternalError: disk on fire")
-    image(making, builder)
+    image(making, builder, token="first")
     making.world.aws.until(
         lambda: making.world.tagged("image", making.bake)[0]["State"] == "failed"
     )
