@@ -14,6 +14,8 @@ from scripts.local.iam import OPERATOR
 from tests.functional.cli.conftest import Bakery
 from tests.functional.conftest import World
 
+pytestmark = pytest.mark.long
+
 _, EBS, HOST = estate.HOSTS
 KINDS = ("volumes", "snapshots", "images")
 

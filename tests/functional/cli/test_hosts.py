@@ -15,6 +15,8 @@ from scripts.local.iam import OPERATOR
 from tests.functional.cli.conftest import Bakery
 from tests.functional.conftest import World
 
+pytestmark = pytest.mark.long
+
 CHEF_11, CHEF_12, PLAIN = estate.HOSTS
 NOBODY = "i-0123456789abcdef0"
 READ_ONLY = re.compile(r"Describe\w+|GetCommandInvocation|SendCommand")

@@ -307,6 +307,23 @@ def test_a_redriven_bake_takes_a_stop_that_came_too_late(windows: Making) -> Non
     assert len(windows.world.calls("SendCommand")) == 1
 
 
+def test_a_redriven_bake_finds_the_mark_of_a_command_that_never_reported(windows: Making) -> None:
+    windows.world.aws.agent.script(DOCUMENT, status="InProgress")
+    builder = windows.managed()
+    start(windows, builder)
+    windows.world.aws.until(
+        lambda: command_of(windows, builder)["Status"] == "InProgress", what="the command"
+    )
+    use_up_time(windows, builder)
+    (failure,) = sweep(windows)
+    assert "Sysprep did not stop builder" in failure["cause"]
+    windows.world.aws.ec2.shut_down_from_inside(builder)
+    reaches(windows, builder, "stopped")
+    print_late(windows, builder, f"ami-bakery: {windows.bake} sysprep\n")
+    start(windows, builder, redrives=1)
+    assert resumed(windows.world, windows.bake)[1:] == done(builder)
+
+
 def test_a_command_that_fails_is_told_with_its_last_words(windows: Making) -> None:
     windows.world.aws.agent.script(DOCUMENT, exit_code=1, stderr="a restart is due (servicing)\n")
     builder = windows.managed()
