@@ -36,22 +36,33 @@ class Move:
 def settle(moves: Sequence[Move], entered: datetime) -> None:
     """Have every parameter hold its image; safe to repeat, what is in force is left alone.
 
-    Raises NotYetVisibleError, for another try, while a value is under way; when none is, the first
-    error of those that could not be put. ``entered`` is when the state was entered, the same for
-    all tries: after BUDGET nothing is put any more, and a value that is not in force at the end of
-    LAST_LOOKS was refused, PointerRejectedError.
+    Raises NotYetVisibleError, for another try, while a value is, or may be, under way; when none
+    is, the first error of those that could not be put. ``entered`` is when the state was entered,
+    the same for all tries: after BUDGET nothing is put any more, and a value that is not in force
+    at the end of LAST_LOOKS was refused, PointerRejectedError.
     """
     age = clock.now() - entered
     errors: list[BakeryError] = []
     under_way: list[Move] = []
     for move in moves:
         try:
-            if not _in_force(move, put=age < BUDGET):
+            if ssm.get_parameter(move.name, region=move.region) == move.image_id:
+                continue
+        except BakeryError as error:
+            errors.append(error)
+            if age < LAST_LOOKS:  # the try before may have put it
                 under_way.append(move)
+            continue
+        try:
+            if age < BUDGET:
+                _put(move)
+            under_way.append(move)
         except BakeryError as error:
             errors.append(error)
     if under_way and age < BUDGET + LAST_LOOKS:
-        raise NotYetVisibleError(f"not in force yet: {_listing(under_way)}")
+        raise NotYetVisibleError(
+            "; ".join([f"not in force yet: {_listing(under_way)}", *map(str, errors)])
+        )
     if errors:
         raise errors[0]
     if under_way:
@@ -61,18 +72,12 @@ def settle(moves: Sequence[Move], entered: datetime) -> None:
         )
 
 
-def _in_force(move: Move, *, put: bool) -> bool:
-    """Whether the parameter holds its image; with ``put``, put it if not. Raises
-    PointerRejectedError for an image that Parameter Store takes never."""
-    if ssm.get_parameter(move.name, region=move.region) == move.image_id:
-        return True
+def _put(move: Move) -> None:
+    """Raises PointerRejectedError for an image that Parameter Store never takes."""
     found = ec2.find_images([move.image_id], region=move.region)
     if found and found[0].state != "available":
         raise PointerRejectedError(f"Parameter Store takes no {found[0].state} image: {move}")
-    if not put:
-        return False
     ssm.put_image_parameter(move.name, move.image_id, move.description, region=move.region)
-    return ssm.get_parameter(move.name, region=move.region) == move.image_id
 
 
 def _listing(moves: Sequence[Move]) -> str:

@@ -171,6 +171,17 @@ def test_an_image_that_parameter_store_refuses_leaves_the_pointer(publishing: Pu
     assert publishing.versions() == [OLD]
 
 
+def test_what_cannot_be_looked_at_may_be_under_way_for_some_minutes(publishing: Publishing) -> None:
+    """What a bake gives up then could come into force after CleanUp has looked."""
+    publishing.published(OLD)
+    assert publishing.refused(NEW).name == "NotYetVisibleError"
+    publishing.world.aws.faults.error("ssm", "GetParameter", code="AccessDeniedException", times=2)
+    error = publishing.refused(NEW)
+    assert error.name == "NotYetVisibleError"
+    assert "AccessDeniedException" in error.message
+    assert publishing.refused(NEW, ago=timedelta(minutes=3)).name == "AccessDeniedError"
+
+
 def test_a_value_that_is_put_by_the_last_try_is_waited_for(publishing: Publishing) -> None:
     publishing.published(OLD)
     almost = timedelta(minutes=9, seconds=58)
