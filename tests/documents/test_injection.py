@@ -38,6 +38,7 @@ def defaults(document: dict[str, Any]) -> dict[str, str]:
         "Sha256": "0" * 64,
         "Directory": "/srv/app",
         "Device": "/dev/sdf",
+        "SizeGib": "20",
         "Account": "123456789012",
         "Bucket": "images/shop",
         "Certificate": "bundles/certificate",

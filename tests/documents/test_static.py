@@ -46,6 +46,7 @@ EXAMPLES = {
     "Sha256": "0" * 64,
     "Directory": "/srv/app",
     "Device": "/dev/sdf",
+    "SizeGib": "20",
     "Account": "123456789012",
     "Bucket": "images/shop",
     "Certificate": "bundles/certificate",

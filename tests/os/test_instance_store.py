@@ -192,7 +192,7 @@ def test_the_volume_becomes_the_disk_that_it_was_copied_from(
     with (odd / "sparse").open("wb") as sparse:
         sparse.truncate(8 << 20)
     before = files(host.root)
-    outcome = sent(host, "convert-instance-store", Device=volume.device)
+    outcome = sent(host, "convert-instance-store", Device=volume.device, SizeGib="2")
     assert outcome.status == "Success", outcome.stderr
     assert "left out /mnt" not in outcome.stdout  # no file system of a disk
     # Nothing on the host is written but by the agent, which keeps what it runs, and what a system
@@ -232,17 +232,18 @@ def test_a_disk_that_has_something_on_it_is_left_as_it_is(
         device.seek((1 << 20) - 1)
         device.write(b"x")
     before = Path(volume.device).read_bytes()
-    outcome = sent(host, "convert-instance-store", Device=volume.device)
+    outcome = sent(host, "convert-instance-store", Device=volume.device, SizeGib="2")
     assert f"{volume.device} is not empty, and is left as it is" in outcome.stderr
     assert Path(volume.device).read_bytes() == before
-    outcome = sent(host, "convert-instance-store", Device=disk.device)
-    assert "is not empty" in outcome.stderr
+    outcome = sent(host, "convert-instance-store", Device=disk.device, SizeGib="2")
+    assert "is not the volume of 2 GiB, and is left as it is" in outcome.stderr
 
 
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        ("truncate", "is smaller than the root: attach an empty volume of 2 GiB or more"),
+        ("truncate", "is not the volume of 2 GiB, and is left as it is"),
+        ("small", "is smaller than the root: attach an empty volume of 2 GiB or more"),
         ("name", "there is no device /dev/sdq; attach the volume"),
         ("tool", "rsync is not installed; install it on the host"),
     ],
@@ -250,18 +251,22 @@ def test_a_disk_that_has_something_on_it_is_left_as_it_is(
 def test_what_cannot_be_copied_is_told_before_anything_is_written(
     host: FromDisk, volume: Disk, tmp_path: Path, spoil: str, told: str
 ) -> None:
-    device = volume.device
+    device, size = volume.device, "2"
     rsync, away = host.root / "usr/bin/rsync", host.root / "usr/bin/rsync.away"
     match spoil:
         case "truncate":
             os.truncate(tmp_path / "volume.img", 1 << 30)
             subprocess.run(["losetup", "-c", device], check=True)
+        case "small":
+            os.truncate(tmp_path / "volume.img", 1 << 30)
+            subprocess.run(["losetup", "-c", device], check=True)
+            size = "1"
         case "name":
             device = "/dev/sdq"
         case "tool":
             rsync.rename(away)
     try:
-        outcome = sent(host, "convert-instance-store", Device=device)
+        outcome = sent(host, "convert-instance-store", Device=device, SizeGib=size)
     finally:
         if spoil == "tool":
             away.rename(rsync)
@@ -269,9 +274,33 @@ def test_what_cannot_be_copied_is_told_before_anything_is_written(
     assert not any((tmp_path / "volume.img").read_bytes())
 
 
+def test_the_host_can_not_be_written_to_by_what_is_copied_from(
+    host: FromDisk, volume: Disk
+) -> None:
+    """A job that cleans /tmp would find the whole host there."""
+    probe = b"""#!/bin/sh
+for it in "$@"; do case $it in */from/) from=$it ;; esac; done
+touch "${from}tmp/probe" 2>/dev/null && echo writable >&2
+exit 23
+"""
+    host.write("/usr/local/bin/rsync", probe, 0o755)
+    outcome = sent(host, "convert-instance-store", Device=volume.device, SizeGib="2")
+    (host.root / "usr/local/bin/rsync").unlink()
+    assert "rsync ended with 23 in its first pass" in outcome.stderr
+    assert "writable" not in outcome.stderr
+    assert list((host.root / "tmp").iterdir()) == []
+
+
+def test_a_disk_that_is_in_use_is_left_as_it_is(host: FromDisk, volume: Disk) -> None:
+    subprocess.run(["mkfs.ext4", "-q", "-F", volume.device], check=True)
+    with _mounted(volume.device, host.root / "srv"):
+        outcome = sent(host, "convert-instance-store", Device=volume.device, SizeGib="2")
+    assert f"{volume.device} is in use (/proc/mounts)" in outcome.stderr
+
+
 def test_a_root_that_is_on_no_disk_is_told() -> None:
     with Sandbox.boot(cloud_init=False) as sandbox:
-        outcome = sent(sandbox, "convert-instance-store", Device="/dev/sdf")
+        outcome = sent(sandbox, "convert-instance-store", Device="/dev/sdf", SizeGib="2")
     assert "the root file system is overlay; only ext2, ext3, ext4 and xfs" in outcome.stderr
 
 

@@ -100,7 +100,7 @@ class Conversion:
             said = self._hosts.run(
                 self._instance,
                 DOCUMENT,
-                {"Device": device},
+                {"Device": device, "SizeGib": str(wanted.size_gib)},
                 what="did not copy its root",
                 looks=_LOOKS,
             )

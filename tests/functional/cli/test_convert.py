@@ -85,7 +85,11 @@ def test_an_image_of_a_copy_of_its_root_is_all_that_is_made(bakery: Bakery, worl
     ]
     (sent,) = world.calls("SendCommand")
     assert sent["DocumentName"] == "AmiBakery-convert-instance-store"
-    assert sent["Parameters"] == {"Bake": ["inspect"], "Device": ["/dev/sdg"]}
+    assert sent["Parameters"] == {
+        "Bake": ["inspect"],
+        "Device": ["/dev/sdg"],
+        "SizeGib": ["12"],
+    }
     (volume,) = world.calls("CreateVolume")
     assert (volume["Size"], volume["AvailabilityZone"]) == (
         12,
