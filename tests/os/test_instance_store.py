@@ -11,7 +11,7 @@ import os
 import shlex
 import struct
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 from bakery.documents import problems_of
 from infra.loading import load_document
 from scripts.local import roots
+from scripts.local.hosts import HereHost
 from scripts.local.processes import run_group
 from scripts.local.runner import Ran, StepOutcome, aggregate, run_document
 from scripts.local.sandbox import Sandbox
@@ -58,29 +59,11 @@ class Disk:
         subprocess.run(["losetup", "-d", self.device], check=True)
 
 
-class FromDisk:
+class FromDisk(HereHost):
     """A system whose root is that partition: what runs in it sees the machine's devices."""
 
-    executes = True
-    platform = "Linux"
-    powers_off = False
-    passes_parameters_by_environment = True
-    instance_id = "i-0123456789abcdef0"
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def write(self, path: str, content: bytes, mode: int) -> None:
-        target = self.root / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-        target.chmod(mode)
-
-    def is_directory(self, path: str) -> bool:
-        return (self.root / path.lstrip("/")).is_dir()
-
     def execute(
-        self, argv: Any, *, directory: str, environment: Mapping[str, str], timeout: float
+        self, argv: Sequence[str], *, directory: str, environment: Mapping[str, str], timeout: float
     ) -> Ran:
         enter = (
             'for it in dev sys proc; do mount --rbind "/$it" "$0/$it"; done; '
