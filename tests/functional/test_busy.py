@@ -261,9 +261,12 @@ def test_a_turn_that_does_not_come_ends_as_busy_and_nothing_was_made(world: Worl
 
 
 def test_one_that_is_stopped_while_it_waits_leaves_no_wait(world: World) -> None:
+    """The first takes its time over its image: the janitor's period outlasts none of its waits."""
+    world.aws.ec2.durations.image = 1800
     first = busy(world)
     second = world.start({"recipe": "small", "force": True})
     waiting(world, second)
+    world.aws.until(lambda: world.tagged("image", name(first)), what="the image")
     world.aws.client("stepfunctions").stop_execution(executionArn=second)
     swept(world, second)
     ended = world.ended(first)
