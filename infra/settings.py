@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from constructs import Node
 from pydantic import (
@@ -90,12 +90,30 @@ def _is_destination(text: str) -> str:
         raise ValueError(f"must be {kinds}: {error}") from None
 
 
-def _not_everything(text: str) -> str:
-    """A clone of a host that reaches the internet could act as the original."""
-    if not text.startswith(("pl-", "sg-")) and not ip_network(text).is_private:
+_WIDEST_PREFIX: Final = {4: 20, 6: 64}
+
+
+def _endpoints_only(text: str) -> str:
+    """A clone of a host that reaches the internet, or the servers of a whole VPC, could act as the
+    original."""
+    if text.startswith("sg-"):
+        return text
+    name = "name the security group of the VPC's endpoints for Systems Manager (sg-...)"
+    if text.startswith("pl-"):
         raise ValueError(
-            f"is what clones of hosts may reach, and {text} is not private: name the security "
-            "group of the VPC's endpoints for Systems Manager (sg-...), or their subnets"
+            "is what clones of hosts may reach, and a prefix list may hold any network, as that "
+            f"of S3 does; {name} (is: {text})"
+        )
+    network = ip_network(text)
+    if not network.is_private:
+        raise ValueError(
+            f"is what clones of hosts may reach, and {text} is not private: {name}, or their "
+            "subnets"
+        )
+    if network.prefixlen < _WIDEST_PREFIX[network.version]:
+        raise ValueError(
+            f"is what clones of hosts may reach, and {text} is more than a subnet "
+            f"(/{_WIDEST_PREFIX[network.version]} at most): {name}, or their subnets"
         )
     return text
 
@@ -105,7 +123,7 @@ RolePath = Annotated[
     str, StringConstraints(pattern=formats.ROLE_PATH.pattern), AfterValidator(_not_of_aws)
 ]
 Destination = Annotated[str, AfterValidator(_is_destination)]
-Endpoint = Annotated[Destination, AfterValidator(_not_everything)]
+Endpoint = Annotated[Destination, AfterValidator(_endpoints_only)]
 SubnetId = Annotated[str, StringConstraints(pattern=formats.SUBNET_ID.pattern)]
 
 

@@ -206,8 +206,8 @@ class InstanceBase(Model):
         "that moment would leave: file systems recover by their journals, a database by its log, "
         "what was in memory only is lost. `reboot`: EC2 shuts it down, takes the snapshots and "
         "starts it again, so that all is on the disk; it is away for minutes, and may not come "
-        "back if it has not been restarted for long. Or stop it yourself, bake, start it: a "
-        "stopped instance is imaged as it is.",
+        "back if it has not been restarted for long; so not with a schedule. Or stop it yourself, "
+        "bake, start it: a stopped instance is imaged as it is.",
     )
     data_volumes: Literal["leave_out", "include"] = Field(
         default="leave_out",
@@ -1200,6 +1200,7 @@ def parse_recipe(name: str, content: object) -> Recipe:
         )
     problems.extend(_crowds(recipe))
     problems.extend(_fast_launch_problems(recipe))
+    problems.extend(_restarts_on_its_own(recipe))
     problems.extend(_as_written(it, content) for it in _of_the_other_platform(recipe))
     if problems:
         raise InvalidRecipeError(name, problems)
@@ -1245,6 +1246,16 @@ def _fast_launch_problems(recipe: Recipe) -> Iterator[Problem]:
                 "asks for a retention: what takes old images away also gives fast launch to the "
                 "new one and takes it from those before; write e.g. retention: {keep: 5}",
             )
+
+
+def _restarts_on_its_own(recipe: Recipe) -> Iterator[Problem]:
+    base = recipe.base
+    if isinstance(base, InstanceBase) and base.quiesce == "reboot" and recipe.schedule:
+        yield Problem(
+            "base.quiesce",
+            f"is reboot beside a schedule, which would restart {base.instance} at every slot; "
+            "remove the schedule, and bake when the host may be away, or write none",
+        )
 
 
 _ONLY_LINUX = ("opsworks", "identity", "tmp_exec", "lock_release")

@@ -153,12 +153,12 @@ def surprises(host: HostReport, instance: Instance) -> Iterator[Choice]:
         if entry.point == "/" or entry.device == "/var/swapfile":
             continue  # the root, and the swap file that goes with OpsWorks
         if why := _surprise(entry, host, instance):
-            calm = {"nofail", "noauto"} & set(entry.options)
+            calm = {"nofail", "nobootwait", "noauto"} & set(entry.options)
             hang = "" if calm else "; without `nofail` an instance stops there when it boots"
             yield Choice(
                 f"/etc/fstab mounts {entry.device} on {entry.point}: {why}{hang}",
                 "remove the line in a step, or give it the options nofail and x-systemd.device-"
-                "timeout (systemd), or nofail (others)",
+                "timeout (systemd), nobootwait (Ubuntu before it), or nofail (others)",
             )
 
 

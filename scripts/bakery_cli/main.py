@@ -286,9 +286,9 @@ def convert(
     def say(text: str) -> None:
         line(screen, text)
 
-    with _on_instance(chosen, instance, say) as (target, found):
+    with _on_instance(chosen, instance, say) as (target, hosts, found):
+        conversion = Conversion(target.stack, hosts, found, say, pause=target.poll_seconds)
         wanted = Wanted(name or f"{instance}-ebs", size)
-        conversion = Conversion(target.stack, found, say, pause=target.poll_seconds)
         image = conversion.image(wanted)
     line(screen, f"Image {image}, {wanted.name}", style="bold green")
     line(screen, f"In a recipe: base: {{ami: {image}}}")
@@ -297,12 +297,13 @@ def convert(
 @contextmanager
 def _on_instance(
     chosen: Options, instance: str, say: Callable[[str], None]
-) -> Iterator[tuple[Target, Instance]]:
-    """What AWS says of an instance."""
+) -> Iterator[tuple[Target, Hosts, Instance]]:
+    """Who talks to instances, and what AWS says of this one."""
     if not re.fullmatch(formats.INSTANCE_ID.pattern, instance):
         raise CommandError(f"'{instance}' is no instance.", f"Say {formats.INSTANCE_ID.words}.")
     with connect(chosen, say) as target:
-        yield target, Hosts(target.stack, pause=target.poll_seconds).instance(instance)
+        hosts = Hosts(target.stack, say, pause=target.poll_seconds)
+        yield target, hosts, hosts.instance(instance)
 
 
 @contextmanager
@@ -312,8 +313,11 @@ def _looking(
     """What is found on an instance; what is said meanwhile goes to stderr if ``aside``."""
     screen = console(stderr=aside)
     hosts_too = replace(chosen, hosts=True)
-    with _on_instance(hosts_too, instance, lambda text: line(screen, text)) as (target, found):
-        hosts = Hosts(target.stack, pause=target.poll_seconds)
+
+    def say(text: str) -> None:
+        line(screen, text)
+
+    with _on_instance(hosts_too, instance, say) as (target, hosts, found):
         yield target, hosts.look_at(found, secrets=secrets), found
 
 

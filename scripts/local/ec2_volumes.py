@@ -274,7 +274,10 @@ class Volumes:
                 raise AwsError("InvalidVolume.ZoneMismatch", message)
             mappings = instance["BlockDeviceMappings"]
             if p["Device"] in [it["DeviceName"] for it in mappings]:
-                message = f"Invalid value '{p['Device']}' for unixDevice. It is already in use"
+                message = (
+                    f"Invalid value '{p['Device']}' for unixDevice. Attachment point "
+                    f"{p['Device']} is already in use"
+                )
                 raise AwsError("InvalidParameterValue", message)
             check_dry_run(p)
             self.attach(volume, p["InstanceId"], p["Device"], delete=False)

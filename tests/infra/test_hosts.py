@@ -210,10 +210,13 @@ def test_without_the_context_there_is_no_network_for_clones(synthesize: Synthesi
         ({"clone_egress": ENDPOINTS}, "clone_egress needs endpoints .* name it in vpc_id"),
         ({**NETWORK, "clone_egress": "0.0.0.0/0"}, r"clone_egress\[0\]: .* 0.0.0.0/0 is not priv"),
         (
-            {**NETWORK, "clone_egress": "10.0.0.0/8,52.0.0.0/8"},
+            {**NETWORK, "clone_egress": "10.0.0.0/24,52.0.0.0/8"},
             r"clone_egress\[1\]: .* not private",
         ),
         ({**NETWORK, "clone_egress": "::/0"}, r"clone_egress\[0\]: .* ::/0 is not private"),
+        ({**NETWORK, "clone_egress": "10.0.0.0/8"}, r"clone_egress\[0\]: .* more than a subnet"),
+        ({**NETWORK, "clone_egress": "fd00::/8"}, r"clone_egress\[0\]: .* \(/64 at most\)"),
+        ({**NETWORK, "clone_egress": "pl-6da54004"}, r"clone_egress\[0\]: .* as that of S3 does"),
     ],
 )
 def test_a_network_that_is_none_for_clones_is_refused(

@@ -105,7 +105,9 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
     try:
         subprocess.run(["partx", "-a", disk.device], check=True)
         tree = str(roots.root_of("debian"))
-        how = ["-q", "-F", "-U", UUID, "-L", "root of shop", "-d", tree]
+        # As a boot loader of its time had it.
+        old = ["-I", "128", "-O", "^metadata_csum,^64bit,^orphan_file"]
+        how = ["-q", "-F", "-U", UUID, "-L", "root of shop", *old, "-d", tree]
         subprocess.run(["mkfs.ext4", *how, disk.partition], check=True)
         yield disk
     finally:
@@ -185,10 +187,12 @@ def test_the_volume_becomes_the_disk_that_it_was_copied_from(
     assert mine == {path: it for path, it in before.items() if not path.startswith(ours)}
     for one, other in zip(blocks(disk), blocks(volume), strict=True):
         assert one == other
+    assert made_with(disk) == made_with(volume)
     for fact, value in {"UUID": UUID, "LABEL": "root of shop", "TYPE": "ext4"}.items():
         found = _said(*["blkid", "-c", "/dev/null", "-o", "value", "-s"], fact, volume.partition)
         assert found == value
     with _mounted(volume.partition, tmp_path / "copy", "-o", "ro") as copy:
+        assert (copy / "srv/shop, with a 'name'*/sparse").stat().st_blocks == 0
         there = {path: it for path, it in files(copy).items() if not path.startswith(ours)}
         keyrings = [it for it in there if it.startswith(("usr/share/keyrings/", "etc/apt/tr"))]
         assert len([it for it in keyrings if it.endswith((".gpg", ".asc"))]) > 5
@@ -199,6 +203,31 @@ def test_the_volume_becomes_the_disk_that_it_was_copied_from(
         )
         assert there.pop("etc/fstab")[0] == mine.pop("etc/fstab")[0]
         assert there == mine
+
+
+def test_before_systemd_no_disk_is_waited_for_either(
+    host: FromDisk, volume: Disk, tmp_path: Path
+) -> None:
+    host.write("/sbin/mountall", b"", 0o755)
+    outcome = sent(host, "convert-instance-store", Device=volume.device, SizeGib="2")
+    (host.root / "sbin/mountall").unlink()
+    assert outcome.status == "Success", outcome.stderr
+    with _mounted(volume.partition, tmp_path / "copy", "-o", "ro") as copy:
+        told = (copy / "etc/fstab").read_text()
+    assert "/mnt auto defaults,comment=cloudconfig,nobootwait 0 2\n" in told
+    assert "/data xfs noatime,nofail,nobootwait 0 2\n" in told
+
+
+def made_with(disk: Disk) -> list[str]:
+    """What a boot loader must understand of the file system."""
+    told = _said("dumpe2fs", "-h", disk.partition).splitlines()
+    kinds = ("Filesystem features:", "Inode size:", "Block size:")
+    transient = {"needs_recovery", "orphan_present"}
+    return [
+        " ".join(it for it in row.split() if it not in transient)
+        for row in told
+        if row.startswith(kinds)
+    ]
 
 
 def blocks(disk: Disk) -> tuple[bytes, ...]:
@@ -229,13 +258,14 @@ def test_a_disk_that_has_something_on_it_is_left_as_it_is(
         ("small", "is smaller than the root: attach an empty volume of 2 GiB or more"),
         ("name", "there is no device /dev/sdq; attach the volume"),
         ("tool", "rsync is not installed; install it on the host"),
+        ("mkfs", "mkfs.ext4 is not installed; install it on the host (package e2fsprogs"),
     ],
 )
 def test_what_cannot_be_copied_is_told_before_anything_is_written(
     host: FromDisk, volume: Disk, tmp_path: Path, spoil: str, told: str
 ) -> None:
     device, size = volume.device, "2"
-    rsync, away = host.root / "usr/bin/rsync", host.root / "usr/bin/rsync.away"
+    tool = host.root / {"tool": "usr/bin/rsync", "mkfs": "usr/sbin/mkfs.ext4"}.get(spoil, "tmp/no")
     match spoil:
         case "truncate":
             os.truncate(tmp_path / "volume.img", 1 << 30)
@@ -246,13 +276,13 @@ def test_what_cannot_be_copied_is_told_before_anything_is_written(
             size = "1"
         case "name":
             device = "/dev/sdq"
-        case "tool":
-            rsync.rename(away)
+        case "tool" | "mkfs":
+            tool.rename(f"{tool}.away")
     try:
         outcome = sent(host, "convert-instance-store", Device=device, SizeGib=size)
     finally:
-        if spoil == "tool":
-            away.rename(rsync)
+        if spoil in ("tool", "mkfs"):
+            Path(f"{tool}.away").rename(tool)
     assert told in outcome.stderr
     assert not any((tmp_path / "volume.img").read_bytes())
 
@@ -361,6 +391,9 @@ def tooled(services: InstanceServices) -> Iterator[Any]:
     """A host of an old type with the AMI tools, whose identity has been removed."""
     with Sandbox.boot(cloud_init=False, network=True) as host:
         host.sh("rm -rf /var/lib/cloud; mount -t tmpfs -o size=2g none /mnt")
+        host.sh("mkdir -p /var/lib/amazon/ssm /var/log/amazon; touch /var/lib/amazon/ssm/state")
+        for tool in ("dmsetup", "grub", "kpartx", "parted", "sgdisk"):
+            host.write(f"/usr/local/sbin/{tool}", b"", 0o755)
         for path, text in {
             "/usr/local/bin/curl": CURL,
             "/usr/local/bin/df": DF,
@@ -368,6 +401,7 @@ def tooled(services: InstanceServices) -> Iterator[Any]:
             "/usr/local/bin/ec2-upload-bundle": UPLOAD,
             f"{METADATA}/instance-type": "m3.medium",
             f"{METADATA}/placement/availability-zone": "eu-west-1a",
+            f"{METADATA}/services/domain": "amazonaws.com",
         }.items():
             host.write(path, text.encode(), 0o755)
         yield Builder(host, services)
@@ -420,7 +454,8 @@ def test_a_bundle_has_every_certificate_and_keyring_and_none_of_the_secrets(bund
     secrets = {path for path in made if path.startswith(("/root", "/home", "/srv"))}
     assert not bundled & {*secrets, "/etc/ssl/private/server.pem"}
     assert "left out, for it has a private key: /etc/ssl/private/server.pem" in outcome.stderr
-    assert not [it for it in bundled if it.startswith(("/proc/", "/sys/", "/mnt/", "/dev/"))]
+    others = ("/proc/", "/sys/", "/mnt/", "/dev/", "/var/lib/amazon/ssm/")
+    assert not [it for it in bundled if it.startswith(others)]
     host.sh("rm -rf /opt/shop /etc/nginx /etc/ssl/private/server.pem /root/.ssh /home/deploy")
 
 
@@ -435,14 +470,16 @@ def test_the_tools_are_called_as_aws_documents_them(bundling: Any) -> None:
         *("-k", f"{keys}/key.pem", "-c", f"{keys}/certificate.pem", "-u", "123456789012"),
         *("-r", "x86_64", "-d", bundle, "--batch"),
     ]
-    assert called[11] == "-i" and called[13:14] in ([], ["-e"])
+    assert (called[11], called[13]) == ("-i", "-e")
+    assert {"/var/lib/amazon/ssm", "/var/log/amazon"} <= set(called[14].split(","))
     mode, folder, digest = read(bundling, "keys").splitlines()
     assert (mode.split()[0], folder.split()[0]) == ("600", "700")
     assert digest.split()[0] == hashlib.sha256(f"{KEY}\n".encode()).hexdigest()
     assert "AMI_" not in read(bundling, "environment")
     assert arguments(bundling, "upload") == [
         *("-b", "images/shop", "-m", f"{bundle}/image.manifest.xml"),
-        *("--region", "eu-west-1", "--batch", "--retry"),
+        *("--region", "eu-west-1", "--url", "https://s3.eu-west-1.amazonaws.com"),
+        *("--batch", "--retry"),
     ]
     register = outcome.stdout.partition("to register it: ")[2].partition("\n")[0]
     words = shlex.split(register)
@@ -456,9 +493,11 @@ def test_the_tools_are_called_as_aws_documents_them(bundling: Any) -> None:
 
 
 def test_a_paravirtual_host_is_registered_with_its_kernel(bundling: Any) -> None:
+    """And needs no boot loader for it."""
     bundling.write(f"{METADATA}/kernel-id", b"aki-52a34525", 0o644)
+    bundling.sh("mv /usr/local/sbin/grub /opt")
     outcome = sent(bundling, "bundle-instance-store", **PARAMETERS)
-    bundling.sh(f"rm {METADATA}/kernel-id")
+    bundling.sh(f"mv /opt/grub /usr/local/sbin; rm {METADATA}/kernel-id")
     assert "--virtualization-type paravirtual --kernel-id aki-52a34525\n" in outcome.stdout
 
 
@@ -469,6 +508,11 @@ def test_a_paravirtual_host_is_registered_with_its_kernel(bundling: Any) -> None
             "mv /usr/local/bin/ec2-bundle-vol /opt",
             "mv /opt/ec2-bundle-vol /usr/local/bin",
             "ec2-bundle-vol is not installed: yum install aws-amitools-ec2 (Amazon Linux)",
+        ),
+        (
+            "mv /usr/local/sbin/grub /opt",
+            "mv /opt/grub /usr/local/sbin",
+            "grub is not installed, and the AMI tools need it",
         ),
         (
             f"mv {METADATA} {METADATA}.away",

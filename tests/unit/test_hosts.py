@@ -180,6 +180,18 @@ def test_what_is_imaged_and_how(
     )
 
 
+def test_no_schedule_restarts_a_host() -> None:
+    base = {"instance": ID, "quiesce": "reboot"}
+    slots = {"cron": "0 3 * * ? *"}
+    assert parse_recipe("web", content(base=base))
+    assert parse_recipe("web", content(base={"instance": ID}, schedule=slots))
+    with pytest.raises(InvalidRecipeError) as caught:
+        parse_recipe("web", content(base=base, schedule=slots))
+    (problem,) = caught.value.problems
+    assert problem.path == "base.quiesce"
+    assert f"would restart {ID} at every slot; remove the schedule" in problem.message
+
+
 @pytest.mark.parametrize("quiesce", ["stop", "freeze", {"document": "AmiBakery-flush"}, True])
 def test_no_bake_stops_a_host_or_runs_anything_on_it(quiesce: object) -> None:
     with pytest.raises(InvalidRecipeError) as refused:

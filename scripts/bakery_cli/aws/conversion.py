@@ -2,18 +2,20 @@
 
 The instance keeps running, and gets no right of its own: it copies its root to a volume that is
 attached to it (``documents/convert-instance-store.yaml``), all else is done from here. Nothing but
-the image and its snapshot is left, however it ends, unless this process is killed: what it made is
-tagged with the instance.
+the image and its snapshot is left, however it ends, unless this process is killed or AWS's answer
+to CreateSnapshot or RegisterImage is lost: what it made is tagged with the instance.
 """
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bakery.naming import TAG_CONVERTED_FROM
 from scripts.bakery_cli.aws.failures import explained
-from scripts.bakery_cli.aws.hosts import Hosts, refuse
+from scripts.bakery_cli.aws.hosts import Hosts, Say, refuse
+from scripts.bakery_cli.aws.patience import Patience
 from scripts.bakery_cli.aws.stack import Stack
 from scripts.bakery_cli.errors import FAILED, CommandError
 from scripts.bakery_cli.host import Instance
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, TagSpecificationTypeDef
 
 DOCUMENT: Final = "convert-instance-store"
+_ASKED_BY: Final = "convert"
 _LOOKS: Final = 7500
 """At two seconds each: longer than delivery and the document's own time-out."""
-
-Say = Callable[[str], None]
+_NAMES: Final = tuple(f"/dev/sd{letter}" for letter in ascii_lowercase[5:16])
+_MORE_NAMES: Final = tuple(f"/dev/xvdb{letter}" for letter in ascii_lowercase)
+"""Where the instance store has those, as on D2 and I2; not for paravirtual ones. Source: EC2 user
+guide, "Device names for volumes"."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +46,20 @@ class Conversion:
     """Of one instance."""
 
     def __init__(
-        self,
-        stack: Stack,
-        instance: Instance,
-        say: Say,
-        *,
-        pause: float = 2.0,
-        sleep: Callable[[float], None] = time.sleep,
+        self, stack: Stack, hosts: Hosts, instance: Instance, say: Say, *, pause: float = 2.0
     ) -> None:
         self._ec2: EC2Client = stack.client("ec2")
-        self._hosts = Hosts(stack, pause=pause, sleep=sleep)
-        self._region, self._instance, self._say = stack.region, instance, say
-        self._pause, self._sleep = pause, sleep
+        self._region, self._hosts, self._instance, self._say = stack.region, hosts, instance, say
+        self._wait = Patience(stack.region, pause)
 
     def image(self, wanted: Wanted) -> str:
         """The id of the new image; raises CommandError with what to do about it."""
         with explained(self._region):
             record = self._checked(wanted)
-            snapshot = self._copied(record, wanted)
-            try:
-                return self._registered(record, snapshot, wanted)
-            except BaseException:
-                self._ec2.delete_snapshot(SnapshotId=snapshot)
-                raise
+            with self._volume(record, wanted) as volume:
+                self._copy_root_to(volume, record, wanted)
+                with self._snapshot(volume, wanted) as snapshot:
+                    return self._register(record, snapshot, wanted)
 
     def _checked(self, wanted: Wanted) -> "InstanceTypeDef":
         """The instance as EC2 has it; nothing is made before all that can be known is right."""
@@ -74,7 +70,14 @@ class Conversion:
                 f"Bake from it: base: {{instance: {it.id}}}.",
                 code=FAILED,
             )
+        if it.architecture != "x86_64":
+            raise CommandError(
+                f"{it.id} is {it.architecture}, and a recipe bakes x86_64 and arm64 only.",
+                "Build it anew from a 64-bit image, and move the data.",
+                code=FAILED,
+            )
         refuse(it)
+        self._refuse_billed()
         named: FilterTypeDef = {"Name": "name", "Values": [wanted.name]}
         if found := self._ec2.describe_images(Owners=["self"], Filters=[named])["Images"]:
             raise CommandError(
@@ -83,8 +86,22 @@ class Conversion:
             )
         return self._ec2.describe_instances(InstanceIds=[it.id])["Reservations"][0]["Instances"][0]
 
-    def _copied(self, record: "InstanceTypeDef", wanted: Wanted) -> str:
-        """A complete snapshot of a volume that has the root; the volume is gone."""
+    def _refuse_billed(self) -> None:
+        """RegisterImage gives an image no billing code. Source: EC2 API reference, RegisterImage,
+        "Register a snapshot of a root device volume"."""
+        it = self._instance
+        billed = [*it.product_codes, *({it.platform} - {"Linux/UNIX"})]
+        if billed:
+            raise CommandError(
+                f"{it.id} is billed as {', '.join(billed)}, and an image that is registered from "
+                "a snapshot would lose that, and with it updates and support.",
+                "Start from the vendor's EBS-backed image, and move the data.",
+                code=FAILED,
+            )
+
+    @contextmanager
+    def _volume(self, record: "InstanceTypeDef", wanted: Wanted) -> Iterator[str]:
+        """An empty volume where the instance is, which is gone afterwards."""
         volume = self._ec2.create_volume(
             AvailabilityZone=record["Placement"]["AvailabilityZone"],
             Size=wanted.size_gib,
@@ -92,68 +109,88 @@ class Conversion:
             TagSpecifications=[self._tags("volume", wanted.name)],
         )["VolumeId"]
         try:
-            self._until(volume, "available")
-            device = self._free_device(record)
-            self._ec2.attach_volume(VolumeId=volume, InstanceId=self._instance.id, Device=device)
-            self._until(volume, "in-use", attached=True)
-            self._say(f"{self._instance.id} copies its root to volume {volume}")
-            said = self._hosts.run(
-                self._instance,
-                DOCUMENT,
-                {"Device": device, "SizeGib": str(wanted.size_gib)},
-                what="did not copy its root",
-                looks=_LOOKS,
-            )
-            for line in said.strip().split("\n")[:-1]:
-                self._say(line)
-            self._detach(volume)
-            return self._snapshot(volume, wanted)
+            yield volume
         finally:
-            self._remove(volume)
+            self._remove_volume(volume)
 
-    def _free_device(self, record: "InstanceTypeDef") -> str:
-        """One of those for EBS. Source: EC2 user guide, "Device names for volumes"."""
+    def _copy_root_to(self, volume: str, record: "InstanceTypeDef", wanted: Wanted) -> None:
+        """The volume is detached again: what is written to it is on it."""
+        self._until(volume, "available")
+        device = self._attach(volume, record)
+        self._until(volume, "in-use", attached=True)
+        self._say(f"{self._instance.id} copies its root to volume {volume}")
+        said = self._hosts.run(
+            self._instance,
+            DOCUMENT,
+            {"Bake": _ASKED_BY, "Device": device, "SizeGib": str(wanted.size_gib)},
+            what="did not copy its root",
+            looks=_LOOKS,
+        )
+        for line in said.strip().split("\n")[:-1]:
+            self._say(line)
+        self._detach(volume)
+
+    def _attach(self, volume: str, record: "InstanceTypeDef") -> str:
+        """The name that it has now: EC2 tells which volumes have one, but not which disks of the
+        instance store."""
         taken = {it["DeviceName"] for it in record.get("BlockDeviceMappings", [])}
-        free = (name for letter in "fghijklmnop" if (name := f"/dev/sd{letter}") not in taken)
-        if (device := next(free, None)) is None:
-            raise CommandError(
-                f"{self._instance.id} has no device name free from /dev/sdf to /dev/sdp.",
-                "Detach a volume that it does not need.",
-                code=FAILED,
-            )
-        return device
+        more = _MORE_NAMES if self._instance.virtualization == "hvm" else ()
+        for name in (*_NAMES, *more):
+            if name in taken:
+                continue
+            try:
+                self._ec2.attach_volume(VolumeId=volume, InstanceId=self._instance.id, Device=name)
+            except self._ec2.exceptions.ClientError as error:
+                if "already in use" not in str(error):
+                    raise
+            else:
+                return name
+        raise CommandError(
+            f"{self._instance.id} has no device name free.",
+            "Detach a volume that it does not need.",
+            code=FAILED,
+        )
 
-    def _snapshot(self, volume: str, wanted: Wanted) -> str:
+    @contextmanager
+    def _snapshot(self, volume: str, wanted: Wanted) -> Iterator[str]:
+        """A complete snapshot, which is gone if no image of it comes to be."""
         made = self._ec2.create_snapshot(
             VolumeId=volume,
             Description=f"Root of {self._instance.id}",
             TagSpecifications=[self._tags("snapshot", wanted.name)],
         )["SnapshotId"]
-        self._say(f"Snapshot {made} is being made")
         try:
-            for _ in range(_LOOKS):
-                (found,) = self._ec2.describe_snapshots(SnapshotIds=[made])["Snapshots"]
-                if found["State"] == "completed":
-                    return made
-                if found["State"] == "error":
-                    break
-                self._sleep(self._pause)
-            reason = found.get("StateMessage") or "it was still pending"
-            raise CommandError(f"Snapshot {made} has failed: {reason}.", "Try again.", code=FAILED)
+            self._say(f"Snapshot {made} is being made")
+            state, message = self._wait.until(lambda: self._end_of(made), _LOOKS) or ("", "")
+            if state != "completed":
+                reason = message or state or "it was still pending"
+                raise CommandError(
+                    f"Snapshot {made} has failed: {reason}.", "Try again.", code=FAILED
+                )
+            yield made
         except BaseException:
-            self._ec2.delete_snapshot(SnapshotId=made)
+            self._remove_snapshot(made)
             raise
 
-    def _registered(self, record: "InstanceTypeDef", snapshot: str, wanted: Wanted) -> str:
+    def _end_of(self, snapshot: str) -> tuple[str, str] | None:
+        # By a filter, for which one that is so new that it is not shown yet is no error.
+        wanted: FilterTypeDef = {"Name": "snapshot-id", "Values": [snapshot]}
+        found = self._ec2.describe_snapshots(Filters=[wanted])["Snapshots"]
+        states = ((it["State"], it.get("StateMessage", "")) for it in found)
+        return next((it for it in states if it[0] != "pending"), None)
+
+    def _register(self, record: "InstanceTypeDef", snapshot: str, wanted: Wanted) -> str:
         it = self._instance
         ebs = {"SnapshotId": snapshot, "VolumeType": "gp3", "DeleteOnTermination": True}
-        # What a paravirtual image boots by; others have none.
-        more: dict[str, Any] = {
-            name: record[name] for name in ("KernelId", "RamdiskId") if record.get(name)
+        # What a paravirtual image boots by, and by what drivers a network card is driven.
+        kept: dict[str, Any] = {
+            name: record[name]
+            for name in ("KernelId", "RamdiskId", "SriovNetSupport")
+            if record.get(name)
         }
         if it.ena:
-            more["EnaSupport"] = True
-        return self._ec2.register_image(
+            kept["EnaSupport"] = True
+        image = self._ec2.register_image(
             Name=wanted.name,
             Description=f"EBS-backed copy of {it.id}, with its identity",
             Architecture=it.architecture,  # type: ignore[arg-type]
@@ -161,10 +198,14 @@ class Conversion:
             RootDeviceName=it.root_device,
             BlockDeviceMappings=[{"DeviceName": it.root_device, "Ebs": ebs}],  # type: ignore[typeddict-item]
             TagSpecifications=[self._tags("image", wanted.name)],
-            **more,
+            **kept,
         )["ImageId"]
+        self._say(f"Image {image} is registered")
+        return image
 
-    def _tags(self, kind: Any, name: str) -> "TagSpecificationTypeDef":
+    def _tags(
+        self, kind: Literal["volume", "snapshot", "image"], name: str
+    ) -> "TagSpecificationTypeDef":
         tags = {"Name": name, TAG_CONVERTED_FROM: self._instance.id}
         return {
             "ResourceType": kind,
@@ -172,25 +213,43 @@ class Conversion:
         }
 
     def _until(self, volume: str, state: str, *, attached: bool = False) -> None:
-        for _ in range(_LOOKS):
-            (found,) = self._ec2.describe_volumes(VolumeIds=[volume])["Volumes"]
-            attachments = [it["State"] for it in found.get("Attachments", [])]
-            if found["State"] == state and attachments == (["attached"] if attached else []):
-                return
-            self._sleep(self._pause)
-        raise CommandError(f"Volume {volume} is not {state}.", "Look at it in EC2.", code=FAILED)
+        wanted = (state, ["attached"] if attached else [])
+        if self._wait.until(lambda: self._state_of(volume) == wanted or None, _LOOKS) is None:
+            raise CommandError(
+                f"Volume {volume} is not {state}.", "Look at it in EC2.", code=FAILED
+            )
+
+    def _state_of(self, volume: str) -> tuple[str, list[str]]:
+        wanted: FilterTypeDef = {"Name": "volume-id", "Values": [volume]}
+        found = self._ec2.describe_volumes(Filters=[wanted])["Volumes"]
+        if not found:
+            return "not shown", []
+        return found[0]["State"], [str(it["State"]) for it in found[0].get("Attachments", [])]
 
     def _detach(self, volume: str) -> None:
         self._ec2.detach_volume(VolumeId=volume)
         self._until(volume, "available")
 
-    def _remove(self, volume: str) -> None:
-        """Whatever came before; if this fails, that is said, and is not the error."""
+    def _remove_volume(self, volume: str) -> None:
+        with self._said(f"Volume {volume} is left", "detach and delete it"):
+            state, attachments = self._state_of(volume)
+            if attachments:
+                self._say(f"{self._instance.id} is to let go of volume {volume}")
+            if attachments and attachments != ["detaching"]:
+                self._ec2.detach_volume(VolumeId=volume)
+            if state != "not shown":
+                self._until(volume, "available")
+            self._ec2.delete_volume(VolumeId=volume)
+
+    def _remove_snapshot(self, snapshot: str) -> None:
+        with self._said(f"Snapshot {snapshot} is left", "delete it"):
+            self._ec2.delete_snapshot(SnapshotId=snapshot)
+
+    @contextmanager
+    def _said(self, what: str, remedy: str) -> Iterator[None]:
+        """What cannot be removed is told, whatever came before, and is not the error."""
         try:
             with explained(self._region):
-                (found,) = self._ec2.describe_volumes(VolumeIds=[volume])["Volumes"]
-                if found.get("Attachments"):
-                    self._detach(volume)
-                self._ec2.delete_volume(VolumeId=volume)
+                yield
         except CommandError as error:
-            self._say(f"Volume {volume} is left ({error.message}): detach and delete it.")
+            self._say(f"{what} ({error.message}): {remedy}.")

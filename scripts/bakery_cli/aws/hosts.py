@@ -1,6 +1,5 @@
 """Running instances of the account: looked at by our own read-only document, or sent another."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -10,6 +9,7 @@ from botocore import exceptions  # noqa: TID251 - see scripts.bakery_cli.aws
 from bakery.hosts import host_of
 from bakery.naming import fixed_document
 from scripts.bakery_cli.aws.failures import explained
+from scripts.bakery_cli.aws.patience import Patience
 from scripts.bakery_cli.aws.stack import Stack
 from scripts.bakery_cli.errors import FAILED, CommandError
 from scripts.bakery_cli.host import ASKED_BY, HostReport, IncompleteReportError, Instance, read
@@ -25,18 +25,19 @@ _UNDER_WAY: Final = {"Pending", "InProgress", "Delayed", "Cancelling"}
 _DELIVERY_SECONDS: Final = 60
 _LOOKS: Final = 400
 """At two seconds each: longer than delivery and the document's own time-out."""
+_CANCEL_LOOKS: Final = 60
+
+Say = Callable[[str], None]
 
 
 class Hosts:
     """What a person may find out about the instances of a stack's Region."""
 
-    def __init__(
-        self, stack: Stack, *, pause: float = 2.0, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, stack: Stack, say: Say, *, pause: float = 2.0) -> None:
         self._region = stack.region
         self._ec2: EC2Client = stack.client("ec2")
         self._ssm: SSMClient = stack.client("ssm")
-        self._pause, self._sleep = pause, sleep
+        self._say, self._wait = say, Patience(stack.region, pause)
 
     def instance(self, instance_id: str) -> Instance:
         """What EC2 and Systems Manager say of an instance."""
@@ -79,7 +80,7 @@ class Hosts:
 
     def look_at(self, instance: Instance, *, secrets: bool = True) -> HostReport:
         """Have the instance report what is on it; raises CommandError with what to do about it."""
-        parameters = {"Secrets": "search" if secrets else "skip"}
+        parameters = {"Bake": ASKED_BY, "Secrets": "search" if secrets else "skip"}
         said = self.run(instance, DOCUMENT, parameters, what="did not report")
         try:
             return read(said)
@@ -98,10 +99,15 @@ class Hosts:
         """What one of our documents prints on an instance.
 
         Raises CommandError with its reason if it fails, ``what`` being the words for that, or has
-        not ended after so many looks.
+        not ended after so many looks. Whatever ends the waiting, Ctrl-C too, ends the command.
         """
         refuse(instance)
-        answer = self._finished(self._send(instance.id, document, parameters), instance.id, looks)
+        command = self._send(instance.id, document, parameters)
+        try:
+            answer = self._finished(command, instance.id, looks)
+        except BaseException:
+            self._cancel(command, instance.id)
+            raise
         if answer["Status"] != "Success":
             reason = _reason(answer.get("StandardErrorContent", ""), document)
             raise CommandError(
@@ -114,13 +120,12 @@ class Hosts:
         return answer["StandardOutputContent"]
 
     def _send(self, instance_id: str, document: str, parameters: Mapping[str, str]) -> str:
-        sent = {name: [value] for name, value in {"Bake": ASKED_BY, **parameters}.items()}
         try:
             with explained(self._region):
                 return self._ssm.send_command(
                     InstanceIds=[instance_id],
                     DocumentName=fixed_document(document),
-                    Parameters=sent,
+                    Parameters={name: [value] for name, value in parameters.items()},
                     Comment=f"bakery: {document}",
                     TimeoutSeconds=_DELIVERY_SECONDS,
                 )["Command"]["CommandId"]
@@ -135,24 +140,39 @@ class Hosts:
     def _finished(
         self, command: str, instance_id: str, looks: int
     ) -> "GetCommandInvocationResultTypeDef":
-        with explained(self._region):
-            for _ in range(looks):
-                try:
-                    answer = self._ssm.get_command_invocation(
-                        CommandId=command, InstanceId=instance_id
-                    )
-                except exceptions.ClientError as error:
-                    if error.response["Error"]["Code"] != "InvocationDoesNotExist":
-                        raise
-                else:
-                    if answer["Status"] not in _UNDER_WAY:
-                        return answer
-                self._sleep(self._pause)
-        raise CommandError(
-            f"{instance_id} has not answered.",
-            f"Look at command {command} in Systems Manager, Run Command.",
-            code=FAILED,
-        )
+        answer = self._wait.until(lambda: self._end_of(command, instance_id), looks)
+        if answer is None:
+            raise CommandError(
+                f"{instance_id} has not answered.",
+                f"Look at command {command} in Systems Manager, Run Command.",
+                code=FAILED,
+            )
+        return answer
+
+    def _end_of(self, command: str, instance_id: str) -> "GetCommandInvocationResultTypeDef | None":
+        try:
+            answer = self._ssm.get_command_invocation(CommandId=command, InstanceId=instance_id)
+        except exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "InvocationDoesNotExist":
+                raise
+            return None
+        return None if answer["Status"] in _UNDER_WAY else answer
+
+    def _cancel(self, command: str, instance_id: str) -> None:
+        """And wait for its end, when the host has let go of what the document holds."""
+        self._say(f"Cancelling what runs on {instance_id}")
+        ended = None
+        try:
+            with explained(self._region):
+                self._ssm.cancel_command(CommandId=command, InstanceIds=[instance_id])
+            ended = self._wait.until(lambda: self._end_of(command, instance_id), _CANCEL_LOOKS)
+        except CommandError as error:
+            self._say(error.message)
+        if ended is None:
+            self._say(
+                f"Command {command} may still run on {instance_id}: cancel it in Systems Manager, "
+                "Run Command."
+            )
 
 
 def _reason(errors: str, document: str) -> str:

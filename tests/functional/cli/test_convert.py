@@ -1,13 +1,14 @@
 """``bakery convert``: an EBS-backed image of an instance whose root is an instance store."""
 
 import copy
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from bakery.naming import TAG_CONVERTED_FROM
-from scripts.bakery_cli import main
+from scripts.bakery_cli.aws import patience
 from scripts.bakery_cli.aws.conversion import Conversion
 from scripts.local import estate
 from scripts.local.iam import OPERATOR
@@ -42,10 +43,7 @@ def the_host_is_as_it_was(
 ) -> Iterator[None]:
     """Whatever happens, it keeps its volumes, is not restarted, and no call names it otherwise."""
 
-    def quick(*arguments: Any, pause: float) -> Conversion:
-        return Conversion(*arguments, pause=0.01)
-
-    monkeypatch.setattr(main, "Conversion", quick)
+    monkeypatch.setattr(patience, "sleep", lambda _: time.sleep(0.01))
     before = record(world)
     yield
     assert record(world) == before
@@ -53,7 +51,8 @@ def the_host_is_as_it_was(
     looks = {"DescribeImages", "DescribeInstances", "DescribeInstanceInformation"}
     looks |= {"DescribeVolumes", "GetCommandInvocation"}
     tags = {"CreateVolume", "CreateSnapshot", "RegisterImage"}
-    assert named <= {*looks, *tags, "AttachVolume", "SendCommand", "UpdateInstanceInformation"}
+    acts = {"AttachVolume", "SendCommand", "CancelCommand", "UpdateInstanceInformation"}
+    assert named <= {*looks, *tags, *acts}
 
 
 def made(world: World) -> dict[str, list[str]]:
@@ -86,7 +85,7 @@ def test_an_image_of_a_copy_of_its_root_is_all_that_is_made(bakery: Bakery, worl
     (sent,) = world.calls("SendCommand")
     assert sent["DocumentName"] == "AmiBakery-convert-instance-store"
     assert sent["Parameters"] == {
-        "Bake": ["inspect"],
+        "Bake": ["convert"],
         "Device": ["/dev/sdg"],
         "SizeGib": ["12"],
     }
@@ -108,7 +107,7 @@ def test_an_image_of_a_copy_of_its_root_is_all_that_is_made(bakery: Bakery, worl
     # In this order: no snapshot of a volume that is still written to.
     did = [it.operation for it in world.aws.calls if it.principal == OPERATOR]
     order = ["CreateVolume", "AttachVolume", "SendCommand", "DetachVolume", "CreateSnapshot"]
-    order += ["DeleteVolume", "RegisterImage"]
+    order += ["RegisterImage", "DeleteVolume"]
     assert [it for it in did if it in order] == order
     forget(world)
 
@@ -161,16 +160,124 @@ def test_a_host_that_cannot_copy_itself_says_why(bakery: Bakery, world: World) -
     assert made(world) == {}
 
 
-def test_ctrl_c_leaves_nothing(
+def running(world: World) -> bool:
+    return any(it.status == "InProgress" for it in world.aws.commands.all.values())
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, when: Callable[[], bool]) -> None:
+    """Ctrl-C at the first pause at which it is so."""
+    left = [KeyboardInterrupt()]
+
+    def pause(_: float) -> None:
+        if left and when():
+            raise left.pop()
+        time.sleep(0.01)
+
+    monkeypatch.setattr(patience, "sleep", pause)
+
+
+def test_ctrl_c_ends_the_copy_and_leaves_nothing(
     bakery: Bakery, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: Any, **__: Any) -> str:
+    """The volume is detached when the host has let go of it, not before."""
+    world.aws.agent.script("AmiBakery-convert-instance-store", seconds=3600)
+    interrupt(monkeypatch, lambda: running(world))
+    said = bakery("convert", HOST)
+    assert said.code == 130
+    assert f"Cancelling what runs on {HOST}" in said.out
+    did = [it.operation for it in world.aws.calls if it.principal == OPERATOR]
+    assert did.index("CancelCommand") < did.index("DetachVolume") < did.index("DeleteVolume")
+    between = did[did.index("CancelCommand") : did.index("DetachVolume")]
+    assert "GetCommandInvocation" in between
+    *_, command = [it for it in world.aws.commands.all.values() if "convert" in it.document]
+    assert command.details == "Cancelled"
+    assert made(world) == {}
+
+
+def test_ctrl_c_while_the_volume_is_removed_keeps_the_image_and_tells_it(
+    bakery: Bakery, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scripts.bakery_cli.aws.hosts.Hosts.run", interrupted)
-    assert bakery("convert", HOST).code == 130
-    assert len(world.calls("DeleteVolume")) == 1
+    monkeypatch.setattr(Conversion, "_remove_volume", interrupted)
+    said = bakery("convert", HOST)
+    assert said.code == 130
+    (image,) = made(world)["images"]
+    assert f"Image {image} is registered" in said.out
+    forget(world)
+
+
+def test_a_network_that_is_away_for_a_while_ends_nothing(bakery: Bakery, world: World) -> None:
+    world.aws.faults.error(
+        "ssm", "GetCommandInvocation", code="InternalServerError", status=500, times=20
+    )
+    assert bakery("convert", HOST).code == 0
+    assert not world.calls("CancelCommand")
+    forget(world)
+
+
+def test_one_that_stays_away_is_told_with_what_may_go_on(bakery: Bakery, world: World) -> None:
+    fault = world.aws.faults.error(
+        "ssm", "GetCommandInvocation", code="InternalServerError", status=500, times=float("inf")
+    )
+    said = bakery("convert", HOST)
+    fault.times = 0
+    assert said.code != 0
+    assert f"may still run on {HOST}: cancel it in Systems Manager, Run Command." in " ".join(
+        said.out.split()
+    )
     assert made(world) == {}
+
+
+def test_a_name_that_a_disk_of_the_instance_store_has_is_passed_over(
+    bakery: Bakery, world: World
+) -> None:
+    """EC2 tells of EBS volumes only."""
+    used = "Invalid value '/dev/sdg' for unixDevice. Attachment point /dev/sdg is already in use"
+    world.aws.faults.error("ec2", "AttachVolume", code="InvalidParameterValue", message=used)
+    assert bakery("convert", HOST).code == 0
+    (sent,) = world.calls("SendCommand")
+    assert sent["Parameters"]["Device"] == ["/dev/sdh"]
+    forget(world)
+
+
+def test_a_host_whose_names_are_all_taken_is_told(bakery: Bakery, world: World) -> None:
+    used = "Attachment point is already in use"
+    fault = world.aws.faults.error(
+        "ec2", "AttachVolume", code="InvalidParameterValue", message=used, times=float("inf")
+    )
+    said = bakery("convert", HOST)
+    fault.times = 0
+    assert f"{HOST} has no device name free." in said.err
+    assert fault.matched == 10 + 26  # it has /dev/sdf
+    assert made(world) == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (
+            {"ProductCodes": [{"ProductCodeId": "aw0evgkw8e5c1q413zgy5pjce"}]},
+            "is billed as aw0evgkw8e5c1q413zgy5pjce, and an image that is registered",
+        ),
+        ({"PlatformDetails": "Red Hat Enterprise Linux"}, "is billed as Red Hat Enterprise Linux"),
+        ({"Architecture": "i386"}, "is i386, and a recipe bakes x86_64 and arm64 only. Build it"),
+    ],
+)
+def test_what_an_image_of_it_could_not_be_used_for_is_told(
+    bakery: Bakery, world: World, fields: dict[str, Any], told: str
+) -> None:
+    before = record(world)
+    change(world, **fields)
+    said = bakery("convert", HOST)
+    with world.aws.ec2.state.lock:
+        there = world.aws.ec2.state.region("eu-west-1").instances[HOST]
+        there.clear()
+        there.update(before)
+    assert said.code == 1
+    assert told in " ".join(said.err.split())
+    assert not world.calls("CreateVolume")
 
 
 def test_a_volume_that_cannot_be_removed_is_said(bakery: Bakery, world: World) -> None:
