@@ -29,6 +29,7 @@ _OF_THE_SYSTEM: Final = re.compile(
 )
 _DESCRIPTION: Final = 255
 _WIDTH: Final = 100
+_SHORT_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -45,7 +46,8 @@ def recipe(host: HostReport, instance: Instance, *, today: date) -> str:
         _test(host),
         _choices(host, instance),
     )
-    return "".join(f"{line}\n" for part in parts for line in part)
+    # What hosts have told ends no line: YAML knows more line breaks than one.
+    return "".join(f"{_printable(line)}\n" for part in parts for line in part)
 
 
 def _head(host: HostReport, instance: Instance, today: date) -> Iterator[str]:
@@ -187,8 +189,8 @@ def _source(cookbooks: Cookbooks | None) -> tuple[str, dict[str, str]] | None:
 def _application(app: Application) -> Iterator[str]:
     known = " ".join(filter(None, (app.source, app.address, app.revision))) or "an unknown source"
     yield from _comment(f"Application {app.name}: OpsWorks deployed it from {known}.")
-    example = app.directory.startswith(_FOR_APPLICATIONS)
-    if not example or not re.fullmatch(formats.DIRECTORY.pattern, app.directory):
+    place = app.directory.startswith(_FOR_APPLICATIONS) and _SHORT_NAME.fullmatch(app.name)
+    if not place or not re.fullmatch(formats.DIRECTORY.pattern, app.directory):
         return
     if app.there:
         yield from _comment(
@@ -257,7 +259,7 @@ def _quoted(text: str) -> str:
 
 
 def _comment(text: str, *, indent: int = 0) -> list[str]:
-    """Lines of a readable width; what hosts have told cannot end one."""
+    """Lines of a readable width."""
     return textwrap.wrap(
         _printable(text),
         _WIDTH,

@@ -38,6 +38,7 @@ def choices(host: HostReport, instance: Instance) -> list[Choice]:
     return [
         *_refusals(instance),
         *_first_boot(host),
+        *_agent(instance),
         *_secrets(host),
         *_applications(host),
         *_databases(host),
@@ -61,6 +62,20 @@ def _refusals(instance: Instance) -> Iterator[Choice]:
             )
 
 
+_KNOWS_TOKENS: Final = (2, 3, 814)
+"""Source: amazon-ssm-agent, RELEASENOTES: "Bug fix for metadata service V2"."""
+
+
+def _agent(instance: Instance) -> Iterator[Choice]:
+    version = tuple(int(part) for part in re.findall(r"[0-9]+", instance.agent)[:3])
+    if version and version < _KNOWS_TOKENS:
+        yield Choice(
+            f"Its SSM agent {instance.agent} knows no session tokens of the metadata service",
+            "a clone has its metadata by those alone (IMDSv2), and its agent would stay silent: "
+            "update it on the host, by AWS-UpdateSSMAgent",
+        )
+
+
 def _first_boot(host: HostReport) -> Iterator[Choice]:
     if reason := host.facts.get("first-boot", "").strip():
         yield Choice(
@@ -71,14 +86,28 @@ def _first_boot(host: HostReport) -> Iterator[Choice]:
 
 
 def _secrets(host: HostReport) -> Iterator[Choice]:
-    if host.secrets:
-        more = host.more.get("secret", 0)
-        listed = ", ".join(host.secrets) + (f" and {more} more" if more else "")
+    on_root = [it for it in host.secrets if _mount_of(it, host) == "/"]
+    elsewhere = [it for it in host.secrets if it not in on_root]
+    more = host.more.get("secret", 0)
+    if on_root or more:
+        listed = ", ".join(on_root) + (f" and {more} more" if more else "")
         yield Choice(
-            f"{count(len(host.secrets) + more, 'file')} with secrets: {listed}",
+            f"{count(len(on_root) + more, 'file')} with secrets: {listed}",
             "verification fails while they are there: remove them in a step, or list those that "
             "are meant to be in the image under identity.allow_secrets",
         )
+    if elsewhere:
+        yield Choice(
+            f"{count(len(elsewhere), 'file')} with secrets on other disks: {', '.join(elsewhere)}",
+            "an image without those disks has none of them; with base.data_volumes: include "
+            "verification fails while they are there",
+        )
+
+
+def _mount_of(path: str, host: HostReport) -> str:
+    """Where the file system is mounted that the path is on."""
+    points = (it.point for it in host.mounts if path.startswith(f"{it.point.rstrip('/')}/"))
+    return max(points, key=len, default="/")
 
 
 def _applications(host: HostReport) -> Iterator[Choice]:

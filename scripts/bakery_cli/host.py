@@ -162,7 +162,8 @@ class HostReport:
     @property
     def chef(self) -> str:
         """chef-11 or chef-12: OpsWorks's; other: somebody else's; none."""
-        return self.facts.get("chef", "none")
+        told = self.facts.get("chef", "none")
+        return told if told in ("chef-11", "chef-12", "other") else "none"
 
     @property
     def system(self) -> str:

@@ -2,7 +2,9 @@
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +49,35 @@ def test_what_it_knows_is_what_they_know(
     documents: Documents, inspecting: str, other: str, first: str, last: str
 ) -> None:
     assert block(inspecting, first, last) == block(script(documents, other), first, last)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "place", "here"),
+    [
+        ("", "PLACE", True),
+        ("server:/srv PLACE nfs4 rw 0 0", "PLACE", False),
+        ("server:/srv PLACE nfs rw 0 0", "PLACE/below", False),
+        ("server:/srv PLACE/below fuse.glusterfs rw 0 0", "PLACE", True),
+        ("server:/srv PLACE/bel cifs rw 0 0", "PLACE/below", True),
+        ("auto.home PLACE autofs rw 0 0", "PLACE", False),
+        ("/dev/xvdf PLACE ext4 rw 0 0", "PLACE", True),
+        ("", "PLACE/missing", False),
+    ],
+)
+def test_nothing_is_looked_for_on_a_server(
+    inspecting: str, tmp_path: Path, mounts: str, place: str, here: bool
+) -> None:
+    (tmp_path / "host/below").mkdir(parents=True)
+    told = tmp_path / "mounts"
+    told.write_text(f"/dev/xvda1 / ext4 rw 0 0\n{mounts}\n".replace("PLACE", f"{tmp_path}/host"))
+    function = block(inspecting, "here() {", "}").replace("/proc/self/mounts", str(told))
+    asked = place.replace("PLACE", f"{tmp_path}/host")
+    ran = subprocess.run(
+        ["sh", "-ec", f'{function}\nif here "$0"; then echo here; fi', asked],
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.stdout, ran.stderr) == ("here\n" if here else "", "")
 
 
 def test_it_has_the_rules_for_secrets_that_verification_has(

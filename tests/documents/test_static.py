@@ -111,6 +111,21 @@ def test_nothing_is_deleted_but_absolute_paths(linux_document: dict[str, Any]) -
                 assert wrong == [], line
 
 
+def test_no_grep_reads_what_is_no_file(linux_document: dict[str, Any]) -> None:
+    """Older ones read FIFOs below a folder: they wait for ever, and take what is meant for others
+    (runit's /etc/sv/*/supervise/control). GNU grep before 2.11; -D is of 2.5."""
+    for script in scripts_of(linux_document):
+        assert re.findall(r"grep (?!-D skip )(?:-\w+ )*-\w*r.*", script) == []
+
+
+def test_what_a_running_host_mounts_is_in_no_file_of_it(documents: dict[str, Any]) -> None:
+    """Where /etc/mtab is a file (util-linux before 2.23), mount and umount write to it."""
+    (script,) = scripts_of(documents["convert-instance-store"])
+    calls = re.findall(r"(?:^|[;&|{(]|then|do)\s*(u?mount .*)", script, re.MULTILINE)
+    assert len(calls) > 6
+    assert [it for it in calls if not re.match("u?mount -n ", it)] == []
+
+
 def test_tokens_name_parameters(document: dict[str, Any]) -> None:
     for script in scripts_of(document):
         assert set(TOKEN.findall(script)) <= document["parameters"].keys()

@@ -45,6 +45,9 @@ LABEL=data /data xfs noatime,nofail 0 2
 nfs.example.com:/srv /srv nfs defaults 0 0
 tmpfs /scratch tmpfs size=64m 0 0
 """
+CALM = FSTAB.replace("comment=cloudconfig", "comment=cloudconfig,nofail").replace(
+    "/dev/xvdc swap swap", "/dev/xvdc swap swap defaults,nofail"
+)
 
 
 class Disk:
@@ -196,11 +199,7 @@ def test_the_volume_becomes_the_disk_that_it_was_copied_from(
         there = {path: it for path, it in files(copy).items() if not path.startswith(ours)}
         keyrings = [it for it in there if it.startswith(("usr/share/keyrings/", "etc/apt/tr"))]
         assert len([it for it in keyrings if it.endswith((".gpg", ".asc"))]) > 5
-        assert (copy / "etc/fstab").read_text() == (
-            FSTAB.replace(
-                "defaults,comment=cloudconfig", "defaults,comment=cloudconfig,nofail"
-            ).replace("/dev/xvdc swap swap", "/dev/xvdc swap swap defaults,nofail")
-        )
+        assert (copy / "etc/fstab").read_text() == CALM
         assert there.pop("etc/fstab")[0] == mine.pop("etc/fstab")[0]
         assert there == mine
 
@@ -299,9 +298,33 @@ exit 23
     host.write("/usr/local/bin/rsync", probe, 0o755)
     outcome = sent(host, "convert-instance-store", Device=volume.device, SizeGib="2")
     (host.root / "usr/local/bin/rsync").unlink()
-    assert "rsync ended with 23 in its first pass" in outcome.stderr
+    assert "rsync could not read all files in five passes" in outcome.stderr
     assert "writable" not in outcome.stderr
     assert list((host.root / "tmp").iterdir()) == []
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_costs_a_pass(
+    host: FromDisk, volume: Disk, tmp_path: Path
+) -> None:
+    """As a log does that is rotated in place: rsync reads to its old end, and ends with 23."""
+    shrinks = b"""#!/bin/sh
+/usr/bin/rsync "$@" || exit
+[ "$(wc -l </tmp/passes)" -ne 1 ] || code=23
+echo "${code:-0}" >>/tmp/passes
+exit "${code:-0}"
+"""
+    host.write("/usr/local/bin/rsync", shrinks, 0o755)
+    host.write("/tmp/passes", b"passes\n", 0o644)
+    outcome = sent(host, "convert-instance-store", Device=volume.device, SizeGib="2")
+    passes = (host.root / "tmp/passes").read_bytes()
+    for path in ("usr/local/bin/rsync", "tmp/passes"):
+        (host.root / path).unlink()
+    assert outcome.status == "Success", outcome.stderr
+    assert passes.split() == [b"passes", b"23", b"0"]
+    with _mounted(volume.partition, tmp_path / "copy", "-o", "ro") as copy:
+        assert (copy / "etc/debian_version").read_bytes() == (
+            host.root / "etc/debian_version"
+        ).read_bytes()
 
 
 def test_a_disk_that_is_in_use_is_left_as_it_is(host: FromDisk, volume: Disk) -> None:
@@ -340,11 +363,15 @@ while [ $# -gt 0 ]; do
     -i) for it in $2; do included+=(--include "$it"); done ;;
     -e) for it in $2; do excluded+=(--exclude "$it"); done ;;
     -d) destination=$2 ;;
+    -S) script=$2 ;;
     -k) stat -c '%a %n' "$2" "${{2%/*}}" >/opt/fake/keys; sha256sum <"$2" >>/opt/fake/keys ;;
   esac
   shift
 done
 env >/opt/fake/environment
+umask >/opt/fake/bits
+mkdir -p /opt/fake/image/etc
+"$script" /opt/fake/image
 rsync -n8 --out-format=/%n -rlpgoD -t -S "${{included[@]}}" "${{excluded[@]}}" \\
   {" ".join(f"--exclude '{it}'" for it in (*EXCLUDED, *FILTER))} \\
   /* /opt/fake/nowhere >/opt/fake/files
@@ -410,7 +437,7 @@ def tooled(services: InstanceServices) -> Iterator[Any]:
 @pytest.fixture
 def bundling(tooled: Any) -> Iterator[Any]:
     """After each test neither key nor bundle is left, however it went."""
-    tooled.sh("rm -f /opt/fake/[a-l]*; rm -f /opt/fake/upload")
+    tooled.sh("rm -rf /opt/fake/[a-l]*; rm -f /opt/fake/upload")
     yield tooled
     left = tooled.sh(
         "ls -A /dev/shm /mnt; grep -rlF MIIabc /dev/shm /mnt /tmp /var /root /etc /run"
@@ -454,7 +481,7 @@ def test_a_bundle_has_every_certificate_and_keyring_and_none_of_the_secrets(bund
     secrets = {path for path in made if path.startswith(("/root", "/home", "/srv"))}
     assert not bundled & {*secrets, "/etc/ssl/private/server.pem"}
     assert "left out, for it has a private key: /etc/ssl/private/server.pem" in outcome.stderr
-    others = ("/proc/", "/sys/", "/mnt/", "/dev/", "/var/lib/amazon/ssm/")
+    others = ("/proc/", "/sys/", "/mnt/", "/dev/", "/run/", "/var/lib/amazon/ssm/")
     assert not [it for it in bundled if it.startswith(others)]
     host.sh("rm -rf /opt/shop /etc/nginx /etc/ssl/private/server.pem /root/.ssh /home/deploy")
 
@@ -465,13 +492,15 @@ def test_the_tools_are_called_as_aws_documents_them(bundling: Any) -> None:
     called = arguments(bundling, "bundle")
     keys = called[1].removesuffix("/key.pem")
     bundle = called[9]
+    assert called[10:12] == ["-S", f"{bundle}/customize"]
     assert keys.startswith("/dev/shm/ami-bakery.") and bundle.startswith("/mnt/ami-bakery.")
-    assert called[:11] == [
+    assert called[:10] + called[12:13] == [
         *("-k", f"{keys}/key.pem", "-c", f"{keys}/certificate.pem", "-u", "123456789012"),
         *("-r", "x86_64", "-d", bundle, "--batch"),
     ]
-    assert (called[11], called[13]) == ("-i", "-e")
-    assert {"/var/lib/amazon/ssm", "/var/log/amazon"} <= set(called[14].split(","))
+    assert (called[13], called[15]) == ("-i", "-e")
+    assert {"/var/lib/amazon/ssm", "/var/log/amazon"} <= set(called[16].split(","))
+    assert read(bundling, "bits").strip() == "0022"
     mode, folder, digest = read(bundling, "keys").splitlines()
     assert (mode.split()[0], folder.split()[0]) == ("600", "700")
     assert digest.split()[0] == hashlib.sha256(f"{KEY}\n".encode()).hexdigest()
@@ -490,6 +519,29 @@ def test_the_tools_are_called_as_aws_documents_them(bundling: Any) -> None:
     ]
     for text in (KEY, CERTIFICATE, "MII"):
         assert text not in outcome.stdout + outcome.stderr
+
+
+def test_what_is_mounted_is_not_in_a_bundle_and_no_instance_of_it_waits_for_it(
+    bundling: Any,
+) -> None:
+    host = bundling
+    host.sh("mkdir -p '/srv/of shop'; mount -t tmpfs -o mode=711 none '/srv/of shop'")
+    host.sh("mkdir '/srv/of shop/sub'; echo secret >'/srv/of shop/data'; chown 7:8 '/srv/of shop'")
+    host.write("/etc/fstab", FSTAB.encode(), 0o644)
+    outcome = sent(host, "bundle-instance-store", **PARAMETERS)
+    told = host.sh("stat -c '%a %u:%g %n' /opt/fake/image/run '/opt/fake/image/srv/of shop'").stdout
+    fstab = host.sh("cat /opt/fake/image/etc/fstab").stdout
+    there = host.sh("ls /opt/fake/image /opt/fake/image/srv").stdout.split()
+    host.sh("umount '/srv/of shop'; rm -rf '/srv/of shop' /etc/fstab")
+    assert outcome.status == "Success", outcome.stderr
+    assert told.splitlines() == [
+        "755 0:0 /opt/fake/image/run",
+        "711 7:8 /opt/fake/image/srv/of shop",
+    ]
+    assert not {"mnt", "proc", "sys", "dev"} & set(there)  # the tool's own
+    assert not [it for it in read(host, "files").splitlines() if it.startswith("/srv/of shop")]
+    assert "/srv/of?shop" in arguments(host, "bundle")[16].split(",")
+    assert fstab == CALM
 
 
 def test_a_paravirtual_host_is_registered_with_its_kernel(bundling: Any) -> None:

@@ -66,9 +66,9 @@ def _not_managed(request: Request) -> NotManagedYetError | NotManagedError:
     if clock.now() < request.entered + budget:
         return NotManagedYetError(f"{text} yet.")
     return NotManagedError(
-        f"{text} within {budget.seconds // 60} minutes. The image must carry the SSM agent, and "
-        "the subnet must reach the endpoints ssm and ssmmessages, through a NAT gateway, a public "
-        "address or VPC endpoints."
+        f"{text} within {budget.seconds // 60} minutes. The image must carry the SSM agent (on "
+        "Linux 2.3.814 or later, for IMDSv2), and the subnet must reach the endpoints ssm and "
+        "ssmmessages, through a NAT gateway, a public address or VPC endpoints."
         f"{_CLONE_HINT if request.isolated else ''}"
     )
 

@@ -6,13 +6,13 @@ the image and its snapshot is left, however it ends, unless this process is kill
 to CreateSnapshot or RegisterImage is lost: what it made is tagged with the instance.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from bakery.naming import TAG_CONVERTED_FROM
+from bakery.naming import TAG_CONVERTED_FROM, valid_image_name
 from scripts.bakery_cli.aws.failures import explained
 from scripts.bakery_cli.aws.hosts import Hosts, Say, refuse
 from scripts.bakery_cli.aws.patience import Patience
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 DOCUMENT: Final = "convert-instance-store"
 _ASKED_BY: Final = "convert"
 _LOOKS: Final = 7500
-"""At two seconds each: longer than delivery and the document's own time-out."""
+"""At two seconds each: longer than delivery and the document's own time-out, or a snapshot."""
+_VOLUME_LOOKS: Final = 450
+"""A volume that is attached or detached takes seconds, or for ever: one that is in use."""
 _NAMES: Final = tuple(f"/dev/sd{letter}" for letter in ascii_lowercase[5:16])
 _MORE_NAMES: Final = tuple(f"/dev/xvdb{letter}" for letter in ascii_lowercase)
 """Where the instance store has those, as on D2 and I2; not for paravirtual ones. Source: EC2 user
@@ -57,6 +59,7 @@ class Conversion:
         with explained(self._region):
             record = self._checked(wanted)
             with self._volume(record, wanted) as volume:
+                self._refuse_the_powerless(volume, wanted)
                 self._copy_root_to(volume, record, wanted)
                 with self._snapshot(volume, wanted) as snapshot:
                     return self._register(record, snapshot, wanted)
@@ -78,6 +81,11 @@ class Conversion:
             )
         refuse(it)
         self._refuse_billed()
+        if not valid_image_name(wanted.name):
+            raise CommandError(
+                f"'{wanted.name}' is no name of an image.",
+                "Say a --name of 3 to 128 letters, digits and ( ) . / _ -.",
+            )
         named: FilterTypeDef = {"Name": "name", "Values": [wanted.name]}
         if found := self._ec2.describe_images(Owners=["self"], Filters=[named])["Images"]:
             raise CommandError(
@@ -112,6 +120,30 @@ class Conversion:
             yield volume
         finally:
             self._remove_volume(volume)
+
+    def _refuse_the_powerless(self, volume: str, wanted: Wanted) -> None:
+        """Who lacks a right for the end is told before hours of copying."""
+        tags = [self._tags("snapshot", wanted.name)]
+        self._try(
+            lambda: self._ec2.create_snapshot(VolumeId=volume, TagSpecifications=tags, DryRun=True)
+        )
+        tags_of_image = [self._tags("image", wanted.name)]
+        self._try(
+            lambda: self._ec2.register_image(
+                Name=wanted.name,
+                RootDeviceName=self._instance.root_device,
+                TagSpecifications=tags_of_image,
+                DryRun=True,
+            )
+        )
+
+    def _try(self, call: Callable[[], object]) -> None:
+        """A dry run: whatever else it is told, it may."""
+        try:
+            call()
+        except self._ec2.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] == "UnauthorizedOperation":
+                raise
 
     def _copy_root_to(self, volume: str, record: "InstanceTypeDef", wanted: Wanted) -> None:
         """The volume is detached again: what is written to it is on it."""
@@ -214,7 +246,10 @@ class Conversion:
 
     def _until(self, volume: str, state: str, *, attached: bool = False) -> None:
         wanted = (state, ["attached"] if attached else [])
-        if self._wait.until(lambda: self._state_of(volume) == wanted or None, _LOOKS) is None:
+        if (
+            self._wait.until(lambda: self._state_of(volume) == wanted or None, _VOLUME_LOOKS)
+            is None
+        ):
             raise CommandError(
                 f"Volume {volume} is not {state}.", "Look at it in EC2.", code=FAILED
             )
@@ -251,5 +286,8 @@ class Conversion:
         try:
             with explained(self._region):
                 yield
-        except CommandError as error:
-            self._say(f"{what} ({error.message}): {remedy}.")
+        except BaseException as error:
+            reason = error.message if isinstance(error, CommandError) else "interrupted"
+            self._say(f"{what} ({reason}): {remedy}.")
+            if not isinstance(error, CommandError):
+                raise

@@ -10,6 +10,12 @@ from scripts.bakery_cli.errors import CommandError, NoAnswerError
 _SIGN_IN = "Sign in (e.g. `aws sso login`) or set AWS_PROFILE, or try it with --local first."
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _BAD_KEYS = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"}
+_THROTTLED = {
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 
@@ -54,6 +60,7 @@ def _from_client_error(error: exceptions.ClientError) -> CommandError:
         return CommandError(f"AWS does not know your credentials ({code}).", _SIGN_IN)
     if code in _DENIED:
         return CommandError(text, "Ask for that permission, or use another --profile.")
-    if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status >= 500 or code in _THROTTLED:
         return NoAnswerError(text)
     return CommandError(text)

@@ -181,6 +181,13 @@ def _reason(errors: str, document: str) -> str:
     return next((it for it in lines if it.startswith(f"{document}: ")), lines[0])
 
 
+_AS_IT_IS: Final = {
+    "pending": "Wait until it runs.",
+    "stopping": "Wait until it is stopped, and start it, if it may run.",
+    "stopped": "Start it, if it may run; or bake from it as it is: base: {{instance: {id}}}.",
+}
+
+
 def refuse(instance: Instance) -> None:
     """Raise CommandError if there is no host to ask, with the way out."""
     if instance.windows:
@@ -193,8 +200,7 @@ def refuse(instance: Instance) -> None:
     if instance.state != "running":
         raise CommandError(
             f"{instance.id} is {instance.state}: only a running host can tell what is on it.",
-            "Start it, if it may run; its image can be baked from as it is: "
-            f"base: {{instance: {instance.id}}}.",
+            _AS_IT_IS.get(instance.state, "Name another.").format(id=instance.id),
             code=FAILED,
         )
     if not instance.agent:

@@ -105,7 +105,8 @@ def test_an_image_of_a_copy_of_its_root_is_all_that_is_made(bakery: Bakery, worl
         "images": [image["ImageId"]],
     }
     # In this order: no snapshot of a volume that is still written to.
-    did = [it.operation for it in world.aws.calls if it.principal == OPERATOR]
+    mine = [it for it in world.aws.calls if it.principal == OPERATOR]
+    did = [it.operation for it in mine if not it.parameters.get("DryRun")]
     order = ["CreateVolume", "AttachVolume", "SendCommand", "DetachVolume", "CreateSnapshot"]
     order += ["RegisterImage", "DeleteVolume"]
     assert [it for it in did if it in order] == order
@@ -126,6 +127,18 @@ def test_a_paravirtual_one_keeps_its_kernel(bakery: Bakery, world: World) -> Non
     forget(world)
 
 
+@pytest.mark.parametrize("operation", ["CreateSnapshot", "RegisterImage"])
+def test_who_lacks_a_right_for_the_end_is_told_before_anything_is_copied(
+    bakery: Bakery, world: World, operation: str
+) -> None:
+    world.aws.faults.error("ec2", operation, code="UnauthorizedOperation", status=403)
+    said = bakery("convert", HOST)
+    assert said.code != 0
+    assert f"{operation} failed: UnauthorizedOperation" in said.err
+    assert not world.calls("SendCommand") and not world.calls("AttachVolume")
+    assert made(world) == {}
+
+
 @pytest.mark.parametrize("operation", ["AttachVolume", "SendCommand", "DetachVolume"])
 @pytest.mark.parametrize("code", ["UnauthorizedOperation"])
 def test_whatever_fails_before_the_snapshot_leaves_no_volume(
@@ -143,10 +156,17 @@ def test_whatever_fails_before_the_snapshot_leaves_no_volume(
 def test_what_fails_afterwards_leaves_no_snapshot(
     bakery: Bakery, world: World, operation: str
 ) -> None:
-    world.aws.faults.error("ec2", operation, code="UnauthorizedOperation", status=403)
+    world.aws.faults.error(
+        "ec2",
+        operation,
+        code="UnauthorizedOperation",
+        status=403,
+        when=lambda asked: not asked.get("DryRun"),
+    )
     said = bakery("convert", HOST)
     assert said.code != 0
     assert f"{operation} failed: UnauthorizedOperation" in said.err
+    assert len(world.calls("SendCommand")) == 1
     assert made(world) == {}
 
 
@@ -209,9 +229,8 @@ def test_ctrl_c_while_the_volume_is_removed_keeps_the_image_and_tells_it(
 
 
 def test_a_network_that_is_away_for_a_while_ends_nothing(bakery: Bakery, world: World) -> None:
-    world.aws.faults.error(
-        "ssm", "GetCommandInvocation", code="InternalServerError", status=500, times=20
-    )
+    for code, status in (("InternalServerError", 500), ("ThrottlingException", 400)):
+        world.aws.faults.error("ssm", "GetCommandInvocation", code=code, status=status, times=20)
     assert bakery("convert", HOST).code == 0
     assert not world.calls("CancelCommand")
     forget(world)
@@ -295,6 +314,7 @@ def test_a_volume_that_cannot_be_removed_is_said(bakery: Bakery, world: World) -
         ((EBS,), f"{EBS} has an ebs root: there is nothing to convert. Bake from it"),
         (("web-1",), "'web-1' is no instance."),
         ((HOST, "--size", "0"), "Invalid value for '--size'"),
+        ((HOST, "--name", "web*"), "'web*' is no name of an image. Say a --name of 3 to 128"),
         (("i-0123456789abcdef9",), "There is no instance i-0123456789abcdef9"),
     ],
 )

