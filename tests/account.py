@@ -90,12 +90,8 @@ class Account:
 
     def leases(self) -> dict[str, str]:
         """Recipe to the execution that holds it."""
-        prefix = "claim#lease#"
-        return {
-            key.removeprefix(prefix): item["holder"]["S"]
-            for key, item in self.items().items()
-            if key.startswith(prefix)
-        }
+        found = self._part("claim", "lease#")
+        return {it["id"]["S"].removeprefix("lease#"): it["holder"]["S"] for it in found}
 
     def items(self) -> dict[str, dict[str, Any]]:
         """What the table holds, by `named`."""
@@ -121,11 +117,22 @@ class Account:
 
     def waits(self) -> dict[str, dict[str, Any]]:
         """The open waits by their keys in the table."""
-        return {
-            key: json.loads(item["wait"]["S"])
-            for key, item in self.items().items()
-            if key.startswith("wait#")
-        }
+        return {named(it): json.loads(it["wait"]["S"]) for it in self._part("wait")}
+
+    def _part(self, part: str, prefix: str = "") -> Iterator[dict[str, Any]]:
+        """Items of one kind: the table has those of all bakes that ever were."""
+        pages = self.aws.client("dynamodb").get_paginator("query")
+        for page in pages.paginate(
+            TableName=self._table,
+            KeyConditionExpression="part = :part"
+            + (" AND begins_with(id, :prefix)" if prefix else ""),
+            ExpressionAttributeValues={
+                ":part": {"S": part},
+                **({":prefix": {"S": prefix}} if prefix else {}),
+            },
+            ConsistentRead=True,
+        ):
+            yield from page["Items"]
 
     def leaks(self) -> list[str]:
         """What bakes that have ended have left: their resources, and what their clean up keeps."""

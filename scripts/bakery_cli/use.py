@@ -67,7 +67,7 @@ def commands(name: str, recipe: Recipe, *, label: str = "") -> list[Command]:
             "ec2",
             "CreateLaunchTemplate",
             {
-                "LaunchTemplateName": name,
+                "LaunchTemplateName": template_name(name),
                 "LaunchTemplateData": {
                     "ImageId": image,
                     "InstanceType": kind,
@@ -82,7 +82,7 @@ def commands(name: str, recipe: Recipe, *, label: str = "") -> list[Command]:
             "CreateAutoScalingGroup",
             {
                 "AutoScalingGroupName": name,
-                "LaunchTemplate": {"LaunchTemplateName": name, "Version": "$Latest"},
+                "LaunchTemplate": {"LaunchTemplateName": template_name(name), "Version": "$Latest"},
                 "MinSize": 1,
                 "MaxSize": 3,
                 "VPCZoneIdentifier": SUBNETS,
@@ -98,6 +98,11 @@ def commands(name: str, recipe: Recipe, *, label: str = "") -> list[Command]:
             },
         ),
     ]
+
+
+def template_name(name: str) -> str:
+    """EC2 wants three characters or more. Source: EC2 API reference, CreateLaunchTemplate."""
+    return name if len(name) > 2 else f"{name}-image"
 
 
 def cdk(name: str, recipe: Recipe, *, label: str = "") -> str:
@@ -134,7 +139,7 @@ def terraform(name: str, recipe: Recipe, *, label: str = "") -> str:
     id_ = name.replace("-", "_")
     return f"""\
 resource "aws_launch_template" "{id_}" {{
-  name          = "{name}"
+  name          = "{template_name(name)}"
   image_id      = "resolve:ssm:{parameter(name, label)}"
   instance_type = "{_instance_type(recipe)}"
   metadata_options {{

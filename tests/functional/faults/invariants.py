@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from bakery import errors
 from bakery.errors import BakeryError
-from bakery.naming import TAG_BAKE, TAG_CLONE_OF
+from bakery.naming import TAG_BAKE, TAG_CLONE_OF, TAG_RECIPE
 from scripts.local import LocalAws
 from scripts.local.calls import Call
 from scripts.local.faults import Fault
@@ -78,6 +78,7 @@ class Watched:
         builders = 2 if scene == "taken" else 1
         broken = [*self._broken(ended, recipe, before, told), *self._twice(ended.name, builders)]
         self.violations += [f"{label}: {text}" for text in broken]
+        self._tidy("small")
         if ended.status == _ENDS[scene] and ended.error in ("", "AccessDeniedError"):
             return None
         return ended.error or ended.status
@@ -88,6 +89,17 @@ class Watched:
         ended = self._ended(self.world.start({"recipe": recipe_of(scene), "force": True}))
         self.settled(ended, *faults, *spoilt)
         return ended
+
+    def _tidy(self, recipe: str) -> None:
+        """Images of its past go: with a thousand of them the janitor's answers would be as long."""
+        ec2 = self.world.aws.client("ec2")
+        pointed = {self.world.pointer(recipe), self.world.previous(recipe)}
+        wanted = [{"Name": f"tag:{TAG_RECIPE}", "Values": [recipe]}]
+        for image in ec2.describe_images(Owners=["self"], Filters=wanted)["Images"]:
+            if image["ImageId"] not in pointed and image["State"] == "available":
+                ec2.deregister_image(ImageId=image["ImageId"])
+                for mapping in image["BlockDeviceMappings"]:
+                    ec2.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
 
     def _spoil(self, scene: str) -> list[Fault]:
         faults = self.world.aws.faults

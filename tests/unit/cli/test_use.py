@@ -52,12 +52,13 @@ def called(command: str, **variables: str) -> tuple[str, str, dict[str, Any]]:
     return service, name, found
 
 
+@pytest.mark.parametrize("name", [NAME, "ab"])
 @pytest.mark.parametrize("label", ["", "stable"])
 @pytest.mark.parametrize("index", range(4))
 def test_a_shell_and_the_command_line_read_what_was_meant_and_aws_knows_it(
-    index: int, label: str
+    index: int, label: str, name: str
 ) -> None:
-    command = use.commands(NAME, recipe(), label=label)[index]
+    command = use.commands(name, recipe(), label=label)[index]
     service, operation, parameters = called(str(command), SUBNETS="subnet-1,subnet-2")
     wanted = json.loads(json.dumps(command.parameters).replace("$SUBNETS", "subnet-1,subnet-2"))
     assert (service, operation, parameters) == (command.service, command.operation, wanted)
