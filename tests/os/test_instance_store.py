@@ -254,7 +254,7 @@ def test_a_disk_that_has_something_on_it_is_left_as_it_is(
     ("spoil", "told"),
     [
         ("truncate", "is not the volume of 2 GiB, and is left as it is"),
-        ("small", "is smaller than the root: attach an empty volume of 2 GiB or more"),
+        ("small", "is smaller than the disk of the root: attach an empty volume of 2 GiB or more"),
         ("name", "there is no device /dev/sdq; attach the volume"),
         ("tool", "rsync is not installed; install it on the host"),
         ("mkfs", "mkfs.ext4 is not installed; install it on the host (package e2fsprogs"),
