@@ -17,7 +17,12 @@ from aws_cdk import aws_stepfunctions_tasks as sfn_tasks
 from constructs import Construct
 
 from bakery import budgets
-from bakery.errors import LAMBDA_RETRYABLE, CopyLimitError, NoCapacityYetError
+from bakery.errors import (
+    LAMBDA_RETRYABLE,
+    CopyLimitError,
+    EndNotToldError,
+    NoCapacityYetError,
+)
 from infra.dependencies import depend_on_policy_only
 from infra.permissions import MACHINE_NAME
 from infra.settings import Settings
@@ -637,7 +642,7 @@ class BakeMachine(Construct):
             retry_on_service_exceptions=False,
         )
         # Not our own names: the bake's error, with which the task ends, may be one of them.
-        retry(fail, errors=LAMBDA_RETRYABLE)
+        retry(fail, errors=[*LAMBDA_RETRYABLE, EndNotToldError.__name__])
         resume = sfn.Choice(self, "ResumeAt", comment="Only after a redrive")
         for state in self._resumable:
             resume.when(sfn.Condition.string_equals("$.resume_at", state.id), state)

@@ -187,6 +187,10 @@ class NotYetVisibleError(BakeryError):
     """AWS does not show yet what it has just created (eventual consistency); tried again."""
 
 
+class EndNotToldError(BakeryError):
+    """Step Functions did not answer when a bake told it of its end, with what error; told again."""
+
+
 RETRYABLE: tuple[str, ...] = (
     ThrottledError.__name__,
     ServiceUnavailableError.__name__,

@@ -7,12 +7,20 @@ stage began with, if what that stage needs is still there.
 Idempotent because it computes, and a lease may be taken twice.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from bakery import failures, holds, leases, leftovers, replacing, resuming
 from bakery.aws import ec2, ssm, stepfunctions
 from bakery.bake import State
-from bakery.errors import BakeryError, CannotResumeError
+from bakery.errors import (
+    BakeryError,
+    CannotResumeError,
+    EndNotToldError,
+    ServiceUnavailableError,
+    ThrottledError,
+)
 from bakery.naming import pointer
 from bakery.resources import Image, Instance
 from bakery.settings import FailSettings
@@ -34,19 +42,35 @@ def run(request: Request) -> None:
     """Fail the execution; once it is redriven, resume it.
 
     A redriven one fails again, with CannotResumeError and the reason, when it cannot go on, and
-    with RecipeBusyError while another execution bakes the recipe.
+    with RecipeBusyError while another execution bakes the recipe. Raises EndNotToldError when
+    Step Functions does not answer, whether it has heard or not.
     """
     if request.redrives == _redrives_at_failure(request.state):
         # Not redriven since this failure: it may be that of a stage that a redrive went on with.
-        error, cause = describe(request.state)
-        stepfunctions.fail(request.token, error, cause)
+        _fail(request.token, *describe(request.state))
         return
     try:
         resumed = _resume(request)
     except BakeryError as error:
-        stepfunctions.fail(request.token, type(error).__name__, str(error))
+        _fail(request.token, type(error).__name__, str(error))
         return
-    stepfunctions.succeed(request.token, resumed)
+    with _told(f"that the bake goes on at {resumed.get('resume_at')}"):
+        stepfunctions.succeed(request.token, resumed)
+
+
+def _fail(token: str, error_name: str, cause: str) -> None:
+    with _told(f"{error_name}: {cause}"):
+        stepfunctions.fail(token, error_name, cause)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """A name of its own for an answer that is lost: by the error that is told itself, which may be
+    one of those that pass, nobody could tell whether to try again."""
+    try:
+        yield
+    except (ServiceUnavailableError, ThrottledError) as error:
+        raise EndNotToldError(f"{error}. It is: {what}") from error
 
 
 def _redrives_at_failure(state: dict[str, Any]) -> int:

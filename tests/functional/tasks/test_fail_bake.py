@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bakery.stages import STAGES
-from tests.functional.conftest import World
+from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import NOBODY, Making, resumed
 
 ENTERED = {"entered": "2026-01-01T03:00:00.000Z"}
@@ -51,6 +51,19 @@ def test_an_error_of_ours_is_told_with_its_message_alone(quiet: World) -> None:
 
 def test_called_twice_it_says_the_same(quiet: World) -> None:
     assert told(quiet) == told(quiet)
+
+
+@pytest.mark.failure(49)
+def test_an_answer_that_is_lost_has_a_name_of_its_own_and_the_bakes_error_in_it(
+    quiet: World,
+) -> None:
+    """It may be heard or not: the state is tried again for it, as it is for no error of a bake."""
+    quiet.aws.faults.lost_answer("stepfunctions", "SendTaskFailure", times=5)
+    with pytest.raises(FunctionFailedError) as caught:
+        run(quiet, {"plan": ENTERED, "failure": FAILURE})
+    assert caught.value.name == "EndNotToldError"
+    assert str(caught.value).endswith("It is: CustomizationFailedError: step failed")
+    assert told(quiet) == ("CustomizationFailedError", "step failed")
 
 
 def test_a_builder_that_was_replaced_before_and_why_is_told(quiet: World) -> None:
