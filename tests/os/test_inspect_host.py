@@ -14,14 +14,16 @@ import pytest
 
 from bakery.recipe import InstanceBase, parse_recipe
 from infra.loading import load_yaml
+from scripts.bakery_cli import check
 from scripts.bakery_cli.adopt import recipe
 from scripts.bakery_cli.host import SENTINEL, HostReport, read
+from scripts.bakery_cli.screen import console
 from scripts.local import opsworks_past
 from scripts.local.opsworks_past import PASSWORD, PASTS, place
 from scripts.local.runner import run_document
 from scripts.local.sandbox import Sandbox
 from tests.os import applications
-from tests.os.conftest import Run
+from tests.os.conftest import FOLDER, Run
 from tests.os.test_opsworks_past import await_agent
 from tests.os.trees import fingerprint
 from tests.unit.cli.hosts import instance
@@ -170,8 +172,10 @@ def test_the_recipe_for_it_is_sound_as_it_is_and_with_its_examples(
 
 
 def adopted(text: str, folder: Path) -> Any:
+    """The recipe, which `bakery check` finds sound."""
     file = folder / "web.yaml"
     file.write_text(text)
+    assert check.check(console(), ["web"], recipes=folder, documents=FOLDER) == 0
     return parse_recipe("web", load_yaml(file))
 
 
