@@ -27,9 +27,7 @@ _AGENT = (
     "ec2messages:GetEndpoint",
     "ec2messages:GetMessages",
     "ec2messages:SendReply",
-    "ssm:DescribeDocument",
     "ssm:GetDeployablePatchSnapshotForInstance",
-    "ssm:GetDocument",
     "ssm:GetManifest",
     "ssm:PutConfigurePackageResult",
     "ssm:PutInventory",
@@ -38,7 +36,8 @@ _AGENT = (
     "ssmmessages:OpenControlChannel",
     "ssmmessages:OpenDataChannel",
 )
-"""What the agent calls to get commands, run AWS's documents and packages, and answer.
+"""What the agent calls to get commands, run AWS's packages, and answer; none takes a resource that
+is known when the role is made.
 
 Not AmazonSSMManagedInstanceCore, which two things are left out of. It reads every parameter of the
 account: with it the script of any recipe could. And it takes part in State Manager: an association
@@ -108,6 +107,17 @@ class BuilderHost(Construct):
 
     def _be_managed(self) -> Iterator[iam.PolicyStatement]:
         yield iam.PolicyStatement(actions=list(_AGENT), resources=["*"])
+        # A command brings its document along; the agent gets those that it runs within, and those
+        # of packages. AWS's have no account in their ARN. Everybody else's, whose scripts would
+        # tell a step of one recipe about all others, are none of its business.
+        yield iam.PolicyStatement(
+            actions=["ssm:DescribeDocument", "ssm:GetDocument"],
+            resources=[
+                Stack.of(self).format_arn(
+                    service="ssm", account="", resource="document", resource_name="*"
+                )
+            ],
+        )
         yield iam.PolicyStatement(
             actions=["ssm:PutComplianceItems", "ssm:UpdateInstanceInformation"],
             resources=[

@@ -1,6 +1,6 @@
 """Who is told when something needs a person."""
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
@@ -34,8 +34,18 @@ class Notifications(Construct):
                     settings.notification_email, dead_letter_queue=store.dead_letters
                 )
             )
+        ours = {"StringEquals": {"aws:SourceAccount": Stack.of(self).account}}
         # The policy that TLS-only needs takes the place of the default that lets alarms in.
-        topic.grant_publish(iam.ServicePrincipal("cloudwatch.amazonaws.com"))
+        topic.grant_publish(iam.ServicePrincipal("cloudwatch.amazonaws.com", conditions=ours))
+        # Rules publish with a role: in a topic's policy EventBridge takes no condition, so that
+        # letting it in would let in the rules of every account.
+        # Source: EventBridge user guide, "Using resource-based policies", Amazon SNS permissions.
+        self._teller = iam.Role(
+            self,
+            "TellerRole",
+            assumed_by=iam.ServicePrincipal("events.amazonaws.com", conditions=ours),
+            description="AMI Bakery: what the rules that tell a person may do",
+        )
         field = events.EventField.from_path
         self._tell(
             "BakeFailed",
@@ -124,6 +134,11 @@ class Notifications(Construct):
             name,
             event_pattern=pattern,
             targets=[
-                targets.SnsTopic(self._topic, message=message, dead_letter_queue=self._dead_letters)
+                targets.SnsTopic(
+                    self._topic,
+                    message=message,
+                    role=self._teller,
+                    dead_letter_queue=self._dead_letters,
+                )
             ],
         )

@@ -25,7 +25,7 @@ from bakery.errors import InvalidRecipeError
 from bakery.fingerprint import Fingerprint, Parts, changes, fingerprint
 from bakery.naming import fixed_document
 from bakery.origin import origin_problems
-from bakery.problems import Problem, one_line, shortened
+from bakery.problems import Problem, one_line
 from bakery.recipe import (
     CustomizeStep,
     Destination,
@@ -65,6 +65,7 @@ _SOME_IMAGE = "ami-00000000000000000"
 """Stands for a base image that was not found, so that the name is not called wrong as well."""
 
 _IMAGE_ID = re.compile(r"ami-[0-9a-f]{8,17}")
+_ID_OF_AWS = re.compile(r"[a-z]{1,8}-[0-9a-f]{4,40}")
 _BAKE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
@@ -116,7 +117,11 @@ def bake_name_problem(bake: str) -> str | None:
 
 
 def no_image_id(parameter: Parameter) -> str | None:
-    """Why the parameter names no image; None if its value is the id of one."""
+    """Why the parameter names no image; None if its value is the id of one.
+
+    The reason tells the value only if it is an id: a secret may be there by mistake, and a bake's
+    history and events would keep it.
+    """
     if parameter.type == "SecureString":
         return (
             f"parameter {parameter.name} is a SecureString, which a bake does not decrypt; an "
@@ -124,9 +129,10 @@ def no_image_id(parameter: Parameter) -> str | None:
         )
     if _IMAGE_ID.fullmatch(parameter.value):
         return None
-    value = shortened(repr(parameter.value), most=60)
+    known = _ID_OF_AWS.fullmatch(parameter.value)
+    held = f"'{parameter.value}'" if known else f"a text of {len(parameter.value)} characters"
     return (
-        f"parameter {parameter.name} ({parameter.type}) holds {value} instead of one image id; "
+        f"parameter {parameter.name} ({parameter.type}) holds {held} instead of one image id; "
         "put one such as ami-0123456789abcdef0 into it, or name another parameter"
     )
 

@@ -34,7 +34,7 @@ from bakery import budgets, formats, texts
 from bakery.cron import cron_problem
 from bakery.documents import MAX_BYTES, size_of
 from bakery.errors import InvalidRecipeError
-from bakery.naming import image_name_problem, slug
+from bakery.naming import DOCUMENT_PREFIX, image_name_problem, slug
 from bakery.problems import LinesError, Problem, one_line
 from bakery.wording import message, shown
 
@@ -75,6 +75,10 @@ RecipeName = Annotated[str, StringConstraints(pattern=formats.RECIPE_NAME.patter
 # The agent's names have letters and digits only, so `{{.State}}` of other tools is left alone; one
 # of Parameter Store may have a version or label after a colon.
 _SSM_PARAMETER = re.compile(r"\{\{\s*(?:ssm(?:-secure)?:[^{}]+|[A-Za-z0-9]+)\s*\}\}")
+
+# Runs what its parameters say, from anywhere: the rights to send commands would bind nothing.
+# Source: Systems Manager user guide, "Running documents from remote locations".
+_RUNS_ANOTHER = "AWS-RunDocument"
 
 # In a value of a parameter, Systems Manager resolves these when the command is sent.
 _STORED_VALUE = re.compile(r"\{\{\s*ssm:[^{}]+\}\}")
@@ -707,7 +711,9 @@ class DocumentStep(_Step):
     """A Command document of Systems Manager: AWS's, or one of your own."""
 
     document: str = Field(
-        description="Name of the document; the whole ARN of one that another account shares.",
+        description="Name of the document; the whole ARN of one that another account shares. Not "
+        f"{DOCUMENT_PREFIX}-… or {DOCUMENT_PREFIX}.…, which are the bakery's own, and not "
+        f"{_RUNS_ANOTHER}.",
         max_length=128,
         pattern=formats.DOCUMENT.pattern,
     )
@@ -716,6 +722,23 @@ class DocumentStep(_Step):
         description="Values of the document's parameters. Never secrets: they are in events, and "
         "whoever may look at commands sees them. A step with `shell` can have secrets.",
     )
+
+    @field_validator("document")
+    @classmethod
+    def _nothing_of_the_bakery(cls, document: str) -> str:
+        name = document.rpartition("/")[2]
+        if name.startswith((f"{DOCUMENT_PREFIX}-", f"{DOCUMENT_PREFIX}.")):
+            raise ValueError(
+                f"'{name}' belongs to the bakery, which runs its own documents when a bake needs "
+                "them; write the step with shell, reboot or application, or give a document of "
+                "your own another name"
+            )
+        if name == _RUNS_ANOTHER:
+            raise ValueError(
+                f"{_RUNS_ANOTHER} runs whatever document its parameters point to, deployed or not; "
+                "name that document itself, or write its script with shell"
+            )
+        return document
 
 
 class RebootStep(_Step):

@@ -10,10 +10,9 @@ from rich.text import Text
 
 from bakery import steps
 from bakery.documents import parameter_problems, problems_of
-from bakery.naming import DOCUMENT_PREFIX, fixed_document
+from bakery.naming import fixed_document
 from bakery.problems import one_line
 from bakery.recipe import (
-    DocumentStep,
     InstanceBase,
     PowershellStep,
     Recipe,
@@ -159,10 +158,6 @@ def _step_problems(
             values = {key: list(value) for key, value in given.items()}
             for text in parameter_problems(documents[name], values):
                 yield source.problem(f"{path}.parameters", text)
-        elif isinstance(step, DocumentStep) and name.startswith(f"{DOCUMENT_PREFIX}-"):
-            here = ", ".join(sorted(documents))
-            message = f"there is no document '{name}'; here are: {here}"
-            yield source.problem(f"{path}.document", message)
 
 
 def _shown(problem: FileProblem) -> Text:

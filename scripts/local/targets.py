@@ -39,6 +39,8 @@ class Targets:
             self._permit_function(arn, "events.amazonaws.com", source)
             self._lambdas.invoke_async(arn, payload)
         elif service == "sns":
+            if role:
+                self._permit_role(role, "sns:Publish", arn)
             self._client("sns", region, "").publish(TopicArn=arn, Message=payload)
         elif service == "sqs":
             client = self._client("sqs", region, "")

@@ -41,14 +41,14 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "text-parameter": {
         "base.parameter": (
-            'parameter /images/text (String) holds \'{"image_id": "ami-0a12',
-            "... instead of one image id",
+            "parameter /images/text (String) holds a text of ",
+            " characters instead of one image id",
             "name another parameter",
         )
     },
     "list-parameter": {
         "base.parameter": (
-            "/images/list (StringList) holds 'ami-0a120230000000064,ami-0a1202300000000a4' instead",
+            "/images/list (StringList) holds a text of 43 characters instead",
             "put one such as ami-0123456789abcdef0 into it",
         )
     },

@@ -204,16 +204,90 @@ def test_every_condition_key_exists_and_its_operator_fits(policies: list[Policy]
             assert base.startswith(OPERATORS[kind]), (policy.name, operator, key, kind)
 
 
-def test_only_what_takes_no_narrower_resource_or_changes_nothing_is_allowed_on_all(
+READ_OF_ALL = {
+    # Clean up asks whether somebody else may launch what it would remove; it may describe all
+    # images anyway.
+    "ec2:DescribeImageAttribute",
+    # Whether something of the account uses an image that is to be retired: it may be anything.
+    "imagebuilder:GetContainerRecipe",
+    "ssm:GetParameters",
+}
+"""What is read of everything although a resource can be named."""
+
+
+def test_only_what_takes_no_narrower_resource_or_is_read_for_a_reason_is_allowed_on_all(
     policies: list[Policy],
 ) -> None:
+    on_all = {
+        action
+        for policy in policies
+        if policy.allows and "*" in policy.resources
+        for action in policy.actions
+    }
+    assert {action for action in on_all if kinds(action)} == READ_OF_ALL
+    for action in READ_OF_ALL:
+        found = details(action)
+        assert found and set(listed(found["accessLevel"])) <= {"List", "Read"}, action
+
+
+SOURCES = {"aws:SourceAccount", "aws:SourceArn", "kms:CallerAccount", "kms:ViaService"}
+"""Keys that tell for whom a service acts, one of which every resource asks it for."""
+
+ACTS_FOR_NOBODY_ELSE = {
+    # Source: IAM user guide, "The confused deputy problem": these take a role of their own account
+    # only, which iam:PassRole sees to, and send neither key when they assume it.
+    "ec2.amazonaws.com",
+    "lambda.amazonaws.com",
+}
+
+
+def services(policy: Policy) -> set[str]:
+    """The services that a statement lets in."""
+    principal = policy.statement.get("Principal", {})
+    return set(listed(principal.get("Service", []))) if isinstance(principal, dict) else set()
+
+
+def test_a_service_is_let_in_only_for_a_source_of_our_own(policies: list[Policy]) -> None:
+    """Else it would publish, send, or encrypt here for whoever of another account asks it to."""
+    seen = set()
     for policy in policies:
-        if policy.allows and "*" in policy.resources:
-            for action in policy.actions:
-                found = details(action)
-                assert found
-                harmless = set(listed(found["accessLevel"])) <= {"List", "Read"}
-                assert harmless or not kinds(action), (policy.name, action)
+        asked = {key for operator, key in policy.keys if "Not" not in operator} & SOURCES
+        seen |= services(policy)
+        if policy.allows and not services(policy) <= ACTS_FOR_NOBODY_ELSE:
+            assert asked, policy
+    assert seen >= {*ACTS_FOR_NOBODY_ELSE, "cloudwatch.amazonaws.com", "events.amazonaws.com"}
+
+
+def test_nobody_is_let_in_without_a_name(policies: list[Policy]) -> None:
+    for policy in policies:
+        if policy.allows:
+            assert policy.statement.get("Principal") not in ("*", {"AWS": "*"}), policy
+
+
+def test_a_function_is_started_only_from_a_source_of_our_own(synthesize: Synthesize) -> None:
+    permissions = synthesize().of_type("AWS::Lambda::Permission")
+    assert permissions
+    for id_, permission in permissions.items():
+        assert {"SourceArn", "SourceAccount"} & permission["Properties"].keys(), id_
+
+
+def test_the_topic_lets_no_rule_in_and_each_rule_that_tells_has_a_role(
+    synthesize: Synthesize,
+) -> None:
+    """EventBridge takes no condition in a topic's policy: with a statement there, any account's
+    rules could publish."""
+    stack = synthesize()
+    assert "events.amazonaws.com" not in str(stack.only("AWS::SNS::TopicPolicy"))
+    (topic,) = stack.of_type("AWS::SNS::Topic")
+    telling = [
+        target
+        for rule in stack.of_type("AWS::Events::Rule").values()
+        for target in rule["Properties"]["Targets"]
+        if target["Arn"] == {"Ref": topic}
+    ]
+    assert len(telling) == 6
+    for target in telling:
+        assert "NotificationsTellerRole" in str(target["RoleArn"])
 
 
 DESTRUCTIVE = {

@@ -489,6 +489,20 @@ def test_a_builder_and_a_test_instance_can_be_managed_and_write_their_log_and_no
     }
 
 
+@pytest.mark.parametrize("action", ["ssm:GetDocument", "ssm:DescribeDocument"])
+def test_an_instance_reads_documents_of_aws_only(stack: Synthesized, action: str) -> None:
+    """Any other may be a recipe's script, and a step of another recipe must not read it."""
+    read = [
+        (id_, flat(resource))
+        for id_, statement in statements(stack)
+        if id_.startswith("BuilderHost") and action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    ]
+    assert len(read) == 3
+    of_aws = "arn:<AWS::Partition>:ssm:<AWS::Region>::document/*"
+    assert {resource for _, resource in read} == {of_aws}
+
+
 def test_no_role_has_what_somebody_else_may_add_to(stack: Synthesized) -> None:
     """A managed policy of AWS grows without a deployment of ours."""
     for id_, role in stack.of_type("AWS::IAM::Role").items():

@@ -78,6 +78,30 @@ def test_the_products_events_reach_a_topic_transformed(bench: Bench) -> None:
     assert aws.events.of("Bake Succeeded")[0]["source"] == "ami-bakery"
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_rule_with_a_role_publishes_only_with_its_right(bench: Bench, allowed: bool) -> None:
+    aws = bench.aws
+    iam, rules = aws.client("iam"), aws.client("events")
+    role = aws.physical("MachineRole")
+    if allowed:
+        may = {"Effect": "Allow", "Action": "sns:Publish", "Resource": aws.physical("Topic")}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [may]})
+        iam.put_role_policy(RoleName=role, PolicyName="tell", PolicyDocument=document)
+    rule, arn = aws.physical("Announce"), iam.get_role(RoleName=role)["Role"]["Arn"]
+    (target,) = rules.list_targets_by_rule(Rule=rule)["Targets"]
+    rules.put_targets(Rule=rule, Targets=[{**target, "RoleArn": arn}])
+    detail = json.dumps({"image": {"id": "ami-1"}})
+    entry = {"Source": "ami-bakery", "DetailType": "Bake Succeeded", "Detail": detail}
+    rules.put_events(Entries=[entry])
+    if allowed:
+        sqs, queue = aws.client("sqs"), aws.physical("Notes")
+        assert aws.until(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
+        assert not aws.events.failures
+    else:
+        failure = aws.until(lambda: aws.events.failures)[0]
+        assert f"{arn} may not sns:Publish on {aws.physical('Topic')}" in failure.reason
+
+
 @pytest.mark.parametrize(
     ("entry", "code"),
     [

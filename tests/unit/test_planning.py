@@ -203,12 +203,14 @@ def test_a_parameter_that_holds_an_image_id_names_an_image(value: str) -> None:
 @pytest.mark.parametrize(
     ("type_", "value", "says"),
     [
-        ("StringList", "ami-01234567,ami-89abcdef", "(StringList) holds 'ami-01234567,ami-89abc"),
-        ("String", "latest", "(String) holds 'latest' instead of one image id; put one such as"),
-        ("String", " ami-01234567", "holds ' ami-01234567'"),
-        ("String", "ami-01234567\n", "holds 'ami-01234567\\n'"),
-        ("String", "AMI-01234567", "holds 'AMI-01234567'"),
-        ("String", "x" * 4096, "xxx... instead of one image id"),
+        ("StringList", "ami-01234567,ami-89abcdef", "(StringList) holds a text of 25 characters"),
+        ("String", "latest", "holds a text of 6 characters instead of one image id; put one such"),
+        ("String", " ami-01234567", "holds a text of 13 characters"),
+        ("String", "ami-01234567\n", "holds a text of 13 characters"),
+        ("String", "AMI-01234567", "holds a text of 12 characters"),
+        ("String", "x" * 4096, "holds a text of 4096 characters"),
+        ("String", "snap-01234567", "(String) holds 'snap-01234567' instead of one image id"),
+        ("String", "ami-0123", "(String) holds 'ami-0123' instead"),
     ],
 )
 def test_a_parameter_that_holds_something_else_is_refused_with_what_it_holds(
@@ -216,6 +218,24 @@ def test_a_parameter_that_holds_something_else_is_refused_with_what_it_holds(
 ) -> None:
     reason = planning.no_image_id(Parameter("/p", type_, value))
     assert reason and says in reason and len(reason) < 250
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "correct horse",
+        "hunter2",
+        "db-Pa55w0rd",
+        "db-\nbeef",
+        "p-" + "a" * 41,
+        "ami-beef!",
+        "AKIA-beef",
+    ],
+)
+def test_of_what_may_be_a_password_only_the_length_is_told(value: str) -> None:
+    reason = planning.no_image_id(Parameter("/p", "String", value))
+    assert reason and value not in reason and repr(value) not in reason
+    assert f"a text of {len(value)} characters" in reason
 
 
 def test_of_a_secret_parameter_nothing_is_told() -> None:

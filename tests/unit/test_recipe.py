@@ -394,6 +394,9 @@ def test_the_owner_of_a_search_is_an_account_or_a_known_word(owner: str) -> None
         named("AWS-RunPatchBaseline"),
         named("arn:aws:ssm:eu-west-1::document/AWS-RunPatchBaseline"),
         named("arn:aws-us-gov:ssm:us-gov-west-1:444455556666:document/Shared"),
+        named("AmiBakeryTeam-harden"),
+        named("Ours-AmiBakery-x"),
+        named("AWS-RunDocuments"),
         volume(iops=3000, throughput=125),
         volume(iops=80000, throughput=2000),
         volume(iops=3000, size_gib=1),
@@ -475,6 +478,8 @@ def test_a_value_at_its_bound_is_accepted(fields: dict[str, Any]) -> None:
         ("customize[0].document", named("folder/document")),
         ("customize[0].document", named("arn:aws:ssm:eu-west-1:12:document/Shared")),
         ("customize[0].document", named("arn:aws:s3:::bucket/Shared")),
+        ("customize[0].document", named("AmiBakery-convert-instance-store")),
+        ("customize[0].document", named("AWS-RunDocument")),
         ("customize[0].reboot", {"customize": [{"name": "r", "reboot": False}]}),
         ("customize[0].application.source", application(source="http://plain.example/a.tgz")),
         ("customize[0].application.source", application(source="s3://UPPER/a.tgz")),
@@ -788,6 +793,27 @@ def test_a_script_that_is_too_large_as_a_document_is_refused_before_deployment(s
     path, message = one_problem(**step(shell=script))
     assert path == "customize[0].shell"
     assert "application archive" in message
+
+
+@pytest.mark.parametrize("where", ["", "arn:aws:ssm:eu-west-1:444455556666:document/"])
+@pytest.mark.parametrize(
+    ("name", "says", "instead"),
+    [
+        ("AmiBakery-bundle-instance-store", "belongs to the bakery", "another name"),
+        ("AmiBakery-convert-instance-store", "belongs to the bakery", "shell, reboot or applic"),
+        ("AmiBakery.web.packages", "'AmiBakery.web.packages' belongs to the bakery", "shell"),
+        ("AmiBakery.web.test.answers", "belongs to the bakery", "write the step with shell"),
+        ("AWS-RunDocument", "deployed or not", "name that document itself"),
+    ],
+)
+def test_a_document_of_the_bakery_or_one_that_runs_any_other_is_no_step(
+    where: str, name: str, says: str, instead: str
+) -> None:
+    with pytest.raises(InvalidRecipeError) as refused:
+        recipe(**named(where + name))
+    (problem,) = refused.value.problems
+    assert problem.path == "customize[0].document"
+    assert says in problem.message and instead in problem.message
 
 
 def test_a_parameter_of_a_document_is_a_text_or_a_list_of_texts() -> None:

@@ -258,16 +258,16 @@ STEP = "customize:\n  - {name: app, %s}\n"
         (f"{GOOD}image_name: '{{nope}}-x'\n", "web.yaml:3: image_name", "{nope}", "{recipe}"),
         (f"{GOOD}retention: {{keep: 1}}\n", "web.yaml:3: retention.keep", "at least 2", "is: 1"),
         (
-            GOOD + STEP % "document: AmiBakery-nothing",
+            GOOD + STEP % "document: AmiBakery-reboot-linux, parameters: {Bake: x}",
             "web.yaml:4: customize[0].document",
-            "there is no document 'AmiBakery-nothing'",
-            "here are: AmiBakery-",
+            "'AmiBakery-reboot-linux' belongs to the bakery",
+            "write the step with shell, reboot or application",
         ),
         (
-            GOOD + STEP % "document: AmiBakery-reboot-linux, parameters: {Surprise: x}",
-            "web.yaml:4: customize[0].parameters",
-            "Surprise: the document has no such parameter",
-            "it has: Bake",
+            GOOD + STEP % "document: AWS-RunDocument",
+            "web.yaml:4: customize[0].document",
+            "runs whatever document its parameters point to",
+            "name that document itself",
         ),
         (
             GOOD
@@ -304,12 +304,19 @@ def test_check_reports_a_bad_document(
 
 
 def test_check_reports_what_steps_do_wrong_beside_the_faults_of_other_recipes(
-    capsys: pytest.CaptureFixture[str], folder: Path
+    capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Here because a changed document of the bakery no longer takes what the step gives it."""
+    documents = folder / "documents"
+    documents.mkdir()
+    text = (cli.DOCUMENTS / "reboot-linux.yaml").read_text()
+    (documents / "reboot-linux.yaml").write_text(text.replace("Bake", "Oven"))
+    monkeypatch.setattr(cli, "DOCUMENTS", documents)
     (folder / "other.yaml").write_text("{}")
-    (folder / "web.yaml").write_text(GOOD + STEP % "document: AmiBakery-nothing")
+    (folder / "web.yaml").write_text(GOOD + STEP % "reboot: true")
     code, out, _ = run(capsys, "check", "--recipes", str(folder))
-    assert code == 1 and "other.yaml:1: base" in out and "AmiBakery-nothing" in out
+    assert code == 1 and "other.yaml:1: base" in out
+    assert "web.yaml:4: customize[0].parameters: Bake: the document has no such parameter" in out
 
 
 def test_check_of_one_recipe_is_not_disturbed_by_another(
