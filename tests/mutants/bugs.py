@@ -410,6 +410,13 @@ BUGS = (
         _JANITOR,
     ),
     Bug(
+        "the janitor takes a builder that was started again for one of another day",
+        "functions/bakery/aws/inventory.py",
+        'return min([*attached, instance["LaunchTime"]])',
+        'return max([*attached, instance["LaunchTime"]])',
+        _JANITOR,
+    ),
+    Bug(
         "the janitor removes what it cannot attribute",
         "functions/bakery/orphans.py",
         "    if execution.recipe != item.recipe:\n",

@@ -89,7 +89,19 @@ def _instances() -> Iterator[Tagged]:
     for page in _pages("describe_instances", Filters=[_tag(), live]):
         for reservation in page["Reservations"]:
             for it in reservation["Instances"]:
-                yield _tagged(Kind.INSTANCE, it["InstanceId"], it["Tags"], it["LaunchTime"])
+                yield _tagged(Kind.INSTANCE, it["InstanceId"], it["Tags"], _launched(it))
+
+
+def _launched(instance: Mapping[str, Any]) -> datetime:
+    """When it was first launched: a start sets LaunchTime anew, but attaches nothing again.
+
+    Source: EC2 API reference, Instance, launchTime: "To determine the time that instance was first
+    launched, see the attachment time for the primary network interface."
+    """
+    interfaces = [it.get("Attachment", {}) for it in instance.get("NetworkInterfaces", [])]
+    volumes = [it.get("Ebs", {}) for it in instance.get("BlockDeviceMappings", [])]
+    attached = [it["AttachTime"] for it in (*interfaces, *volumes) if "AttachTime" in it]
+    return min([*attached, instance["LaunchTime"]])
 
 
 def _volumes() -> Iterator[Tagged]:

@@ -69,9 +69,7 @@ class Account:
         return str(answer["SnapshotId"])
 
     def image(self, builder: str, given: Mapping[str, str]) -> str:
-        self.world.aws.until(lambda: self._state(builder) == "running", what="the builder")
-        self.ec2.stop_instances(InstanceIds=[builder])
-        self.world.aws.until(lambda: self._state(builder) == "stopped", what="the stop")
+        self.settle(builder)
         answer = self.ec2.create_image(
             InstanceId=builder,
             Name=f"made-{uuid.uuid4().hex}",
@@ -80,6 +78,12 @@ class Account:
         image = str(answer["ImageId"])
         self.world.aws.until(lambda: self._is_available(image), what="the image")
         return image
+
+    def settle(self, builder: str) -> None:
+        """Let the builder boot, then stop it."""
+        self.world.aws.until(lambda: self._state(builder) == "running", what="the builder")
+        self.ec2.stop_instances(InstanceIds=[builder])
+        self.world.aws.until(lambda: self._state(builder) == "stopped", what="the stop")
 
     def _is_available(self, image: str) -> bool:
         (found,) = self.ec2.describe_images(ImageIds=[image])["Images"]
@@ -307,6 +311,18 @@ def test_a_read_that_fails_means_that_nothing_is_removed(
     fault.times = 0
     assert account.alive() == before
     assert told(world) == []
+
+
+def test_a_builder_that_somebody_has_started_again_goes_too(account: Account) -> None:
+    """A start sets LaunchTime anew: hours after its bake, which must not make it strange."""
+    bake = account.cut_short()
+    builder = account.instance(tags(bake))
+    account.settle(builder)
+    account.world.aws.clock.advance(hours=5)
+    account.ec2.start_instances(InstanceIds=[builder])
+    result = janitor(account.world)
+    assert result["removed"] == [f"instance {builder} of bake {bake}"]
+    assert result["strange"] == []
 
 
 @pytest.mark.failure(75)
