@@ -458,6 +458,16 @@ BUGS = (
         "",
         ("tests/functional/test_retry.py",),
     ),
+    Bug(
+        "the janitor reads who is kept before who has ended",
+        f"{_JOBS}/remove_orphans.py",
+        "    executions = _executions(settings, names)\n"
+        "    # After the executions: a hold is made before the end of its bake, which may just have come."
+        "\n    kept = holds.kept_bakes(settings.table)\n",
+        "    kept = holds.kept_bakes(settings.table)\n"
+        "    executions = _executions(settings, names)\n",
+        _JANITOR,
+    ),
     # What is told
     Bug(
         "the failure of clean up hides the first error",

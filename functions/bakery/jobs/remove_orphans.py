@@ -82,13 +82,14 @@ def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[st
     # One of another release is ended by its own deadline.
     waiting = [it for _, stored in table.open_waits(settings.table) if (it := waits.read(stored))]
     holders = set(table.holders(settings.table, leases.PREFIX).values())
-    kept = holds.kept_bakes(settings.table)
-    tagged = [it for it in tagged if it.bake not in kept]
     if request.bake is not None:
         tagged = [it for it in tagged if it.bake == request.bake]
         waiting = [it for it in waiting if it.bake == request.bake]
     names = {it.bake for it in tagged if it.id not in published}
     executions = _executions(settings, names)
+    # After the executions: a hold is made before the end of its bake, which may just have come.
+    kept = holds.kept_bakes(settings.table)
+    tagged = [it for it in tagged if it.bake not in kept]
     arns = holders | {_arn(settings, wait.bake) for wait in waiting}
     ended = {arn for arn in arns if not stepfunctions.is_running(arn)}
     found = orphans.find(tagged, executions, published=published, now=clock.now())

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bakery import holds
 from bakery.naming import TAG_BAKE, TAG_RECIPE, pointer
 from tests.functional.conftest import FunctionFailedError, World
 
@@ -207,6 +208,25 @@ def test_an_image_stays_as_long_as_it_could_still_become_a_pointers_value(
     account.world.aws.clock.advance(**PERIOD)
     assert janitor(account.world)["removed"] == []
     assert image in account.alive()
+
+
+def test_a_bake_that_keeps_its_builder_and_ends_while_the_janitor_reads_keeps_it(
+    account: Account,
+) -> None:
+    """CleanUp holds the builder, then FailBake ends the bake, and only then it counts as ended."""
+    bake = account.cut_short()
+    builder = account.instance(tags(bake))
+    hold = f"claim#{holds.PREFIX}{bake}"
+
+    def end() -> None:
+        account.world.put_item(hold, holder="2099-01-01T00:00:00+00:00")
+
+    ended = account.world.aws.faults.after("stepfunctions", "DescribeExecution", end)
+    result = janitor(account.world)
+    assert ended.matched == 1
+    assert result["removed"] == []
+    assert builder in account.alive()
+    account.world.remove_item(hold)
 
 
 def test_leases_and_waits_of_ended_bakes_are_forgotten(account: Account) -> None:
