@@ -462,10 +462,25 @@ BUGS = (
         "the janitor reads who is kept before who has ended",
         f"{_JOBS}/remove_orphans.py",
         "    executions = _executions(settings, names)\n"
-        "    # After the executions: a hold is made before the end of its bake, which may just have come."
-        "\n    kept = holds.kept_bakes(settings.table)\n",
+        "    # After the executions: a hold is made before the end of its bake, which may "
+        "just have come.\n    kept = holds.kept_bakes(settings.table)\n",
         "    kept = holds.kept_bakes(settings.table)\n"
         "    executions = _executions(settings, names)\n",
+        _JANITOR,
+    ),
+    Bug(
+        "the janitor gives back the lease of a redriven bake",
+        f"{_JOBS}/remove_orphans.py",
+        "        if not stepfunctions.is_running(holder):\n            leases",
+        "        if holder:\n            leases",
+        _JANITOR,
+    ),
+    Bug(
+        "the janitor forgets the new wait of a redriven bake",
+        f"{_JOBS}/remove_orphans.py",
+        "    for wait in ended.waits:\n        table",
+        "    for wait in map(waits.read, dict(table.open_waits(settings.table)).values()):\n"
+        "        table",
         _JANITOR,
     ),
     # What is told

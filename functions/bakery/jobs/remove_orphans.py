@@ -8,6 +8,7 @@ Idempotent because it starts from what exists.
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -40,6 +41,15 @@ class Result(BaseModel):
     strange: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What executions that have ended have in the table, as it was read before they were."""
+
+    leases: dict[str, str]
+    """Recipe to the execution (ARN) that holds it."""
+    waits: list[waits.Wait]
+
+
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Clean the account, or what the status event's execution left; returns what was done."""
@@ -64,24 +74,24 @@ def run(request: Request, settings: JanitorSettings) -> Result:
             removed.append(what)
     if rest := found.orphans[settings.most :]:
         left.append(f"{len(rest)} more: one run removes {settings.most} at most")
-    if not dry_run:
-        _forget(settings, ended)
     result = Result(
         dry_run=dry_run, removed=tuple(removed), left=tuple(left), strange=found.strange
     )
     _tell(result)
+    if not dry_run:
+        _forget(settings, ended)
     return result
 
 
-def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[str]]:
-    """The orphans, and the executions (ARNs) of leases and waits that have ended."""
+def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, Ended]:
+    """The orphans, and the leases and waits of executions that have ended."""
     # At synthesis the stack need not know its own Region, which a recipe may name.
     others = [it for it in settings.regions if it != os.environ["AWS_REGION"]]
     tagged = inventory.everything(others)
     published = set[str]().union(*(ssm.published_images(it) for it in (None, *others)))
     # One of another release is ended by its own deadline.
     waiting = [it for _, stored in table.open_waits(settings.table) if (it := waits.read(stored))]
-    holders = set(table.holders(settings.table, leases.PREFIX).values())
+    held = table.holders(settings.table, leases.PREFIX)
     if request.bake is not None:
         tagged = [it for it in tagged if it.bake == request.bake]
         waiting = [it for it in waiting if it.bake == request.bake]
@@ -90,10 +100,13 @@ def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[st
     # After the executions: a hold is made before the end of its bake, which may just have come.
     kept = holds.kept_bakes(settings.table)
     tagged = [it for it in tagged if it.bake not in kept]
-    arns = holders | {_arn(settings, wait.bake) for wait in waiting}
+    arns = {*held.values(), *(_arn(settings, wait.bake) for wait in waiting)}
     ended = {arn for arn in arns if not stepfunctions.is_running(arn)}
     found = orphans.find(tagged, executions, published=published, now=clock.now())
-    return found, ended
+    return found, Ended(
+        leases={recipe: holder for recipe, holder in held.items() if holder in ended},
+        waits=[wait for wait in waiting if _arn(settings, wait.bake) in ended],
+    )
 
 
 def _executions(settings: JanitorSettings, names: Iterable[str]) -> dict[str, Execution]:
@@ -129,15 +142,17 @@ def _remove(orphan: Tagged) -> None:
             ec2.delete_snapshot(orphan.id, region=orphan.region)
 
 
-def _forget(settings: JanitorSettings, ended: set[str]) -> None:
-    """Give back the leases of ended executions, and forget the waits that nobody waits for."""
-    for recipe, holder in table.holders(settings.table, leases.PREFIX).items():
-        if holder in ended:
+def _forget(settings: JanitorSettings, ended: Ended) -> None:
+    """Give back the leases of ended executions, and forget the waits that nobody waits for.
+
+    Somebody may have redriven one while the orphans were removed: then it needs its lease again,
+    and has new waits, which have other tokens than those that were read.
+    """
+    for recipe, holder in ended.leases.items():
+        if not stepfunctions.is_running(holder):
             leases.give_back(settings.table, recipe, holder)
-    for _, stored in table.open_waits(settings.table):
-        wait = waits.read(stored)
-        if wait and _arn(settings, wait.bake) in ended:
-            table.forget_wait(settings.table, wait)
+    for wait in ended.waits:
+        table.forget_wait(settings.table, wait)
 
 
 def _tell(result: Result) -> None:

@@ -246,6 +246,39 @@ def test_leases_and_waits_of_ended_bakes_are_forgotten(account: Account) -> None
     assert world.open_waits() == []
 
 
+def test_a_bake_that_is_redriven_while_the_janitor_removes_keeps_its_lease_and_its_new_wait(
+    account: Account,
+) -> None:
+    world, bake = account.world, account.cut_short()
+    execution, states = world.execution(bake), world.aws.client("stepfunctions")
+    event = {"bake": bake, "execution": execution, "input": {"recipe": "small", "force": True}}
+    world.invoke("plan", event)
+    builder, other = account.instance(tags(bake)), account.instance(tags(bake))
+    world.aws.ec2.durations.stopping = 600
+    for it, token in ((builder, "first"), (other, "other")):
+        world.invoke("stop_builder", {"token": token, "bake": bake, "instance_id": it})
+    world.aws.ec2.durations.stopping = 20
+    (name,) = (key for key, wait in world.waits().items() if wait["token"] == "first")
+
+    def redrive() -> None:
+        world.aws.faults.error(
+            "ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99
+        )
+        states.redrive_execution(executionArn=execution)
+        wait = {**world.waits()[name], "token": "second"}
+        world.put_item(name, wait=json.dumps(wait), token="second")
+
+    redriven = world.aws.faults.after("ec2", "TerminateInstances", redrive)
+    janitor(world)
+    assert redriven.matched == 1
+    assert world.leases()["small"] == execution
+    assert {key: wait["token"] for key, wait in world.waits().items()} == {name: "second"}
+    states.stop_execution(executionArn=execution)
+    world.ended(execution)
+    janitor(world)
+    assert world.leases() == world.waits() == {}
+
+
 def test_a_dry_run_and_a_deployment_that_only_reports_remove_nothing(account: Account) -> None:
     bake = account.cut_short()
     builder = account.instance(tags(bake))
