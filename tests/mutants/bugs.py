@@ -440,8 +440,8 @@ BUGS = (
     Bug(
         "the janitor knows no limit",
         f"{_JOBS}/remove_orphans.py",
-        "for orphan in found.orphans[: settings.most]:",
-        "for orphan in found.orphans:",
+        "        if len(removed) == most:\n",
+        "        if len(removed) == -1:\n",
         _JANITOR,
     ),
     Bug(

@@ -7,7 +7,7 @@ Idempotent because it starts from what exists.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,10 @@ from bakery.errors import BakeryError
 from bakery.observability import logger
 from bakery.orphans import Execution, Findings, Kind, Tagged
 from bakery.settings import JanitorSettings
+
+_TRIES = 4
+"""For each that one run may remove: what cannot be removed is not in the way of the rest, and the
+run ends in time."""
 
 
 class Request(BaseModel):
@@ -66,14 +70,7 @@ def run(request: Request, settings: JanitorSettings) -> Result:
     """Find the orphans and remove as many as one run may; tell when there were any."""
     dry_run = request.dry_run or settings.report_only
     found, ended = _look(request, settings)
-    removed: list[str] = []
-    left: list[str] = []
-    for orphan in found.orphans[: settings.most]:
-        what = f"{orphan.kind} {orphan.id} of bake {orphan.bake}"
-        if dry_run or _removed(orphan, what, left):
-            removed.append(what)
-    if rest := found.orphans[settings.most :]:
-        left.append(f"{len(rest)} more: one run removes {settings.most} at most")
+    removed, left = _remove_all(found.orphans, settings.most, dry_run=dry_run)
     result = Result(
         dry_run=dry_run, removed=tuple(removed), left=tuple(left), strange=found.strange
     )
@@ -116,6 +113,28 @@ def _executions(settings: JanitorSettings, names: Iterable[str]) -> dict[str, Ex
 
 def _arn(settings: JanitorSettings, bake: str) -> str:
     return f"{settings.machine.replace(':stateMachine:', ':execution:')}:{bake}"
+
+
+def _remove_all(
+    found: Sequence[Tagged], most: int, *, dry_run: bool
+) -> tuple[list[str], list[str]]:
+    """Remove as many as one run may; returns what is removed, and what is left with the reason."""
+    removed: list[str] = []
+    left: list[str] = []
+    tries = 0
+    for orphan in found[: _TRIES * most]:
+        if len(removed) == most:
+            break
+        tries += 1
+        what = f"{orphan.kind} {orphan.id} of bake {orphan.bake}"
+        if dry_run or _removed(orphan, what, left):
+            removed.append(what)
+    if (unsaid := len(left) - most) > 0:  # An event takes no more; the log has them all.
+        left[most:] = [f"{unsaid} more could not be removed: see the log of this function"]
+    if rest := len(found) - tries:
+        limit = f"removes {most}" if len(removed) == most else f"tries {tries}"
+        left.append(f"{rest} more: one run {limit} at most")
+    return removed, left
 
 
 def _removed(orphan: Tagged, what: str, left: list[str]) -> bool:

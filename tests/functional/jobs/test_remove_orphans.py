@@ -397,6 +397,37 @@ def test_what_cannot_be_removed_is_told_and_not_in_the_way(account: Account) -> 
     assert first in account.alive()
 
 
+@pytest.mark.parametrize(
+    ("stuck", "reached", "told"),
+    [
+        (51, True, ["1 more could not be removed: see the log of this function"]),
+        (
+            201,
+            False,
+            [
+                "150 more could not be removed: see the log of this function",
+                "2 more: one run tries 200 at most",
+            ],
+        ),
+    ],
+)
+def test_what_cannot_be_removed_uses_up_no_limit_but_that_of_tries(
+    account: Account, stuck: int, reached: bool, told: list[str]
+) -> None:
+    bake = account.cut_short()
+    builders = [account.instance(tags(bake)) for _ in range(stuck)]
+    volume = account.volume(tags(bake))
+    account.world.aws.faults.error(
+        "ec2", "TerminateInstances", code="OperationNotPermitted", times=stuck
+    )
+    result = janitor(account.world)
+    assert result["removed"] == ([f"volume {volume} of bake {bake}"] if reached else [])
+    assert all("OperationNotPermitted" in it for it in result["left"][:50])
+    assert result["left"][50:] == told
+    account.world.aws.faults.clear()
+    account.ec2.terminate_instances(InstanceIds=builders)
+
+
 def test_a_request_that_it_does_not_know_is_refused(quiet: World) -> None:
     with pytest.raises(FunctionFailedError) as failed:
         janitor(quiet, dryrun=True)
