@@ -5,6 +5,7 @@ Nothing is an orphan but what can be attributed: it carries both tags of a bake,
 that name baked that recipe at that time, and has ended. All else is somebody's; it is only told.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -38,12 +39,24 @@ class Tagged:
     bake: str
     recipe: str
     created: datetime
+    name: str = ""
+    """IMAGE."""
     snapshots: tuple[str, ...] = ()
     """IMAGE: what it consists of."""
+    image: str = ""
+    """SNAPSHOT: the image that EC2 made it for, there or not; empty if it does not say."""
     region: str | None = None
     """IMAGE, SNAPSHOT: where it is; None: in the Region of the stack."""
     clone: bool = False
     """IMAGE, SNAPSHOT: whether it is of a running host that the bake began with, and no result."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The images that a good bake has told of, in all Regions, and the name that they share."""
+
+    name: str
+    images: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,22 @@ class Execution:
     started: datetime
     ended: datetime | None
     succeeded: bool
+    results: Results | None = None
+    """None: it has not said what it made, and all of that stays if it succeeded."""
+
+
+def results(output: str) -> Results | None:
+    """What the output of an execution (``tasks.report``) tells; None if it made no image, or if
+    this is the output of a release that says other things."""
+    try:
+        told = json.loads(output)
+        made, name, home = told["outcome"] == "baked", told["image"]["name"], told["image"]["id"]
+        ids = (home, *told["copies"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not made or not all(it and isinstance(it, str) for it in (name, *ids)):
+        return None
+    return Results(name, frozenset(ids))
 
 
 @dataclass(frozen=True)
@@ -87,7 +116,7 @@ def find(
         execution = executions.get(item.bake)
         if reason := _not_attributable(item, execution):
             strange.append(f"{item.kind} {item.id}: {reason}")
-        elif execution and _is_orphan(item, execution, now):
+        elif execution and _is_orphan(item, execution, published, now):
             orphans.append(item)
     order = list(Kind)
     return Findings(tuple(sorted(orphans, key=lambda it: order.index(it.kind))), tuple(strange))
@@ -105,10 +134,26 @@ def _not_attributable(item: Tagged, execution: Execution | None) -> str | None:
     return None
 
 
-def _is_orphan(item: Tagged, execution: Execution, now: datetime) -> bool:
+def _is_orphan(item: Tagged, execution: Execution, published: Set[str], now: datetime) -> bool:
     if execution.ended is None:
         return False
     if item.clone or item.kind in (Kind.SPOT_REQUEST, Kind.INSTANCE, Kind.VOLUME):
         return True
-    # A good bake's image may have lost its pointer by somebody's decision; it is theirs.
-    return not execution.succeeded and now - execution.ended >= QUIET
+    if now - execution.ended < QUIET:
+        return False
+    return not execution.succeeded or _is_remnant(item, execution, published)
+
+
+def _is_remnant(item: Tagged, execution: Execution, published: Set[str]) -> bool:
+    """Whether a good bake made it and kept it from its results, e.g. the copy in a Region that did
+    not answer any more.
+
+    A result may have lost its pointer by somebody's decision; it is theirs. So is what somebody
+    made of a result: a copy may have the bake's tags, and a name of its own.
+    """
+    told, ended = execution.results, execution.ended
+    if told is None or ended is None or item.created > ended:
+        return False
+    if item.kind is Kind.IMAGE:
+        return item.name == told.name and item.id not in told.images
+    return bool(item.image) and item.image not in told.images | published

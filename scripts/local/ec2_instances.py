@@ -319,7 +319,8 @@ class Instances:
         self._state.after(notice, take, f"interruption of {id_}")
 
     def start_again(self, region: Region, id_: str) -> None:
-        """Start a stopped instance, whoever asked for it; it counts as launched now."""
+        """Start a stopped instance, whoever asked for it; it counts as launched now, though all
+        that was attached to it stays so, since then."""
         region.instances[id_]["LaunchTime"] = self._state.clock.now()
         self.move(region, id_, "pending")
         self.later(

@@ -233,7 +233,12 @@ class Launch:
             "Status": "in-use",
             "PrivateIpAddress": instance["PrivateIpAddress"],
             "Groups": instance["SecurityGroups"],
-            "Attachment": {"DeviceIndex": 0, "Status": "attached", "DeleteOnTermination": True},
+            "Attachment": {
+                "DeviceIndex": 0,
+                "Status": "attached",
+                "DeleteOnTermination": True,
+                "AttachTime": instance["LaunchTime"],
+            },
         }
         if tags:
             interface["TagSet"] = tags

@@ -269,3 +269,34 @@ def test_where_any_region_will_do_one_that_does_not_answer_is_left_out(world: Wo
     assert "InternalError" in ended.output["left_out"]["us-east-1"]
     assert world.pointer("anywhere", "us-east-1") == old
     assert world.left_behind(ended.name) == []
+
+
+def test_a_copy_in_a_region_that_falls_silent_goes_by_the_janitor(world: World) -> None:
+    """The answer is lost, nobody sees the copy again, and the bake succeeds without it."""
+    world.aws.faults.lost_answer("ec2", "CopyImage", times=99, role="CopyImage")
+    for role, seen in (("CopyImage", 1), ("CleanUp", 0)):
+        world.aws.faults.error(
+            "ec2",
+            "Describe*",
+            code="InternalError",
+            status=503,
+            times=float("inf"),
+            skip=seen,
+            role=role,
+            region="us-east-1",
+        )
+    ended = world.bake("anywhere", force=True, seconds=120)
+    assert ended.status == "SUCCEEDED", ended.cause
+    results = {ended.output["image"]["id"], *ended.output["copies"].values()}
+    assert set(ended.output["copies"]) == {"eu-central-1"}
+    (copy,) = world.tagged("image", ended.name, "us-east-1")
+    world.aws.faults.clear()
+    world.invoke("remove_orphans", {})
+    assert copy["ImageId"] in world.left_behind(ended.name)
+
+    world.aws.clock.advance(minutes=16)
+    result = world.invoke("remove_orphans", {})
+    assert f"image {copy['ImageId']} of bake {ended.name}" in result["removed"]
+    assert world.left_behind(ended.name) == []
+    left = [it for region in REGIONS for it in world.tagged("image", ended.name, region)]
+    assert {it["ImageId"] for it in left} == results

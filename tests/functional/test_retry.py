@@ -182,6 +182,21 @@ def test_a_kept_builder_stays_until_its_time_is_over_and_no_longer(world: World)
     assert builders(world, ended)[0][1] in ("shutting-down", "terminated")
 
 
+def test_a_kept_builder_that_somebody_has_started_again_goes_when_its_time_is_over(
+    world: World,
+) -> None:
+    ended = failed(world, fail_create(world))
+    ((builder, state),) = builders(world, ended)
+    assert state == "stopped"
+    world.aws.clock.advance(hours=3)
+    world.aws.client("ec2").start_instances(InstanceIds=[builder])
+    world.invoke("remove_orphans", {})
+    assert builders(world, ended)[0][1] in ("pending", "running")
+    world.aws.clock.advance(hours=2)
+    result = world.invoke("remove_orphans", {})
+    assert f"instance {builder} of bake {ended.name}" in result["removed"]
+
+
 def test_a_bake_that_failed_before_verification_says_why_it_cannot_go_on(world: World) -> None:
     world.aws.agent.script("AmiBakery.small.packages", exit_code=7)
     again = retried(world, failed(world))

@@ -236,6 +236,21 @@ def test_states_forbid_what_they_forbid(ec2: Bench) -> None:
     client.terminate_instances(InstanceIds=[instance])
 
 
+def test_a_start_counts_as_a_launch_but_attaches_nothing_again(ec2: Bench) -> None:
+    client = ec2.aws.client("ec2")
+    instance = ec2.in_state(ec2.launch(), "running")
+    before = described(ec2, instance)
+    assert before["NetworkInterfaces"][0]["Attachment"]["AttachTime"] == before["LaunchTime"]
+    client.stop_instances(InstanceIds=[instance])
+    ec2.in_state(instance, "stopped")
+    ec2.aws.clock.advance(hours=1)
+    client.start_instances(InstanceIds=[instance])
+    after = described(ec2, instance)
+    assert after["LaunchTime"] > before["LaunchTime"]
+    assert after["NetworkInterfaces"] == before["NetworkInterfaces"]
+    assert after["BlockDeviceMappings"] == before["BlockDeviceMappings"]
+
+
 def test_the_guest_may_power_off_by_itself(ec2: Bench) -> None:
     stays = ec2.in_state(ec2.launch(), "running")
     goes = ec2.in_state(ec2.launch(InstanceInitiatedShutdownBehavior="terminate"), "running")

@@ -410,6 +410,13 @@ BUGS = (
         _JANITOR,
     ),
     Bug(
+        "the janitor takes a builder that was started again for one of another day",
+        "functions/bakery/aws/inventory.py",
+        'return min([*attached, instance["LaunchTime"]])',
+        'return max([*attached, instance["LaunchTime"]])',
+        _JANITOR,
+    ),
+    Bug(
         "the janitor removes what it cannot attribute",
         "functions/bakery/orphans.py",
         "    if execution.recipe != item.recipe:\n",
@@ -433,8 +440,8 @@ BUGS = (
     Bug(
         "the janitor knows no limit",
         f"{_JOBS}/remove_orphans.py",
-        "for orphan in found.orphans[: settings.most]:",
-        "for orphan in found.orphans:",
+        "        if len(removed) == most:\n",
+        "        if len(removed) == -1:\n",
         _JANITOR,
     ),
     Bug(
@@ -450,6 +457,31 @@ BUGS = (
         "    tagged = [it for it in tagged if it.bake not in kept]\n",
         "",
         ("tests/functional/test_retry.py",),
+    ),
+    Bug(
+        "the janitor reads who is kept before who has ended",
+        f"{_JOBS}/remove_orphans.py",
+        "    executions = _executions(settings, names)\n"
+        "    # After the executions: a hold is made before the end of its bake, which may "
+        "just have come.\n    kept = holds.kept_bakes(settings.table)\n",
+        "    kept = holds.kept_bakes(settings.table)\n"
+        "    executions = _executions(settings, names)\n",
+        _JANITOR,
+    ),
+    Bug(
+        "the janitor gives back the lease of a redriven bake",
+        f"{_JOBS}/remove_orphans.py",
+        "        if not stepfunctions.is_running(holder):\n            leases",
+        "        if holder:\n            leases",
+        _JANITOR,
+    ),
+    Bug(
+        "the janitor forgets the new wait of a redriven bake",
+        f"{_JOBS}/remove_orphans.py",
+        "    for wait in ended.waits:\n        table",
+        "    for wait in map(waits.read, dict(table.open_waits(settings.table)).values()):\n"
+        "        table",
+        _JANITOR,
     ),
     # What is told
     Bug(

@@ -1,11 +1,12 @@
 """What the janitor may take: decided from tags, executions and pointers alone."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bakery.orphans import QUIET, Execution, Findings, Kind, Tagged, find
+from bakery.orphans import QUIET, Execution, Findings, Kind, Results, Tagged, find, results
 
 START = datetime(2026, 1, 1, 3, tzinfo=UTC)
 END = START + timedelta(minutes=20)
@@ -85,6 +86,81 @@ def test_an_image_that_a_pointer_holds_or_held_stays_with_its_snapshots() -> Non
 def test_the_image_of_a_good_bake_stays_also_without_a_pointer() -> None:
     good = replace(ABORTED, succeeded=True)
     assert ids(found(*ALL, execution=good)) == ["sir-1", "i-1", "vol-1"]
+
+
+GOOD = replace(ABORTED, succeeded=True, results=Results("web-1", frozenset({"ami-1", "ami-8"})))
+REMNANT = replace(IMAGE, id="ami-2", name="web-1", snapshots=("snap-2",))
+
+
+def test_what_a_good_bake_made_beside_its_results_goes() -> None:
+    """The copy in a Region that did not answer any more, and what is left of such a copy."""
+    result = replace(IMAGE, name="web-1")
+    away = replace(result, id="ami-8", snapshots=("snap-8",), region="eu-central-1")
+    torn = replace(SNAPSHOT, id="snap-9", image="ami-9")
+    everything = (result, away, REMNANT, torn, SNAPSHOT, replace(LOOSE, image="ami-2"))
+    assert ids(found(*everything, execution=GOOD)) == ["ami-2", "snap-9"]
+    assert ids(found(*everything, execution=GOOD, now=END + QUIET)) == ["ami-2", "snap-9"]
+    early = END + QUIET - timedelta(seconds=1)
+    assert found(*everything, execution=GOOD, now=early) == Findings((), ())
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        replace(REMNANT, name="web-1-of-mine"),
+        replace(REMNANT, created=END + timedelta(seconds=1)),
+        LOOSE,
+        replace(LOOSE, image="ami-1"),
+        replace(LOOSE, image="ami-8"),
+        replace(LOOSE, image="ami-7"),
+        replace(LOOSE, image="ami-2", created=END + timedelta(seconds=1)),
+    ],
+)
+def test_what_people_made_of_a_good_bakes_results_stays(item: Tagged) -> None:
+    """Copies by hand may have the bake's tags; a result may have been deregistered without its
+    snapshots."""
+    assert found(item, execution=GOOD, published=("ami-7",)) == Findings((), ())
+
+
+def test_a_published_remnant_stays_and_all_of_a_bake_that_has_not_told_what_it_made() -> None:
+    torn = replace(SNAPSHOT, id="snap-9", image="ami-9")
+    assert found(REMNANT, execution=GOOD, published=("ami-2",)) == Findings((), ())
+    untold = replace(GOOD, results=None)
+    assert found(REMNANT, torn, execution=untold) == Findings((), ())
+
+
+TOLD = {
+    "outcome": "baked",
+    "image": {"id": "ami-1", "name": "web-1", "region": "eu-west-1"},
+    "copies": {"eu-central-1": "ami-8"},
+}
+
+
+def test_results_are_the_image_and_its_copies() -> None:
+    assert results(json.dumps(TOLD)) == Results("web-1", frozenset({"ami-1", "ami-8"}))
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "",
+        "no JSON",
+        "null",
+        "[]",
+        "{}",
+        *(json.dumps({key: it for key, it in TOLD.items() if key != gone}) for gone in TOLD),
+        json.dumps({**TOLD, "outcome": "unchanged"}),
+        json.dumps({**TOLD, "image": None}),
+        json.dumps({**TOLD, "image": "ami-1"}),
+        json.dumps({**TOLD, "image": {"id": "ami-1"}}),
+        json.dumps({**TOLD, "image": {"id": "", "name": "web-1"}}),
+        json.dumps({**TOLD, "copies": ["ami-8"]}),
+        json.dumps({**TOLD, "copies": {"eu-central-1": None}}),
+        json.dumps({**TOLD, "copies": {"eu-central-1": {"id": "ami-8"}}}),
+    ],
+)
+def test_an_output_that_says_other_things_tells_no_results(output: str) -> None:
+    assert results(output) is None
 
 
 def test_an_image_stays_while_parameter_store_may_still_accept_it() -> None:

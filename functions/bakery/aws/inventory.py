@@ -1,5 +1,6 @@
 """Everything in the account that carries the tag of a bake, in all Regions that get images."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +16,12 @@ from bakery.resources import SpotRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, TagTypeDef
+
+
+_FOR_IMAGE = re.compile(
+    r"(?:Created by CreateImage\(i-[0-9a-f]+\) for|Copied for DestinationAmi) (ami-[0-9a-f]+)\b"
+)
+"""How EC2 begins the description of a snapshot that it makes for an image, or for a copy."""
 
 
 def everything(others: Sequence[str] = ()) -> list[Tagged]:
@@ -49,12 +56,12 @@ def _tagged(
     id_: str,
     tags: "Sequence[TagTypeDef]",
     created: datetime,
-    snapshots: tuple[str, ...] = (),
     region: str | None = None,
 ) -> Tagged:
     values: Mapping[str, str] = {tag.get("Key", ""): tag.get("Value", "") for tag in tags}
     bake, recipe = values.get(TAG_BAKE, ""), values.get(TAG_RECIPE, "")
-    return Tagged(kind, id_, bake, recipe, created, snapshots, region, TAG_CLONE_OF in values)
+    clone = TAG_CLONE_OF in values
+    return Tagged(kind, id_, bake, recipe, created, region=region, clone=clone)
 
 
 def _spot_requests() -> Iterator[tuple[SpotRequest, Tagged]]:
@@ -89,7 +96,19 @@ def _instances() -> Iterator[Tagged]:
     for page in _pages("describe_instances", Filters=[_tag(), live]):
         for reservation in page["Reservations"]:
             for it in reservation["Instances"]:
-                yield _tagged(Kind.INSTANCE, it["InstanceId"], it["Tags"], it["LaunchTime"])
+                yield _tagged(Kind.INSTANCE, it["InstanceId"], it["Tags"], _launched(it))
+
+
+def _launched(instance: Mapping[str, Any]) -> datetime:
+    """When it was first launched: a start sets LaunchTime anew, but attaches nothing again.
+
+    Source: EC2 API reference, Instance, launchTime: "To determine the time that instance was first
+    launched, see the attachment time for the primary network interface."
+    """
+    interfaces = [it.get("Attachment", {}) for it in instance.get("NetworkInterfaces", [])]
+    volumes = [it.get("Ebs", {}) for it in instance.get("BlockDeviceMappings", [])]
+    attached = [it["AttachTime"] for it in (*interfaces, *volumes) if "AttachTime" in it]
+    return min([*attached, instance["LaunchTime"]])
 
 
 def _volumes() -> Iterator[Tagged]:
@@ -106,7 +125,8 @@ def _images(region: str | None) -> Iterator[Tagged]:
             created = clock.parse(it["CreationDate"])
             volumes = [mapping.get("Ebs", {}) for mapping in it.get("BlockDeviceMappings", [])]
             held = tuple(volume["SnapshotId"] for volume in volumes if volume.get("SnapshotId"))
-            yield _tagged(Kind.IMAGE, it["ImageId"], it["Tags"], created, held, region)
+            image = _tagged(Kind.IMAGE, it["ImageId"], it["Tags"], created, region)
+            yield replace(image, name=it.get("Name", ""), snapshots=held)
 
 
 def _snapshots(region: str | None) -> Iterator[Tagged]:
@@ -114,4 +134,6 @@ def _snapshots(region: str | None) -> Iterator[Tagged]:
         for it in page["Snapshots"]:
             created = it["StartTime"]
             id_, tags = it["SnapshotId"], it["Tags"]
-            yield _tagged(Kind.SNAPSHOT, id_, tags, created, region=region)
+            made = _FOR_IMAGE.match(it.get("Description", ""))
+            snapshot = _tagged(Kind.SNAPSHOT, id_, tags, created, region)
+            yield replace(snapshot, image=made[1] if made else "")

@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from bakery import orphans
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.orphans import Execution
@@ -87,6 +88,7 @@ def find_execution(execution_arn: str) -> Execution | None:
         started=answer["startDate"],
         ended=None if running else answer["stopDate"],
         succeeded=answer["status"] == "SUCCEEDED",
+        results=orphans.results(answer.get("output", "")),
     )
 
 

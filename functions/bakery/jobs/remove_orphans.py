@@ -7,7 +7,8 @@ Idempotent because it starts from what exists.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -19,6 +20,10 @@ from bakery.errors import BakeryError
 from bakery.observability import logger
 from bakery.orphans import Execution, Findings, Kind, Tagged
 from bakery.settings import JanitorSettings
+
+_TRIES = 4
+"""For each that one run may remove: what cannot be removed is not in the way of the rest, and the
+run ends in time."""
 
 
 class Request(BaseModel):
@@ -40,6 +45,15 @@ class Result(BaseModel):
     strange: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What executions that have ended have in the table, as it was read before they were."""
+
+    leases: dict[str, str]
+    """Recipe to the execution (ARN) that holds it."""
+    waits: list[waits.Wait]
+
+
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Clean the account, or what the status event's execution left; returns what was done."""
@@ -56,43 +70,40 @@ def run(request: Request, settings: JanitorSettings) -> Result:
     """Find the orphans and remove as many as one run may; tell when there were any."""
     dry_run = request.dry_run or settings.report_only
     found, ended = _look(request, settings)
-    removed: list[str] = []
-    left: list[str] = []
-    for orphan in found.orphans[: settings.most]:
-        what = f"{orphan.kind} {orphan.id} of bake {orphan.bake}"
-        if dry_run or _removed(orphan, what, left):
-            removed.append(what)
-    if rest := found.orphans[settings.most :]:
-        left.append(f"{len(rest)} more: one run removes {settings.most} at most")
-    if not dry_run:
-        _forget(settings, ended)
+    removed, left = _remove_all(found.orphans, settings.most, dry_run=dry_run)
     result = Result(
         dry_run=dry_run, removed=tuple(removed), left=tuple(left), strange=found.strange
     )
     _tell(result)
+    if not dry_run:
+        _forget(settings, ended)
     return result
 
 
-def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, set[str]]:
-    """The orphans, and the executions (ARNs) of leases and waits that have ended."""
+def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, Ended]:
+    """The orphans, and the leases and waits of executions that have ended."""
     # At synthesis the stack need not know its own Region, which a recipe may name.
     others = [it for it in settings.regions if it != os.environ["AWS_REGION"]]
     tagged = inventory.everything(others)
     published = set[str]().union(*(ssm.published_images(it) for it in (None, *others)))
     # One of another release is ended by its own deadline.
     waiting = [it for _, stored in table.open_waits(settings.table) if (it := waits.read(stored))]
-    holders = set(table.holders(settings.table, leases.PREFIX).values())
-    kept = holds.kept_bakes(settings.table)
-    tagged = [it for it in tagged if it.bake not in kept]
+    held = table.holders(settings.table, leases.PREFIX)
     if request.bake is not None:
         tagged = [it for it in tagged if it.bake == request.bake]
         waiting = [it for it in waiting if it.bake == request.bake]
     names = {it.bake for it in tagged if it.id not in published}
     executions = _executions(settings, names)
-    arns = holders | {_arn(settings, wait.bake) for wait in waiting}
+    # After the executions: a hold is made before the end of its bake, which may just have come.
+    kept = holds.kept_bakes(settings.table)
+    tagged = [it for it in tagged if it.bake not in kept]
+    arns = {*held.values(), *(_arn(settings, wait.bake) for wait in waiting)}
     ended = {arn for arn in arns if not stepfunctions.is_running(arn)}
     found = orphans.find(tagged, executions, published=published, now=clock.now())
-    return found, ended
+    return found, Ended(
+        leases={recipe: holder for recipe, holder in held.items() if holder in ended},
+        waits=[wait for wait in waiting if _arn(settings, wait.bake) in ended],
+    )
 
 
 def _executions(settings: JanitorSettings, names: Iterable[str]) -> dict[str, Execution]:
@@ -102,6 +113,28 @@ def _executions(settings: JanitorSettings, names: Iterable[str]) -> dict[str, Ex
 
 def _arn(settings: JanitorSettings, bake: str) -> str:
     return f"{settings.machine.replace(':stateMachine:', ':execution:')}:{bake}"
+
+
+def _remove_all(
+    found: Sequence[Tagged], most: int, *, dry_run: bool
+) -> tuple[list[str], list[str]]:
+    """Remove as many as one run may; returns what is removed, and what is left with the reason."""
+    removed: list[str] = []
+    left: list[str] = []
+    tries = 0
+    for orphan in found[: _TRIES * most]:
+        if len(removed) == most:
+            break
+        tries += 1
+        what = f"{orphan.kind} {orphan.id} of bake {orphan.bake}"
+        if dry_run or _removed(orphan, what, left):
+            removed.append(what)
+    if (unsaid := len(left) - most) > 0:  # An event takes no more; the log has them all.
+        left[most:] = [f"{unsaid} more could not be removed: see the log of this function"]
+    if rest := len(found) - tries:
+        limit = f"removes {most}" if len(removed) == most else f"tries {tries}"
+        left.append(f"{rest} more: one run {limit} at most")
+    return removed, left
 
 
 def _removed(orphan: Tagged, what: str, left: list[str]) -> bool:
@@ -128,15 +161,17 @@ def _remove(orphan: Tagged) -> None:
             ec2.delete_snapshot(orphan.id, region=orphan.region)
 
 
-def _forget(settings: JanitorSettings, ended: set[str]) -> None:
-    """Give back the leases of ended executions, and forget the waits that nobody waits for."""
-    for recipe, holder in table.holders(settings.table, leases.PREFIX).items():
-        if holder in ended:
+def _forget(settings: JanitorSettings, ended: Ended) -> None:
+    """Give back the leases of ended executions, and forget the waits that nobody waits for.
+
+    Somebody may have redriven one while the orphans were removed: then it needs its lease again,
+    and has new waits, which have other tokens than those that were read.
+    """
+    for recipe, holder in ended.leases.items():
+        if not stepfunctions.is_running(holder):
             leases.give_back(settings.table, recipe, holder)
-    for _, stored in table.open_waits(settings.table):
-        wait = waits.read(stored)
-        if wait and _arn(settings, wait.bake) in ended:
-            table.forget_wait(settings.table, wait)
+    for wait in ended.waits:
+        table.forget_wait(settings.table, wait)
 
 
 def _tell(result: Result) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bakery import holds
 from bakery.naming import TAG_BAKE, TAG_RECIPE, pointer
 from tests.functional.conftest import FunctionFailedError, World
 
@@ -69,9 +70,7 @@ class Account:
         return str(answer["SnapshotId"])
 
     def image(self, builder: str, given: Mapping[str, str]) -> str:
-        self.world.aws.until(lambda: self._state(builder) == "running", what="the builder")
-        self.ec2.stop_instances(InstanceIds=[builder])
-        self.world.aws.until(lambda: self._state(builder) == "stopped", what="the stop")
+        self.settle(builder)
         answer = self.ec2.create_image(
             InstanceId=builder,
             Name=f"made-{uuid.uuid4().hex}",
@@ -80,6 +79,12 @@ class Account:
         image = str(answer["ImageId"])
         self.world.aws.until(lambda: self._is_available(image), what="the image")
         return image
+
+    def settle(self, builder: str) -> None:
+        """Let the builder boot, then stop it."""
+        self.world.aws.until(lambda: self._state(builder) == "running", what="the builder")
+        self.ec2.stop_instances(InstanceIds=[builder])
+        self.world.aws.until(lambda: self._state(builder) == "stopped", what="the stop")
 
     def _is_available(self, image: str) -> bool:
         (found,) = self.ec2.describe_images(ImageIds=[image])["Images"]
@@ -205,6 +210,25 @@ def test_an_image_stays_as_long_as_it_could_still_become_a_pointers_value(
     assert image in account.alive()
 
 
+def test_a_bake_that_keeps_its_builder_and_ends_while_the_janitor_reads_keeps_it(
+    account: Account,
+) -> None:
+    """CleanUp holds the builder, then FailBake ends the bake, and only then it counts as ended."""
+    bake = account.cut_short()
+    builder = account.instance(tags(bake))
+    hold = f"claim#{holds.PREFIX}{bake}"
+
+    def end() -> None:
+        account.world.put_item(hold, holder="2099-01-01T00:00:00+00:00")
+
+    ended = account.world.aws.faults.after("stepfunctions", "DescribeExecution", end)
+    result = janitor(account.world)
+    assert ended.matched == 1
+    assert result["removed"] == []
+    assert builder in account.alive()
+    account.world.remove_item(hold)
+
+
 def test_leases_and_waits_of_ended_bakes_are_forgotten(account: Account) -> None:
     world = account.world
     bake = account.cut_short()
@@ -220,6 +244,39 @@ def test_leases_and_waits_of_ended_bakes_are_forgotten(account: Account) -> None
     janitor(world)
     assert world.leases() == {}
     assert world.open_waits() == []
+
+
+def test_a_bake_that_is_redriven_while_the_janitor_removes_keeps_its_lease_and_its_new_wait(
+    account: Account,
+) -> None:
+    world, bake = account.world, account.cut_short()
+    execution, states = world.execution(bake), world.aws.client("stepfunctions")
+    event = {"bake": bake, "execution": execution, "input": {"recipe": "small", "force": True}}
+    world.invoke("plan", event)
+    builder, other = account.instance(tags(bake)), account.instance(tags(bake))
+    world.aws.ec2.durations.stopping = 600
+    for it, token in ((builder, "first"), (other, "other")):
+        world.invoke("stop_builder", {"token": token, "bake": bake, "instance_id": it})
+    world.aws.ec2.durations.stopping = 20
+    (name,) = (key for key, wait in world.waits().items() if wait["token"] == "first")
+
+    def redrive() -> None:
+        world.aws.faults.error(
+            "ec2", "RunInstances", code="RequestLimitExceeded", status=503, times=99
+        )
+        states.redrive_execution(executionArn=execution)
+        wait = {**world.waits()[name], "token": "second"}
+        world.put_item(name, wait=json.dumps(wait), token="second")
+
+    redriven = world.aws.faults.after("ec2", "TerminateInstances", redrive)
+    janitor(world)
+    assert redriven.matched == 1
+    assert world.leases()["small"] == execution
+    assert {key: wait["token"] for key, wait in world.waits().items()} == {name: "second"}
+    states.stop_execution(executionArn=execution)
+    world.ended(execution)
+    janitor(world)
+    assert world.leases() == world.waits() == {}
 
 
 def test_a_dry_run_and_a_deployment_that_only_reports_remove_nothing(account: Account) -> None:
@@ -309,6 +366,18 @@ def test_a_read_that_fails_means_that_nothing_is_removed(
     assert told(world) == []
 
 
+def test_a_builder_that_somebody_has_started_again_goes_too(account: Account) -> None:
+    """A start sets LaunchTime anew: hours after its bake, which must not make it strange."""
+    bake = account.cut_short()
+    builder = account.instance(tags(bake))
+    account.settle(builder)
+    account.world.aws.clock.advance(hours=5)
+    account.ec2.start_instances(InstanceIds=[builder])
+    result = janitor(account.world)
+    assert result["removed"] == [f"instance {builder} of bake {bake}"]
+    assert result["strange"] == []
+
+
 @pytest.mark.failure(75)
 def test_what_cannot_be_removed_is_told_and_not_in_the_way(account: Account) -> None:
     bake = account.cut_short()
@@ -326,6 +395,37 @@ def test_what_cannot_be_removed_is_told_and_not_in_the_way(account: Account) -> 
     assert left.startswith(f"instance {first} of bake {bake}: ec2:TerminateInstances")
     assert "protected" in left
     assert first in account.alive()
+
+
+@pytest.mark.parametrize(
+    ("stuck", "reached", "told"),
+    [
+        (51, True, ["1 more could not be removed: see the log of this function"]),
+        (
+            201,
+            False,
+            [
+                "150 more could not be removed: see the log of this function",
+                "2 more: one run tries 200 at most",
+            ],
+        ),
+    ],
+)
+def test_what_cannot_be_removed_uses_up_no_limit_but_that_of_tries(
+    account: Account, stuck: int, reached: bool, told: list[str]
+) -> None:
+    bake = account.cut_short()
+    builders = [account.instance(tags(bake)) for _ in range(stuck)]
+    volume = account.volume(tags(bake))
+    account.world.aws.faults.error(
+        "ec2", "TerminateInstances", code="OperationNotPermitted", times=stuck
+    )
+    result = janitor(account.world)
+    assert result["removed"] == ([f"volume {volume} of bake {bake}"] if reached else [])
+    assert all("OperationNotPermitted" in it for it in result["left"][:50])
+    assert result["left"][50:] == told
+    account.world.aws.faults.clear()
+    account.ec2.terminate_instances(InstanceIds=builders)
 
 
 def test_a_request_that_it_does_not_know_is_refused(quiet: World) -> None:
