@@ -449,7 +449,7 @@ BUGS = (
         "infra/jobs.py",
         'janitor, _ends_of(machine, "ABORTED", "TIMED_OUT")',
         'janitor, _ends_of(machine, "SUCCEEDED")',
-        ("tests/functional/jobs/test_remove_orphans.py", "tests/functional/faults"),
+        _JANITOR,
     ),
     Bug(
         "a kept builder is removed at once",

@@ -18,6 +18,20 @@ PERIOD = {"minutes": 16}
 """One period of the janitor's schedule, and a little."""
 
 
+@pytest.mark.failure(49)
+def test_a_bake_that_is_stopped_is_cleaned_up_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the event: no schedule comes."""
+    monkeypatch.setattr(world.aws.schedules, "paused", True)
+    arn = world.start({"recipe": "small", "force": True})
+    world.aws.until(lambda: world.tagged("builder", arn.rpartition(":")[2]), what="the builder")
+    world.aws.client("stepfunctions").stop_execution(executionArn=arn)
+    bake = world.ended(arn).name
+    world.aws.until(lambda: world.left_behind(bake) == [], what="the janitor")
+    world.aws.until(lambda: world.leases() == {}, what="the end of the lease")
+
+
 def tags(bake: str, recipe: str = "small") -> dict[str, str]:
     return {TAG_BAKE: bake, TAG_RECIPE: recipe}
 
