@@ -22,6 +22,7 @@ from bakery.errors import (
     CopyLimitError,
     EndNotToldError,
     NoCapacityYetError,
+    UnexpectedError,
 )
 from infra.dependencies import depend_on_policy_only
 from infra.permissions import MACHINE_NAME
@@ -34,6 +35,7 @@ from infra.states import (
     poll_for_agent,
     retry,
     retry_with_patience,
+    wait_for_room,
 )
 from infra.store import retention
 from infra.tasks import TaskFunctions
@@ -74,6 +76,7 @@ class BakeMachine(Construct):
             {**BAKE, **_EXECUTION, "state": sfn.JsonPath.entire_payload},
             key="clean_up",
             result={"result.$": "$", "redrives.$": "$$.Execution.RedriveCount"},
+            ends=True,
         )
         self._replace = self._replace_builder()
         self._states.failures_lead_to(self._clean_up, lost_builder=self._replace)
@@ -641,6 +644,7 @@ class BakeMachine(Construct):
             task_timeout=sfn.Timeout.duration(_SHORT),
             retry_on_service_exceptions=False,
         )
+        wait_for_room(fail)
         # Not our own names: the bake's error, with which the task ends, may be one of them.
         retry(fail, errors=[*LAMBDA_RETRYABLE, EndNotToldError.__name__])
         resume = sfn.Choice(self, "ResumeAt", comment="Only after a redrive")
@@ -650,9 +654,14 @@ class BakeMachine(Construct):
 
     def _report(self) -> sfn.TaskStateBase:
         report = self._states.task(
-            "Report", "report", {"state": sfn.JsonPath.entire_payload}, key=None, result=None
+            "Report",
+            "report",
+            {"state": sfn.JsonPath.entire_payload},
+            key=None,
+            result=None,
+            ends=True,
         )
         return report.add_catch(
-            sfn.Fail(self, "ReportFailed", error_path="$.Error", cause_path="$.Cause"),
+            sfn.Fail(self, "ReportFailed", error=UnexpectedError.__name__, cause_path="$.Cause"),
             errors=["States.ALL"],
         )

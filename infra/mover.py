@@ -45,7 +45,7 @@ class MoveMachine(Construct):
                     "ModifyLaunchTemplate",
                 ),
                 may.pointers("GetParameter", "PutParameter", "DeleteParameter"),
-                may.list_pointers("GetParametersByPath"),
+                may.list_pointers("GetParametersByPath", "GetParameterHistory"),
                 may.executions("DescribeExecution"),
                 may.table("GetItem", "PutItem", "DeleteItem"),
                 may.announce(),

@@ -12,6 +12,7 @@ from bakery.naming import (
     EVENT_SOURCE,
     MOVER,
     POINTERS,
+    PROFILES,
     TAG_BAKE,
     TAG_CLONE_OF,
     TAG_DISABLED_AT,
@@ -133,6 +134,7 @@ class Permissions:
             actions=["ssm:GetParameter"],
             resources=[
                 self._arn("ssm", "parameter", "ami-bakery/*"),
+                self._arn("ssm", "parameter", f"{PROFILES[1:]}/*"),
                 *(self._parameter(name) for name in sorted(names)),
             ],
         )
@@ -251,7 +253,10 @@ class Permissions:
         ]
 
     def on_own_instances(self, *actions: str) -> iam.PolicyStatement:
-        return self._ec2(list(actions), ["instance/*"], _OURS)
+        """By tag, and by a profile of ours: whoever may tag could call any instance ours, but to
+        give it such a profile needs the right to pass its role."""
+        profiles = {"ArnEquals": {"ec2:InstanceProfile": self._host.profile_arns}}
+        return self._ec2(list(actions), ["instance/*"], {**_OURS, **profiles})
 
     def create_image(self) -> list[iam.PolicyStatement]:
         return [
@@ -363,10 +368,11 @@ class Permissions:
         ]
 
     def remove(self) -> list[iam.PolicyStatement]:
-        """End instances and their requests, and delete images, that carry a bake's tag."""
+        """End instances with our profiles, and delete requests and images that carry a bake's
+        tag."""
         return [
-            self.on_own_instances("TerminateInstances"),
-            # An instance that a spot request launched in place of one that ended has no tags.
+            # No tag is asked for: an instance that a spot request launched in place of one that
+            # ended has none.
             self._ec2(
                 ["TerminateInstances"],
                 ["instance/*"],

@@ -115,11 +115,13 @@ class States:
         result: Mapping[str, Any] | None,
         discard: bool = False,
         settles: bool = False,
+        ends: bool = False,
         comment: str | None = None,
     ) -> sfn.TaskStateBase:
         """A task that is over when its function returns.
 
-        ``settles``: it is tried again, for minutes, until AWS shows what it has done.
+        ``settles``: it is tried again, for minutes, until AWS shows what it has done. ``ends``: a
+        bake ends with it.
         """
         task = sfn_tasks.LambdaInvoke(
             self._scope,
@@ -136,6 +138,8 @@ class States:
         if settles:
             # Before the others: the first that fits an error counts.
             _retry_until_settled(task)
+        if ends:
+            wait_for_room(task)
         retry(task)
         return task
 
@@ -188,6 +192,17 @@ def poll_for_agent(task: sfn.TaskStateBase) -> None:
         errors=[NotManagedYetError.__name__],
         interval=_AGENT_POLL,
         max_attempts=_AGENT_TRIES,
+        backoff_rate=1,
+    )
+
+
+def wait_for_room(task: sfn.TaskStateBase) -> None:
+    """What a bake ends with is tried for half an hour while other functions use up the account's
+    concurrency: what was published and made would be left, and the first error be lost."""
+    task.add_retry(
+        errors=["Lambda.TooManyRequestsException"],
+        interval=Duration.seconds(30),
+        max_attempts=60,
         backoff_rate=1,
     )
 

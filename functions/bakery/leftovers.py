@@ -43,7 +43,10 @@ def _of_clean_up(state: Mapping[str, Any]) -> tuple[str, ...]:
     failed = state.get("clean_up_failure")
     if failed is not None:
         reason = failures.readable(failed)
-        return (f"anything that carries this execution's name as tag {TAG_BAKE}: {reason}",)
+        return (
+            f"anything that carries this execution's name as tag {TAG_BAKE}, and pointers, labels "
+            f"and launch templates that have its image and are to have the one before: {reason}",
+        )
     return tuple(str(line) for line in _result(state).get("left", ()))
 
 

@@ -40,6 +40,8 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 POINTERS = "/ami-bakery"
 """Path below which all pointers are."""
+PROFILES = "/ami-bakery-profiles"
+"""Path below which the profiles of builders are: no function may write there."""
 
 
 def pointer(recipe: str) -> str:
@@ -65,7 +67,8 @@ def label_pointer(recipe: str, label: str) -> str:
 
 def instance_profile_parameter(recipe: str) -> str:
     """SSM parameter that holds the ARN of the recipe's own instance profile, if it has one."""
-    return f"/ami-bakery/{recipe}/instance-profile"
+    # Apart from the pointers, which functions write.
+    return f"{PROFILES}/{recipe}"
 
 
 def slug(text: str) -> str:

@@ -39,6 +39,8 @@ class Image:
     deprecation_time: str | None = None
     source_instance: str = ""
     """The instance that it was made from, where it was made by CreateImage."""
+    copy_of: tuple[str, str] = ("", "")
+    """The image that it is a copy of, and the Region of that."""
     snapshots: tuple[str, ...] = ()
     data_volumes: tuple[DataVolume, ...] = ()
     encrypted: bool = False
@@ -93,6 +95,9 @@ class Instance:
     """Of the bake's test instances, which one it is; empty: a builder."""
     launched: datetime | None = None
     """When it was last started; a reboot does not count."""
+    profile: str = ""
+    """ARN of its instance profile."""
+    image_id: str = ""
 
     @property
     def market(self) -> str:

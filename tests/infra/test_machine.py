@@ -138,7 +138,7 @@ def test_only_what_waits_for_an_agent_polls_by_its_retry(stack: Synthesized) -> 
         name
         for name, state in tasks(stack)
         for retry in state["Retry"]
-        if retry.get("BackoffRate") == 1
+        if retry.get("BackoffRate") == 1 and name not in AFTER_THE_BAKE
     }
     assert polling == set(POLLING)
 
@@ -335,15 +335,28 @@ def test_every_task_retries_what_the_products_list_says(stack: Synthesized) -> N
     for name, state in tasks(stack):
         # FailBake ends with the bake's own error, which a Retry must not take for its own.
         ours = ("EndNotToldError",) if name == "FailBake" else RETRYABLE
-        retry = state["Retry"][1 if name in PUBLISHING else 0]
+        retry = state["Retry"][1 if name in {*PUBLISHING, *AFTER_THE_BAKE} else 0]
         assert set(retry["ErrorEquals"]) == {*ours, *LAMBDA_RETRYABLE}, name
+
+
+def test_what_a_bake_ends_with_waits_for_half_an_hour_until_a_function_may_run(
+    stack: Synthesized,
+) -> None:
+    """All of the account's concurrency may be used up by others, for minutes."""
+    for name, state in tasks(stack):
+        retry = state["Retry"][0]
+        patient = retry["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+        assert patient == (name in AFTER_THE_BAKE), name
+        if patient:
+            assert retry["BackoffRate"] == 1
+            assert retry["IntervalSeconds"] * retry["MaxAttempts"] >= 30 * 60
 
 
 def test_a_task_without_client_token_waits_until_its_first_try_is_visible(
     stack: Synthesized,
 ) -> None:
     for name, state in tasks(stack):
-        retry = state["Retry"][1 if name in PUBLISHING else 0]
+        retry = state["Retry"][1 if name in {*PUBLISHING, *AFTER_THE_BAKE} else 0]
         waits = state["Resource"].endswith("waitForTaskToken") and name != "FailBake"
         expected = (10, "NONE") if waits else (2, "FULL")
         assert (retry["IntervalSeconds"], retry["JitterStrategy"]) == expected, name

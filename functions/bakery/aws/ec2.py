@@ -153,6 +153,7 @@ def _image(record: "ImageTypeDef") -> Image:
         platform=record.get("PlatformDetails", "Linux/UNIX"),
         created=record.get("CreationDate", ""),
         source_instance=record.get("SourceInstanceId", ""),
+        copy_of=(record.get("SourceImageId", ""), record.get("SourceImageRegion", "")),
         state_reason=": ".join(filter(None, [reason.get("Code"), reason.get("Message")])),
         deprecation_time=record.get("DeprecationTime"),
         data_volumes=tuple(
@@ -393,6 +394,8 @@ def _instance(record: "InstanceTypeDef") -> Instance:
         attempt=int(tags.get(TAG_ATTEMPT) or 1),
         test=tags.get(TAG_TEST, ""),
         launched=record.get("LaunchTime"),
+        profile=record.get("IamInstanceProfile", {}).get("Arn", ""),
+        image_id=record.get("ImageId", ""),
     )
 
 

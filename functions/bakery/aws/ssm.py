@@ -260,6 +260,12 @@ def published_images(region: str | None = None) -> set[str]:
         )
         records = [record for page in pages for record in page["Parameters"]]
     names = [it["Name"] for it in records if it.get("DataType") == "aws:ec2:image"]
+    return images_ever(names, region)
+
+
+def images_ever(names: Sequence[str], region: str | None = None) -> set[str]:
+    """Every value that the parameters have, or have had: of each its last hundred, which is what
+    Parameter Store keeps."""
     return {it["Value"] for name in names for it in _history(name, region)}
 
 

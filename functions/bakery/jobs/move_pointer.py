@@ -28,7 +28,7 @@ from bakery.errors import (
     PointerRejectedError,
 )
 from bakery.moving import Asked, Change, NewVersion, Place
-from bakery.naming import TAG_BAKE
+from bakery.naming import TAG_BAKE, TAG_RECIPE
 from bakery.observability import logger
 from bakery.problems import Problem, brief_listing
 from bakery.recipe import Recipe, input_problems
@@ -130,6 +130,8 @@ def _decided(asked: Asked, request: Request, table_name: str) -> Note:
         text = moving.unknown_source(asked, held[home])
         raise CannotMovePointerError(asked.recipe, [Problem("", text)])
     found = ec2.find_images([target])
+    if asked.to and found and found[0].tags.get(TAG_RECIPE) == asked.recipe:
+        _refuse_unpublished(asked.recipe, target, held[home])
     bake = found[0].tags.get(TAG_BAKE, "") if found else ""
     places = [
         _place(region, held[region], asked, target if region == home else None, bake)
@@ -146,6 +148,16 @@ def _decided(asked: Asked, request: Request, table_name: str) -> Note:
     )
     _remember(note, request, table_name)
     return note
+
+
+def _refuse_unpublished(recipe: str, image: str, held: Mapping[str, str]) -> None:
+    """An image of a bake that failed, or is under way, has passed no test."""
+    if image not in ssm.images_ever(list(held)):
+        text = (
+            f"image {image} was never published: of what recipe '{recipe}' has, no parameter has "
+            "held it in the last hundred times that it moved; bake it"
+        )
+        raise CannotMovePointerError(recipe, [Problem("", text)])
 
 
 def _templates(home: str, recipe: Recipe) -> list[Template]:

@@ -3,7 +3,8 @@
 For the Region of the stack there is nothing to do. A copy is private until ReleaseImages. Its
 events stay in its own Region, so the sweeper ends the wait: within a minute, of the many that a
 copy takes.
-Idempotent because a copy with this bake's tag is adopted, and by CopyImage's client token.
+Idempotent because a copy of the image with this bake's tag is adopted, and by CopyImage's client
+token.
 """
 
 import os
@@ -47,7 +48,7 @@ def run(request: Request) -> None:
     recipe = catalogue.load(request.recipe)
     optional = recipe.publish.regions == "any"
     try:
-        copy_id = _adopt(request) or _begin(
+        copy_id = _adopt(request, home) or _begin(
             request, home, planning.destination(recipe, request.region).kms_key
         )
     except BakeryError as error:
@@ -81,9 +82,10 @@ def _worth_another_try(error: BakeryError, entered: datetime, *, optional: bool)
     return transient and not (optional and waited >= budgets.ANSWER_PATIENCE)
 
 
-def _adopt(request: Request) -> str | None:
+def _adopt(request: Request, home: str) -> str | None:
+    """Nobody boots a copy: whoever may tag must not put another image in its place."""
     made = ec2.images_of_bake(request.bake, region=request.region)
-    return next((copy.id for copy in made), None)
+    return next((it.id for it in made if it.copy_of == (request.image_id, home)), None)
 
 
 def _begin(request: Request, home: str, kms_key: str | None) -> str:

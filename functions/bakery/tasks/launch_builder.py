@@ -1,10 +1,11 @@
 """LaunchBuilder: start the builder, on the first instance type and subnet that has room.
 
-Idempotent because a live instance with the tags of this bake and attempt is adopted, and because
-the client token of each cell is derived from bake, attempt, market, type and subnet: EC2 answers a
-repeated call with the same instance. The token must differ for each cell: EC2 scopes it to the
-zone, and one token with other parameters is an error; and for each attempt, because the token of an
-instance that has ended is an error, too. Source: EC2 developer guide, "Ensuring idempotency".
+Idempotent because a live instance of this image, with the recipe's profile and the tags of this
+bake and attempt, is adopted, and because the client token of each cell is derived from bake,
+attempt, market, type and subnet: EC2 answers a repeated call with the same instance. The token must
+differ for each cell: EC2 scopes it to the zone, and one token with other parameters is an error;
+and for each attempt, because the token of an instance that has ended is an error, too. Source: EC2
+developer guide, "Ensuring idempotency".
 """
 
 from datetime import datetime
@@ -34,10 +35,13 @@ class Request(State):
 
 def run(request: Request) -> Launched:
     """Launch or adopt the builder; raises what ``launching.first_with_room`` raises."""
-    for it in ec2.builders_of_bake(request.bake):
-        if it.attempt == request.launch.attempt:
-            return Launched(instance_id=it.id, instance_type=it.instance_type, market=it.market)
     settings, base = LaunchSettings.load(), _base(request)
+    wanted = (request.launch.attempt, request.launch.instance_profile, base.id)
+    for it in ec2.builders_of_bake(request.bake):
+        # Whoever may tag can tag anything so; to pass the role of the profile takes a right that
+        # nobody has by the way.
+        if (it.attempt, it.profile, it.image_id) == wanted:
+            return Launched(instance_id=it.id, instance_type=it.instance_type, market=it.market)
     return launching.first_with_room(
         request.launch,
         lambda cell: _spec(request, settings, base, cell),

@@ -2,9 +2,9 @@
 
 On-demand, as the builder's network allows, with a role of its own that can do less than a
 builder's; one of a Windows image with user data, which its test looks for (``bakery.first_boot``).
-Idempotent because a live instance with the tags of this bake and number is adopted, and
-because of its client token, as for a builder; a redriven bake has other tokens, because its first
-test instances have ended.
+Idempotent because a live instance of this image, with the profile of tests and the tags of this
+bake and number, is adopted, and because of its client token, as for a builder; a redriven bake has
+other tokens, because its first test instances have ended.
 """
 
 from datetime import datetime
@@ -41,8 +41,9 @@ class Request(State):
 
 def run(request: Request) -> Launched:
     """Launch or adopt the instance; raises what ``launching.first_with_room`` raises."""
+    wanted = (_name(request), request.instance_profile, request.image_id)
     for it in ec2.test_instances_of_bake(request.bake):
-        if it.test == _name(request):
+        if (it.test, it.profile, it.image_id) == wanted:
             return Launched(instance_id=it.id, instance_type=it.instance_type, market=it.market)
     found = ec2.find_images([request.image_id])
     if not found:

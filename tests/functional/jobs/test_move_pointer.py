@@ -168,6 +168,8 @@ def test_a_rollback_moves_back_everywhere_and_a_second_one_forward_again(
 
 def test_a_rollback_goes_to_the_image_that_is_named(moving: Moving, images: Images) -> None:
     oldest = moving.image()
+    moving.point(pointer(RECIPE), oldest)
+    moving.point(pointer(RECIPE), images[1])
     output = moving.moved(to=oldest[HOME])
     assert (output["moved_from"], output["moved_to"]) == (images[1][HOME], oldest[HOME])
     for region in REGIONS:
@@ -175,6 +177,16 @@ def test_a_rollback_goes_to_the_image_that_is_named(moving: Moving, images: Imag
         assert moving.world.previous(RECIPE, region) == images[1][region]
     moving.moved()
     assert moving.world.pointer(RECIPE) == images[1][HOME]
+
+
+def test_an_image_that_no_bake_has_published_is_not_published_by_hand(
+    moving: Moving, images: Images
+) -> None:
+    """It is there, has the recipe's tags, and has failed its tests, or is in the middle of them."""
+    untested = moving.image()
+    ended = moving.refused(to=untested[HOME])
+    assert ended.error == "CannotMovePointerError"
+    assert f"image {untested[HOME]} was never published" in ended.cause
 
 
 def test_an_image_that_was_deregistered_is_left_behind_and_is_no_way_back(
@@ -270,6 +282,8 @@ def test_an_input_that_is_no_mapping_is_refused(moving: Moving) -> None:
 
 def test_every_region_is_checked_before_anything_moves(moving: Moving, images: Images) -> None:
     lone = moving.image(regions=(HOME,))
+    moving.point(pointer(RECIPE), lone)
+    moving.point(pointer(RECIPE), images[1])
     ended = moving.refused(to=lone[HOME])
     assert f"- {OTHER}: there is no copy of {lone[HOME]} here" in ended.cause
     disabled = moving.image()

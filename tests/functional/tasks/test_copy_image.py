@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bakery import budgets
+from bakery.naming import TAG_BAKE
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import NOBODY, Making, resumed
 
@@ -87,6 +88,25 @@ def test_after_a_lost_answer_the_second_try_adopts_the_copy(wide: tuple[Making, 
     making.world.aws.faults.clear()
     making.world.invoke("copy_image", making.copying(image, THERE))
     assert len(copies(making)) == 1
+
+
+def test_whoever_may_tag_makes_no_copy(wide: tuple[Making, str]) -> None:
+    """Nobody boots a copy before it is published."""
+    making, image = wide
+    ec2 = making.world.aws.client("ec2", THERE)
+    foreign = ec2.copy_image(
+        SourceImageId="ami-0a120230000000064",
+        SourceRegion=THERE,
+        Name="foreign",
+        TagSpecifications=[
+            {"ResourceType": "image", "Tags": [{"Key": TAG_BAKE, "Value": making.bake}]}
+        ],
+    )["ImageId"]
+    making.world.invoke("copy_image", making.copying(image, THERE))
+    (copy,) = set(copies(making)) - {foreign}
+    (found,) = ec2.describe_images(ImageIds=[copy])["Images"]
+    assert found["SourceImageId"] == image
+    ec2.deregister_image(ImageId=foreign)
 
 
 def test_with_its_tag_not_shown_yet_the_client_token_finds_it(wide: tuple[Making, str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bakery import budgets
-from bakery.naming import TAG_BAKE
+from bakery.naming import TAG_ATTEMPT, TAG_BAKE, TAG_RECIPE
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making, forget_tag, state
 
@@ -64,6 +64,32 @@ def test_called_twice_it_adopts_the_builder(making: Making) -> None:
     assert launch(making) == launch(making)
     assert len(making.instances()) == 1
     assert len(making.world.calls("RunInstances")) == 1
+
+
+@pytest.mark.parametrize("lacks", ["profile", "image"])
+def test_whoever_may_tag_makes_no_builder(making: Making, lacks: str) -> None:
+    """An instance with all tags of a builder, of another image or without the recipe's role."""
+    ec2, base = making.world.aws.client("ec2"), making.plan["base_image"]["id"]
+    profile = {"Arn": making.plan["launch"]["instance_profile"]}
+    tags = {TAG_BAKE: making.bake, TAG_RECIPE: making.plan["recipe"], TAG_ATTEMPT: "1"}
+    answer = ec2.run_instances(
+        ImageId=base if lacks == "profile" else "ami-0c202200000000064",
+        InstanceType="t3.small",
+        MinCount=1,
+        MaxCount=1,
+        **({} if lacks == "profile" else {"IamInstanceProfile": profile}),
+        TagSpecifications=[
+            {
+                "ResourceType": "instance",
+                "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+            }
+        ],
+    )
+    (foreign,) = answer["Instances"]
+    builder = launch(making)["instance_id"]
+    assert builder != foreign["InstanceId"]
+    assert launch(making)["instance_id"] == builder
+    ec2.terminate_instances(InstanceIds=[foreign["InstanceId"]])
 
 
 def test_a_stopped_builder_is_adopted_too(making: Making) -> None:

@@ -41,6 +41,15 @@ def test_after_a_lost_answer_the_second_try_finds_the_instance_of_the_first(maki
     assert making.instances() == [launched["instance_id"]]
 
 
+def test_whoever_may_tag_makes_no_test_instance(making: Making) -> None:
+    """Another machine than the image's would pass its tests."""
+    builder = making.world.invoke("launch_builder", making.launching())["instance_id"]
+    tags = [{"Key": TAG_TEST, "Value": "1"}]
+    making.world.aws.client("ec2").create_tags(Resources=[builder], Tags=tags)
+    tested = making.world.invoke("launch_test", making.test_launching())["instance_id"]
+    assert tested != builder
+
+
 def test_a_builder_is_not_taken_for_a_test_instance_nor_the_other_way_round(making: Making) -> None:
     tested = making.world.invoke("launch_test", making.test_launching())["instance_id"]
     builder = making.world.invoke("launch_builder", making.launching())["instance_id"]

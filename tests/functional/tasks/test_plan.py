@@ -103,16 +103,16 @@ def test_a_recipe_with_artefacts_has_a_profile_of_its_own_and_others_the_common_
     quiet: World,
 ) -> None:
     own, common = plan(quiet, "archive")["launch"], plan(quiet, "small")["launch"]
-    assert own["instance_profile"] == quiet.parameter("/ami-bakery/archive/instance-profile")
+    assert own["instance_profile"] == quiet.parameter("/ami-bakery-profiles/archive")
     assert "BuilderHostBuilderarchive" in own["instance_profile"]
-    assert quiet.parameter("/ami-bakery/small/instance-profile") is None
+    assert quiet.parameter("/ami-bakery-profiles/small") is None
     assert "BuilderHostBuilderProfile" in common["instance_profile"]
 
 
 def test_a_profile_that_somebody_deleted_is_told_before_a_builder_runs_without_it(
     quiet: World,
 ) -> None:
-    name = "/ami-bakery/archive/instance-profile"
+    name = "/ami-bakery-profiles/archive"
     arn = quiet.parameter(name)
     ssm = quiet.aws.client("ssm")
     ssm.delete_parameter(Name=name)
