@@ -60,6 +60,12 @@ ACKNOWLEDGED = (
         "this stack of any version (a bake goes on with those that it began with), inventories.",
     ),
     Acknowledged(
+        rule=_IAM5.format(rf"arn:<AWS::Partition>:ssm:{_REGION}::document/\*"),
+        where=r"BuilderHost/.+Role/DefaultPolicy/Resource",
+        reason="Documents of AWS, which are public: those that a recipe names run others within. "
+        "Documents of accounts, and so the scripts of recipes, have another ARN.",
+    ),
+    Acknowledged(
         rule=_IAM5.format(
             rf"arn:<AWS::Partition>:states:{_REGION}:<AWS::AccountId>:execution:.+\*"
         ),
