@@ -23,11 +23,11 @@ class Acknowledged:
 
 ACKNOWLEDGED = (
     Acknowledged(
-        rule=_IAM5.format(r"\*"),
+        rule=_IAM5.format(rf"(\*|arn:<AWS::Partition>:ssm:{_REGION}::document/\*)"),
         where=r".*/DefaultPolicy/Resource",
         reason="Calls for which IAM knows no narrower resource: looking at EC2, Systems Manager, "
         "Auto Scaling and Image Builder, traces, delivery of a state machine's log, and the "
-        "channels of the SSM agent. test_no_statement_writes_to_everything names the few of them "
+        "channels of the SSM agent; and documents of AWS, which are public. test_no_statement_writes_to_everything names the few of them "
         "that write, and lets no other have it.",
     ),
     Acknowledged(
@@ -58,12 +58,6 @@ ACKNOWLEDGED = (
         where=r"(Tasks|Jobs|Mover)/\w+Role/DefaultPolicy/Resource",
         reason="Names below a prefix that is ours: pointers and profiles of recipes, documents of "
         "this stack of any version (a bake goes on with those that it began with), inventories.",
-    ),
-    Acknowledged(
-        rule=_IAM5.format(rf"arn:<AWS::Partition>:ssm:{_REGION}::document/\*"),
-        where=r"BuilderHost/.+Role/DefaultPolicy/Resource",
-        reason="Documents of AWS, which are public: those that a recipe names run others within. "
-        "Documents of accounts, and so the scripts of recipes, have another ARN.",
     ),
     Acknowledged(
         rule=_IAM5.format(
