@@ -27,7 +27,8 @@ ACKNOWLEDGED = (
         where=r".*/DefaultPolicy/Resource",
         reason="Calls for which IAM knows no narrower resource: looking at EC2, Systems Manager, "
         "Auto Scaling and Image Builder, traces, delivery of a state machine's log, and the "
-        "channels of the SSM agent; and documents of AWS, which are public. test_no_statement_writes_to_everything names the few of them "
+        "channels of the SSM agent; and documents of AWS, which are public. "
+        "test_no_statement_writes_to_everything names the few of them "
         "that write, and lets no other have it.",
     ),
     Acknowledged(
