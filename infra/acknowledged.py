@@ -23,11 +23,12 @@ class Acknowledged:
 
 ACKNOWLEDGED = (
     Acknowledged(
-        rule=_IAM5.format(r"\*"),
+        rule=_IAM5.format(rf"(\*|arn:<AWS::Partition>:ssm:{_REGION}::document/\*)"),
         where=r".*/DefaultPolicy/Resource",
         reason="Calls for which IAM knows no narrower resource: looking at EC2, Systems Manager, "
         "Auto Scaling and Image Builder, traces, delivery of a state machine's log, and the "
-        "channels of the SSM agent. test_no_statement_writes_to_everything names the few of them "
+        "channels of the SSM agent; and documents of AWS, which are public. "
+        "test_no_statement_writes_to_everything names the few of them "
         "that write, and lets no other have it.",
     ),
     Acknowledged(
