@@ -53,7 +53,7 @@ ACKNOWLEDGED = (
     Acknowledged(
         rule=_IAM5.format(
             rf"(arn:<AWS::Partition>:ssm:{_REGION}:<AWS::AccountId>:"
-            r"(parameter/ami-bakery/\*|document/AmiBakery(\*|\.\*|\.\*\.test\.\*))"
+            r"(parameter/ami-bakery(-profiles)?/\*|document/AmiBakery(\*|\.\*|\.\*\.test\.\*))"
             r"|<StoreInventories\w+\.Arn>/inventories/\*)"
         ),
         where=r"(Tasks|Jobs|Mover)/\w+Role/DefaultPolicy/Resource",

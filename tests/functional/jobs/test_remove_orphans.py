@@ -57,9 +57,17 @@ class Account:
         self.world.aws.ec2.state.shortages.clear()
         return ended.name
 
+    @property
+    def profile(self) -> str:
+        """That of builders, without which nothing ends an instance whatever its tags."""
+        found = self.world.aws.client("iam").list_instance_profiles()["InstanceProfiles"]
+        (arn,) = [it["Arn"] for it in found if "BuilderHostBuilderProfile" in it["Arn"]]
+        return str(arn)
+
     def instance(self, given: Mapping[str, str]) -> str:
         answer = self.ec2.run_instances(
             ImageId=BASE,
+            IamInstanceProfile={"Arn": self.profile},
             InstanceType="t3.small",
             MinCount=1,
             MaxCount=1,
