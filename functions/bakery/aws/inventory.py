@@ -105,10 +105,13 @@ def _launched(instance: Mapping[str, Any]) -> datetime:
     Source: EC2 API reference, Instance, launchTime: "To determine the time that instance was first
     launched, see the attachment time for the primary network interface."
     """
+    launched: datetime = instance["LaunchTime"]
     interfaces = [it.get("Attachment", {}) for it in instance.get("NetworkInterfaces", [])]
     volumes = [it.get("Ebs", {}) for it in instance.get("BlockDeviceMappings", [])]
-    attached = [it["AttachTime"] for it in (*interfaces, *volumes) if "AttachTime" in it]
-    return min([*attached, instance["LaunchTime"]])
+    attached: list[datetime] = [
+        it["AttachTime"] for it in (*interfaces, *volumes) if "AttachTime" in it
+    ]
+    return min(attached, default=launched)
 
 
 def _volumes() -> Iterator[Tagged]:

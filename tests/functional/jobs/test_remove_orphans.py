@@ -298,7 +298,7 @@ def test_a_bake_that_is_redriven_while_the_janitor_removes_keeps_its_lease_and_i
     states.stop_execution(executionArn=execution)
     world.ended(execution)
     janitor(world)
-    assert world.leases() == world.waits() == {}
+    assert (world.leases(), world.waits()) == ({}, {})
 
 
 def test_a_dry_run_and_a_deployment_that_only_reports_remove_nothing(account: Account) -> None:
