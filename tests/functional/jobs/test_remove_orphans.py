@@ -46,11 +46,16 @@ class Account:
     def ec2(self) -> Any:
         return self.world.aws.client("ec2")
 
-    def cut_short(self, recipe: str = "small") -> str:
-        """Name of an execution that was stopped by hand, before it has made anything itself."""
+    def cut_short(self, recipe: str = "small", entered: str = "") -> str:
+        """Name of an execution that was stopped by hand, before it has made anything itself; once
+        it has entered a state, if one is named."""
         name = f"made-{uuid.uuid4().hex[:8]}"
         self.world.aws.ec2.no_capacity()
         arn = self.world.start({"recipe": recipe, "force": True}, name=name)
+        if entered:
+            self.world.aws.until(
+                lambda: self.world.aws.executions.has_entered(arn, entered), what=entered
+            )
         self.world.aws.client("stepfunctions").stop_execution(executionArn=arn)
         ended = self.world.ended(arn)
         self.world.aws.until(lambda: self.world.aws.lambdas.idle, what="the end of all functions")
@@ -271,7 +276,7 @@ def test_leases_and_waits_of_ended_bakes_are_forgotten(account: Account) -> None
 def test_a_bake_that_is_redriven_while_the_janitor_removes_keeps_its_lease_and_its_new_wait(
     account: Account,
 ) -> None:
-    world, bake = account.world, account.cut_short()
+    world, bake = account.world, account.cut_short(entered="LaunchBuilder")
     execution, states = world.execution(bake), world.aws.client("stepfunctions")
     event = {"bake": bake, "execution": execution, "input": {"recipe": "small", "force": True}}
     world.invoke("plan", event)
@@ -297,6 +302,7 @@ def test_a_bake_that_is_redriven_while_the_janitor_removes_keeps_its_lease_and_i
     assert {key: wait["token"] for key, wait in world.waits().items()} == {name: "second"}
     states.stop_execution(executionArn=execution)
     world.ended(execution)
+    world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions")
     janitor(world)
     assert (world.leases(), world.waits()) == ({}, {})
 
