@@ -252,6 +252,8 @@ class TaskFunctions(Construct):
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
                 may.list_pointers("GetParametersByPath"),
+                # Whether another execution has the recipe, after a redrive.
+                may.executions("DescribeExecution"),
                 may.table("DeleteItem", "GetItem", "PutItem", "Query"),
             ],
             env.CleanUpSettings(table=store.table.table_name),

@@ -365,6 +365,20 @@ BUGS = (
         _CLEAN,
     ),
     Bug(
+        "a late redrive moves the pointer back under a bake that runs",
+        f"{_TASKS}/clean_up.py",
+        "    if failed and not others:\n",
+        "    if failed:\n",
+        _CLEAN,
+    ),
+    Bug(
+        "a late redrive deletes an image that was published for days",
+        f"{_TASKS}/clean_up.py",
+        "    kept |= _in_use(state, region, others=others)\n",
+        "",
+        _CLEAN,
+    ),
+    Bug(
         "clean up deletes the image of a good bake",
         f"{_TASKS}/clean_up.py",
         "results = set() if failed else {it.image_id for it in copies}",

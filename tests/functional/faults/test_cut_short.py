@@ -176,3 +176,23 @@ def test_a_stopped_bake_that_is_redriven_after_a_later_one_takes_nothing_back(
     assert ended.error in OWN_ERRORS - {"UnexpectedError"}, (ended.error, ended.cause)
     assert world.pointer("small") == newer.output["image"]["id"]
     swept(world, ended.name)
+
+
+def test_a_stopped_bake_that_is_redriven_while_another_bakes_leaves_what_is_in_use(
+    world: World,
+) -> None:
+    """It had published before it was stopped: for days everybody has launched that image."""
+    if world.pointer("small") is None:
+        assert world.bake("small").status == "SUCCEEDED"
+    world.aws.faults.error(
+        "ssm", "PutParameter", code="TooManyUpdates", times=99, role="KeepPrevious"
+    )
+    arn = stopped_in(world, "KeepPrevious")
+    (image,) = world.tagged("image", arn.rpartition(":")[2])
+    assert world.pointer("small") == image["ImageId"]
+    with world.baking("small"):
+        ended = redriven(world, arn)
+        assert ended.error == "RecipeBusyError", (ended.error, ended.cause)
+        assert world.pointer("small") == image["ImageId"]
+    swept(world, ended.name)
+    assert world.pointer("small") == image["ImageId"]
