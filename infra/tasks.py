@@ -77,6 +77,7 @@ class TaskFunctions(Construct):
             ],
             env.PlanSettings(
                 table=store.table.table_name,
+                machine=may.machine_arn,
                 default_instance_types=settings.instance_types,
                 subnet_ids=settings.subnet_ids,
                 default_instance_profile=host.default_profile,

@@ -116,6 +116,13 @@ BUGS = (
         _PLAN,
     ),
     Bug(
+        "a recipe that was published by halves stays so",
+        f"{_TASKS}/plan.py",
+        "    return found.status\n",
+        '    return ""\n',
+        _PLAN,
+    ),
+    Bug(
         "a late slot is baked",
         "functions/bakery/slots.py",
         "if late <= LATEST:",
