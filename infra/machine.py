@@ -58,6 +58,7 @@ _COPIES_AT_ONCE = 40
 Functions runs no more at once. Source: its developer guide, "Using Map state in Inline mode"."""
 
 _EXECUTION = {"execution": sfn.JsonPath.string_at("$$.Execution.Id")}
+_REDRIVES = {"redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount")}
 _SINCE = {"entered": sfn.JsonPath.string_at("$$.State.EnteredTime")}
 
 
@@ -73,7 +74,7 @@ class BakeMachine(Construct):
         self._clean_up = self._states.task(
             "CleanUp",
             "clean_up",
-            {**BAKE, **_EXECUTION, "state": sfn.JsonPath.entire_payload},
+            {**BAKE, **_EXECUTION, **_REDRIVES, "state": sfn.JsonPath.entire_payload},
             key="clean_up",
             result={"result.$": "$", "redrives.$": "$$.Execution.RedriveCount"},
             ends=True,
@@ -133,7 +134,7 @@ class BakeMachine(Construct):
             "instance_id": sfn.JsonPath.string_at("$.launch.instance_id"),
             # What is imaged is what was verified, and not started since.
             "verified": sfn.JsonPath.string_at("$.verify_identity.entered"),
-            "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+            **_REDRIVES,
         }
         stop = self._states.wait(
             "StopBuilder",
@@ -420,7 +421,7 @@ class BakeMachine(Construct):
             {
                 **BAKE,
                 **_SINCE,
-                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+                **_REDRIVES,
                 "recipe": sfn.JsonPath.string_at("$.recipe"),
                 "image_id": sfn.JsonPath.string_at("$.image_id"),
                 "number": sfn.JsonPath.number_at("$.number"),
@@ -494,7 +495,7 @@ class BakeMachine(Construct):
             | {
                 **_SINCE,
                 "image_tags": sfn.JsonPath.object_at("$.image_tags"),
-                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+                **_REDRIVES,
             },
             key=None,
             result={name: f"$.{name[:-2]}" for name in ("region.$", "image_id.$", "failed.$")},
@@ -575,7 +576,7 @@ class BakeMachine(Construct):
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
                 "before": sfn.JsonPath.object_at("$.plan.current.image"),
                 "copies": sfn.JsonPath.object_at("$.test_and_copy.copies"),
-                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+                **_REDRIVES,
             },
             key=key,
             result=result or {},
@@ -637,7 +638,7 @@ class BakeMachine(Construct):
                     "token": sfn.JsonPath.task_token,
                     **BAKE,
                     **_EXECUTION,
-                    "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+                    **_REDRIVES,
                     "state": sfn.JsonPath.entire_payload,
                 }
             ),

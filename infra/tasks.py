@@ -77,6 +77,7 @@ class TaskFunctions(Construct):
             ],
             env.PlanSettings(
                 table=store.table.table_name,
+                machine=may.machine_arn,
                 default_instance_types=settings.instance_types,
                 subnet_ids=settings.subnet_ids,
                 default_instance_profile=host.default_profile,
@@ -252,6 +253,8 @@ class TaskFunctions(Construct):
                     "GetParameter", "GetParameterHistory", "PutParameter", "DeleteParameter"
                 ),
                 may.list_pointers("GetParametersByPath"),
+                # Whether another execution has the recipe, after a redrive.
+                may.executions("DescribeExecution"),
                 may.table("DeleteItem", "GetItem", "PutItem", "Query"),
             ],
             env.CleanUpSettings(table=store.table.table_name),

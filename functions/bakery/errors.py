@@ -188,7 +188,8 @@ class NotYetVisibleError(BakeryError):
 
 
 class EndNotToldError(BakeryError):
-    """Step Functions did not answer when a bake told it of its end, with what error; told again."""
+    """Step Functions did not answer, or refused, when a bake told it of its end; told again. The
+    message has the error that the bake ended with."""
 
 
 RETRYABLE: tuple[str, ...] = (

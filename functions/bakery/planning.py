@@ -97,6 +97,8 @@ class World:
     """Whether the deployment has a network for clones of hosts."""
     rolled_back: Image | None = None
     """The image that was rolled back last, if it is there."""
+    cut_short: str = ""
+    """How the bake that made the current image ended, unless it succeeded or is not known."""
     inputs: Parts = field(default_factory=dict)
     """What went into the current image, as far as it is known."""
     problems: tuple[Problem, ...] = field(default=())
@@ -434,7 +436,7 @@ def fingerprint_of(world: World) -> Fingerprint:
 def _held(world: World, base: Image, made_of: Fingerprint) -> str | None:
     """Why nothing is baked after a rollback: it would be the same image that was not wanted."""
     image = world.rolled_back
-    if image is None or image.id == world.current.image:
+    if image is None or image.id == world.current.image or _cut_short(world):
         return None
     if image.tags.get(naming.TAG_FINGERPRINT) != made_of.to_tag():
         return None
@@ -462,11 +464,27 @@ def _change(world: World, base: Image, made_of: Fingerprint, *, force: bool) -> 
         reasons.insert(0, f"host {base.id} may have changed")
     if too_old := _too_old(world, current):
         reasons.append(too_old)
+    if cut_short := _cut_short(world):
+        reasons.append(cut_short)
     if reasons:
         return True, "; ".join(reasons)
     if force:
         return True, "forced, though nothing has changed"
     return False, f"nothing has changed since image {current.id}"
+
+
+def _cut_short(world: World) -> str | None:
+    """Why the end of the bake that made the current image is a reason to bake: nothing has taken
+    back what it had published until then, nor published the rest."""
+    current, rolled_back = world.current_image, world.rolled_back
+    if current is None or not world.cut_short:
+        return None
+    if rolled_back and clock.parse(current.created) < clock.parse(rolled_back.created):
+        return None  # a rollback has put it there since, in every Region
+    return (
+        f"image {current.id} was published by bake {current.tags.get(naming.TAG_BAKE)}, which did "
+        f"not come to its end ({world.cut_short}): it may not be published everywhere"
+    )
 
 
 def _too_old(world: World, current: Image) -> str | None:

@@ -53,6 +53,8 @@ class PlanSettings(Settings):
     """Plan: what the deployment offers to every recipe."""
 
     table: str
+    machine: str
+    """ARN of the bake's state machine."""
     default_instance_types: tuple[str, ...]
     subnet_ids: tuple[str, ...]
     """Empty: the default VPC's."""

@@ -19,6 +19,7 @@ import types
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from moto.stepfunctions.parser import models
 from moto.stepfunctions.parser.asl.component import eval_component
 from moto.stepfunctions.parser.asl.component.common.error_name import custom_error_name
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
@@ -148,7 +149,7 @@ class Engine:
         shim = types.SimpleNamespace(
             datetime=AwsDatetime, timezone=real_datetime.timezone, timedelta=real_datetime.timedelta
         )
-        for module in (event_manager, execution, timestamp):
+        for module in (event_manager, execution, models, timestamp):
             self._patches.set(module, "datetime", shim)
         self._patches.set(
             state,

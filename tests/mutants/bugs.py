@@ -116,6 +116,13 @@ BUGS = (
         _PLAN,
     ),
     Bug(
+        "a recipe that was published by halves stays so",
+        f"{_TASKS}/plan.py",
+        "    return found.status\n",
+        '    return ""\n',
+        _PLAN,
+    ),
+    Bug(
         "a late slot is baked",
         "functions/bakery/slots.py",
         "if late <= LATEST:",
@@ -362,6 +369,20 @@ BUGS = (
         f"{_TASKS}/clean_up.py",
         "    kept = {*results, _current(state, region), *held.values()}\n",
         "    kept = {*results, _current(state, region)}\n",
+        _CLEAN,
+    ),
+    Bug(
+        "a late redrive moves the pointer back under a bake that runs",
+        f"{_TASKS}/clean_up.py",
+        "    if failed and not others:\n",
+        "    if failed:\n",
+        _CLEAN,
+    ),
+    Bug(
+        "a late redrive deletes an image that was published for days",
+        f"{_TASKS}/clean_up.py",
+        "    kept |= _in_use(state, region, others=others)\n",
+        "",
         _CLEAN,
     ),
     Bug(

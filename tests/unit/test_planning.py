@@ -452,6 +452,36 @@ def test_an_image_without_our_tags_is_baked_again() -> None:
     assert f"bakery unknown -> {VERSION}" in reason
 
 
+def cut_short(looked_at: World, **changes: Any) -> World:
+    """One bake later, which was stopped when it had published."""
+    return replace(later(looked_at), **{"cut_short": "ABORTED", **changes})
+
+
+CUT_SHORT = (
+    "image ami-made was published by bake bake-1, which did not come to its end (ABORTED): it may "
+    "not be published everywhere"
+)
+
+
+def test_an_image_whose_bake_was_stopped_is_a_reason_though_nothing_has_changed() -> None:
+    assert outcome(cut_short(everything())) == (True, CUT_SHORT)
+
+
+def test_an_image_to_which_somebody_rolled_back_since_is_none() -> None:
+    looked_at = cut_short(world())
+    assert looked_at.current_image is not None
+    newer = replace(looked_at.current_image, id="ami-newer", created=f"{NOW:%Y-%m-%dT%H:%M:%SZ}")
+    assert not outcome(replace(looked_at, rolled_back=newer))[0]
+
+
+def test_an_earlier_rollback_does_not_hold_what_was_published_by_halves() -> None:
+    looked_at = cut_short(world())
+    assert looked_at.current_image is not None
+    before = f"{NOW - timedelta(days=999):%Y-%m-%dT%H:%M:%SZ}"
+    older = replace(looked_at.current_image, id="ami-older", created=before)
+    assert outcome(replace(looked_at, rolled_back=older)) == (True, CUT_SHORT)
+
+
 @pytest.mark.parametrize("state", [None, "deregistered", "disabled", "failed"])
 def test_a_current_image_that_cannot_be_launched_any_more_is_replaced(state: str | None) -> None:
     before = later(world())

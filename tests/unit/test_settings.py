@@ -9,6 +9,7 @@ from bakery import settings
 from bakery.settings import LaunchSettings, PlanSettings, Settings, SettingsError, WaitSettings
 
 PLAN = PlanSettings(
+    machine="arn:aws:states:eu-west-1:111122223333:stateMachine:AmiBakery-Bake",
     table="Table",
     default_instance_types=("t3.medium", "t3a.medium"),
     subnet_ids=(),

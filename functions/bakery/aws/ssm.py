@@ -250,13 +250,15 @@ def parameters_of(recipe: str, *, region: str | None = None) -> dict[str, str]:
         return {it["Name"]: it["Value"] for page in pages for it in page["Parameters"]}
 
 
-def published_images(region: str | None = None) -> set[str]:
-    """Every image that a pointer, a previous image or a label of any recipe holds, or has held."""
-    with translated("ssm:GetParametersByPath", _in(region, POINTERS)):
+def published_images(region: str | None = None, *, recipe: str = "") -> set[str]:
+    """Every image that a pointer, a previous image or a label holds, or has held: of any recipe,
+    unless one is named."""
+    path = f"{POINTERS}/{recipe}" if recipe else POINTERS
+    with translated("ssm:GetParametersByPath", _in(region, path)):
         pages = (
             clients.ssm(region)
             .get_paginator("get_parameters_by_path")
-            .paginate(Path=POINTERS, Recursive=True)
+            .paginate(Path=path, Recursive=True)
         )
         records = [record for page in pages for record in page["Parameters"]]
     names = [it["Name"] for it in records if it.get("DataType") == "aws:ec2:image"]

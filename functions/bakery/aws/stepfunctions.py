@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -90,6 +92,31 @@ def find_execution(execution_arn: str) -> Execution | None:
         succeeded=answer["status"] == "SUCCEEDED",
         results=orphans.results(answer.get("output", "")),
     )
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An execution that has ended, and has not succeeded."""
+
+    started: datetime
+    status: str
+    """ABORTED, FAILED or TIMED_OUT."""
+
+
+def failed_execution(machine_arn: str, name: str) -> Failed | None:
+    """The machine's execution of that name, if it has ended and has not succeeded; None as well
+    when Step Functions does not know it (any more)."""
+    arn = f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+    with translated("states:DescribeExecution", arn):
+        try:
+            answer = clients.stepfunctions().describe_execution(executionArn=arn)
+        except ClientError as error:
+            if code_of(error) in _UNKNOWN:
+                return None
+            raise
+    if answer["status"] in {*_RUNNING, "SUCCEEDED"}:
+        return None
+    return Failed(answer["startDate"], answer["status"])
 
 
 def _recipe(content: str) -> str:

@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any
 
 from bakery import commands, holds, leases, stages, waiting
-from bakery.aws import ec2, ssm, templates
+from bakery.aws import ec2, ssm, stepfunctions, templates
 from bakery.bake import State
 from bakery.errors import (
     RETRYABLE,
     AwsCallFailedError,
     BakeryError,
     NotYetVisibleError,
+    RecipeBusyError,
     ServiceUnavailableError,
 )
 from bakery.naming import pointer, previous_pointer
@@ -31,6 +32,8 @@ class Request(State):
     bake: str
     execution: str
     """ARN; what the recipe's lease is held by."""
+    redrives: int = 0
+    """How often the execution was redriven."""
     state: dict[str, Any]
     """The whole state of the execution."""
 
@@ -78,6 +81,8 @@ def run(request: Request) -> Result:
 
     Raises a retryable error after all removals were tried, so that the machine tries again; what
     cannot be removed for good is reported in ``left``. Either way the recipe is free afterwards.
+    Of a redriven execution whose recipe another one bakes now, what it published stays published:
+    it may have been in use for days, and what becomes of it is the other's affair.
     """
     if "plan" not in request.state:
         # Plan creates nothing. What carries the name of this execution is an earlier bake's.
@@ -96,7 +101,8 @@ def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
     until = holds.keep(table_name, request.bake, hours)
     tests = ec2.test_instances_of_bake(request.bake)
     kept = [f"instance {it.id}" for it in (*builders, *tests)]
-    done = _tried(request, _looks_of_kept(request.bake, request.state, kept))
+    looks = _looks_of_kept(request.bake, request.state, kept, others=_is_others(request))
+    done = _tried(request, looks)
     waiting.forget_all(table_name, request.bake)
     leases.give_back(table_name, recipe, request.execution)
     return Result(
@@ -108,7 +114,7 @@ def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
 
 
 def _remove_all(request: Request) -> Result:
-    done = _tried(request, _looks(request.bake, request.state))
+    done = _tried(request, _looks(request.bake, request.state, others=_is_others(request)))
     table_name = CleanUpSettings.load().table
     holds.end(table_name, request.bake)  # of an earlier try of this execution
     commands.forget(table_name, request.bake)
@@ -117,6 +123,17 @@ def _remove_all(request: Request) -> Result:
         waiting.forget_all(table_name, request.bake)
     leases.give_back(table_name, _recipe(request.state), request.execution)
     return Result(removed=tuple(done.removed), left=done.left)
+
+
+def _is_others(request: Request) -> bool:
+    """Whether another execution has the recipe, or had it when this one wanted to go on: only one
+    that was stopped, and then redriven, may have lost it meanwhile."""
+    if request.redrives == 0 or "failure" not in request.state:
+        return False
+    if request.state["failure"].get("Error") == RecipeBusyError.__name__:
+        return True
+    holder = leases.holder(CleanUpSettings.load().table, _recipe(request.state))
+    return holder not in (None, request.execution) and stepfunctions.is_running(str(holder))
 
 
 def _tried(request: Request, looks: Iterable[Look]) -> Done:
@@ -182,31 +199,35 @@ def _regions(state: dict[str, Any]) -> list[str]:
     return [place["region"] for place in state["plan"]["places"]]
 
 
-def _looks(bake: str, state: dict[str, Any]) -> Iterator[Look]:
-    """What to look for, in order; each look comes after the removals of the one before."""
+def _looks(bake: str, state: dict[str, Any], *, others: bool) -> Iterator[Look]:
+    """What to look for, in order; each look comes after the removals of the one before. With
+    ``others`` what was published stays so."""
     home = state["plan"]["region"]
     yield Look("spot requests", lambda: _spot_requests(bake), home)
     yield Look("instances", lambda: _instances(bake), home)
     yield Look("volumes", lambda: _volumes(bake), home)
     yield from _clone(bake, state)
     failed, copies = "failure" in state, stages.copies(state)
-    if failed:
+    if failed and not others:
         yield from _published(bake, state)
     # A builder that AWS took, or a copy that failed, may have left an image that EC2 did not show.
     if failed or stages.LOST in state or any(it.failed for it in copies):
         results = set() if failed else {it.image_id for it in copies}
         for region in _regions(state):
-            find = partial(_images, bake, state, region, results)
+            find = partial(_images, bake, state, region, results, others=others)
             yield Look(f"images in {region}", find, region, pointed_to=True)
             yield Look(f"snapshots in {region}", partial(_snapshots, bake, region), region)
 
 
-def _looks_of_kept(bake: str, state: dict[str, Any], kept: list[str]) -> Iterator[Look]:
+def _looks_of_kept(
+    bake: str, state: dict[str, Any], kept: list[str], *, others: bool
+) -> Iterator[Look]:
     """The same when the builder stays; adds the images that stay to ``kept``."""
     yield from _clone(bake, state)
-    yield from _published(bake, state)
+    if not others:
+        yield from _published(bake, state)
     for region in _regions(state):
-        find = partial(_kept_images, bake, state, region, kept)
+        find = partial(_kept_images, bake, state, region, kept, others=others)
         yield Look(f"images in {region}", find, region)
 
 
@@ -283,12 +304,13 @@ def _pointer(state: dict[str, Any], region: str, name: str) -> list[Removal]:
 
 
 def _images(
-    bake: str, state: dict[str, Any], region: str, results: set[str | None]
+    bake: str, state: dict[str, Any], region: str, results: set[str | None], *, others: bool
 ) -> list[Removal]:
     """All but the bake's results; and what a parameter of the recipe holds stays, or it would
     dangle: a bake that was stopped and redriven may be the previous image of a later one."""
     held = ssm.parameters_of(_recipe(state), region=region)
     kept = {*results, _current(state, region), *held.values()}
+    kept |= _in_use(state, region, others=others)
     return [
         (
             f"image {image.id}",
@@ -299,10 +321,21 @@ def _images(
     ]
 
 
-def _kept_images(bake: str, state: dict[str, Any], region: str, kept: list[str]) -> list[Removal]:
+def _in_use(state: dict[str, Any], region: str, *, others: bool) -> set[str]:
+    """What was published while the recipe was another's: it may have been launched from since, and
+    the other's move of a pointer is no reason to remove it."""
+    return ssm.published_images(region, recipe=_recipe(state)) if others else set()
+
+
+def _kept_images(
+    bake: str, state: dict[str, Any], region: str, kept: list[str], *, others: bool
+) -> list[Removal]:
     """One that a later try can publish stays, but others may not use what is not published."""
     removals: list[Removal] = []
+    in_use = _in_use(state, region, others=others)
     for image in ec2.images_of_bake(bake, region=region):
+        if image.id in in_use:
+            continue
         if image.state != "available":
             remove = partial(ec2.delete_image, image.id, image.snapshots, region=region)
             removals.append((f"image {image.id}", remove))

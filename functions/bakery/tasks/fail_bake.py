@@ -18,8 +18,6 @@ from bakery.errors import (
     BakeryError,
     CannotResumeError,
     EndNotToldError,
-    ServiceUnavailableError,
-    ThrottledError,
 )
 from bakery.naming import pointer
 from bakery.resources import Image, Instance
@@ -43,7 +41,7 @@ def run(request: Request) -> None:
 
     A redriven one fails again, with CannotResumeError and the reason, when it cannot go on, and
     with RecipeBusyError while another execution bakes the recipe. Raises EndNotToldError when
-    Step Functions does not answer, whether it has heard or not.
+    Step Functions refuses to hear it, or does not answer, whether it has heard or not.
     """
     if request.redrives == _redrives_at_failure(request.state):
         # Not redriven since this failure: it may be that of a stage that a redrive went on with.
@@ -65,11 +63,12 @@ def _fail(token: str, error_name: str, cause: str) -> None:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """A name of its own for an answer that is lost: by the error that is told itself, which may be
-    one of those that pass, nobody could tell whether to try again."""
+    """A name of its own for an answer that is lost, or a refusal: by the error that is told itself,
+    which may be one of those that pass, nobody could tell whether to try again. And its text has
+    the bake's error, which would not be told at all."""
     try:
         yield
-    except (ServiceUnavailableError, ThrottledError) as error:
+    except BakeryError as error:
         raise EndNotToldError(f"{error}. It is: {what}") from error
 
 

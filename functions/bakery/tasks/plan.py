@@ -36,7 +36,13 @@ from bakery.errors import (
     RecipeBusyError,
     ServiceUnavailableError,
 )
-from bakery.naming import MOVER, instance_profile_parameter, pointer, rolled_back_pointer
+from bakery.naming import (
+    MOVER,
+    TAG_BAKE,
+    instance_profile_parameter,
+    pointer,
+    rolled_back_pointer,
+)
 from bakery.problems import Problem, brief_listing
 from bakery.recipe import (
     AmiBase,
@@ -218,6 +224,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         current=current,
         current_image=current_image,
         rolled_back=_rolled_back(name),
+        cut_short=_cut_short(settings.machine, current_image),
         inputs=inputs.of_image(settings.table, name, current_image.tags) if current_image else {},
         problems=tuple(problems),
     )
@@ -365,6 +372,18 @@ def _current(name: str, problems: list[Problem]) -> tuple[Current, Image | None]
     found = ec2.find_images([held.value])
     image = found[0] if found else None
     return Current(image=held.value, name=image.name if image else ""), image
+
+
+def _cut_short(machine: str, image: Image | None) -> str:
+    """How the bake that made the image ended; empty if well, or if Step Functions does not know it
+    (any more): it forgets an execution after 90 days, and gives its name away again."""
+    bake = image.tags.get(TAG_BAKE) if image else None
+    if image is None or not bake:
+        return ""
+    found = stepfunctions.failed_execution(machine, bake)
+    if found is None or found.started > clock.parse(image.created):
+        return ""
+    return found.status
 
 
 def _rolled_back(name: str) -> Image | None:

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -33,6 +33,9 @@ _ENDS = {**SCENES, "host": "SUCCEEDED"}
 _CALLS: WeakKeyDictionary[LocalAws, dict[str, list[Call]]] = WeakKeyDictionary()
 """All calls of a bake without faults, for each scene: they are the same every time."""
 
+_KEEPER, _OWN = "TasksKeepPreviousRole", "The scene fails by itself."
+"""Whose call AWS refuses in the scene `failing`, and what it says."""
+
 _STUCK_SECONDS = 20
 """Real seconds after which a bake is taken to wait for what will not come: its time-outs."""
 
@@ -43,6 +46,8 @@ class Watched:
 
     world: World
     violations: list[str] = field(default_factory=list)
+    spoilt: list[Fault] = field(default_factory=list)
+    """What the scene itself did to the last bake."""
 
     @classmethod
     def begin(cls, world: World) -> "Watched":
@@ -76,18 +81,23 @@ class Watched:
         before = world.pointer(recipe), world.previous(recipe)
         ended = self.run(scene, *faults)
         builders = 2 if scene == "taken" else 1
-        broken = [*self._broken(ended, recipe, before, told), *self._twice(ended.name, builders)]
+        broken = [
+            *self._broken(ended, recipe, before, told),
+            *self._twice(ended.name, builders),
+            *self._hidden(ended, scene, faults),
+        ]
         self.violations += [f"{label}: {text}" for text in broken]
         self._tidy("small")
-        if ended.status == _ENDS[scene] and ended.error in ("", "AccessDeniedError"):
+        own = ended.error == "AwsCallFailedError" and _OWN in ended.cause
+        if ended.status == _ENDS[scene] and (own or not ended.error):
             return None
         return ended.error or ended.status
 
     def run(self, scene: str, *faults: Fault) -> Ended:
         """A bake to its end, whatever holds afterwards; the faults are over with it."""
-        spoilt = self._spoil(scene)
+        self.spoilt = self._spoil(scene)
         ended = self._ended(self.world.start({"recipe": recipe_of(scene), "force": True}))
-        self.settled(ended, *faults, *spoilt)
+        self.settled(ended, *faults, *self.spoilt)
         return ended
 
     def _tidy(self, recipe: str) -> None:
@@ -105,8 +115,8 @@ class Watched:
         faults = self.world.aws.faults
         match scene:
             case "failing":
-                code, role = "AccessDeniedException", "TasksKeepPreviousRole"
-                return [faults.error("ssm", "PutParameter", code=code, role=role)]
+                code = "ValidationException"
+                return [faults.error("ssm", "PutParameter", code=code, message=_OWN, role=_KEEPER)]
             case "taken":
                 return [faults.after("ssm", "SendCommand", self._take_builder)]
             case _:
@@ -162,6 +172,13 @@ class Watched:
         expected = "Bake Succeeded" if ended.status == "SUCCEEDED" else "Bake Failed"
         if set(announced) != {expected} or len(announced) > told:
             yield f"announced as {announced}"
+
+    def _hidden(self, ended: Ended, scene: str, faults: Sequence[Fault]) -> Iterator[str]:
+        """The first error of the bake stays so, whatever goes wrong after it."""
+        came_to_it = scene == "failing" and any(it.matched for it in self.spoilt)
+        before = any(it.role in _KEEPER for it in faults)
+        if came_to_it and not before and ended.status == "FAILED" and _OWN not in ended.cause:
+            yield f"ended as {ended.error}, which hides the first error: {ended.cause}"
 
     def _pointers(
         self, ended: Ended, recipe: str, before: tuple[str | None, str | None]

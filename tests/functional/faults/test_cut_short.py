@@ -176,3 +176,68 @@ def test_a_stopped_bake_that_is_redriven_after_a_later_one_takes_nothing_back(
     assert ended.error in OWN_ERRORS - {"UnexpectedError"}, (ended.error, ended.cause)
     assert world.pointer("small") == newer.output["image"]["id"]
     swept(world, ended.name)
+
+
+def test_a_stopped_bake_that_is_redriven_while_another_bakes_leaves_what_is_in_use(
+    world: World,
+) -> None:
+    """It had published before it was stopped: for days everybody has launched that image."""
+    if world.pointer("small") is None:
+        assert world.bake("small").status == "SUCCEEDED"
+    world.aws.faults.error(
+        "ssm", "PutParameter", code="TooManyUpdates", times=99, role="KeepPrevious"
+    )
+    arn = stopped_in(world, "KeepPrevious")
+    (image,) = world.tagged("image", arn.rpartition(":")[2])
+    assert world.pointer("small") == image["ImageId"]
+    with world.baking("small"):
+        ended = redriven(world, arn)
+        assert ended.error == "RecipeBusyError", (ended.error, ended.cause)
+        assert world.pointer("small") == image["ImageId"]
+    swept(world, ended.name)
+    assert world.pointer("small") == image["ImageId"]
+
+
+HELD = {
+    "PublishPointers": ("ssm", "PutParameter", "TooManyUpdates"),
+    "UpdateTemplates": ("ec2", "CreateLaunchTemplateVersion", "RequestLimitExceeded"),
+    "KeepPrevious": ("ssm", "PutParameter", "TooManyUpdates"),
+}
+"""What keeps a bake in the state, once it has done the bakery's own Region."""
+
+WIDE = ("eu-west-1", "eu-central-1", "us-east-1")
+
+
+@pytest.mark.parametrize("state", HELD)
+def test_what_a_stopped_bake_has_published_by_halves_the_next_one_publishes_everywhere(
+    world: World, state: str
+) -> None:
+    """Nothing has changed since, and the janitor has removed what no pointer held."""
+    if world.pointer("wide") is None:
+        assert world.bake("wide", seconds=120).status == "SUCCEEDED"
+    service, operation, code = HELD[state]
+    fault = world.aws.faults.error(
+        service, operation, code=code, status=503, times=999, role=state, region="eu-central-1"
+    )
+    arn = world.start({"recipe": "wide", "force": True})
+    world.aws.until(lambda: fault.matched, what=state, seconds=120)
+    world.aws.client("stepfunctions").stop_execution(executionArn=arn, cause="by hand")
+    stopped = world.ended(arn)
+    assert stopped.status == "ABORTED"
+    world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions", seconds=60)
+    world.aws.faults.clear()
+    (image,) = world.tagged("image", stopped.name)
+    assert world.pointer("wide") == image["ImageId"]
+    world.aws.clock.advance(minutes=16)
+    world.invoke("remove_orphans", {})
+
+    ended = world.bake("wide", seconds=120)
+    assert ended.status == "SUCCEEDED", (ended.error, ended.cause)
+    assert (
+        f"published by bake {stopped.name}, which did not come to its end (ABORTED)"
+        in (ended.output["reason"])
+    )
+    for region in WIDE:
+        (made,) = world.tagged("image", ended.name, region)
+        assert world.pointer("wide", region) == made["ImageId"]
+    assert world.bake("wide").output["outcome"] == "unchanged"

@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,11 +24,13 @@ FAILURE = {
 }
 
 
-def clean(making: Making, *, failed: bool = True, **state: object) -> dict[str, Any]:
+def clean(
+    making: Making, *, failed: bool = True, redrives: int = 0, **state: object
+) -> dict[str, Any]:
     """Run the task for a bake that got as far as ``state`` says."""
-    whole = {"plan": making.plan, **state, **({"failure": FAILURE} if failed else {})}
+    whole = {"plan": making.plan, **({"failure": FAILURE} if failed else {}), **state}
     execution = making.world.execution(making.bake)
-    event = {"bake": making.bake, "execution": execution, "state": whole}
+    event = {"bake": making.bake, "execution": execution, "redrives": redrives, "state": whole}
     result: dict[str, Any] = making.world.invoke("clean_up", event)
     return result
 
@@ -633,3 +637,78 @@ def test_an_image_that_a_later_bake_or_a_person_has_given_a_name_stays(
     own.world.aws.client("ssm").delete_parameter(Name=name(recipe))
     clean(own, **result(image))
     assert gone(own)
+
+
+# --- redriven while the recipe is another bake's --------------------------------------------------
+
+
+@contextmanager
+def taken(making: Making) -> Iterator[None]:
+    """Meanwhile another execution, which runs, has the recipe."""
+    item, world = f"claim#lease#{making.plan['recipe']}", making.world
+    with world.baking("small"):
+        world.put_item(item, holder=world.leases()["small"])
+        yield
+    world.remove_item(item)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_a_redriven_bake_had_published_stays_while_another_bakes_the_recipe(
+    making: Making, keep: bool
+) -> None:
+    """It was stopped when it had published: for days everybody has launched that image."""
+    own = labelled(making)
+    own = keeping(own) if keep else own
+    image, recipe = own.imaged(), own.plan["recipe"]
+    moved(own, image, OLD)
+    shared = {"LaunchPermission": {"Add": [{"UserId": "444455556666"}]}}
+    ec2 = own.world.aws.client("ec2")
+    ec2.modify_image_attribute(ImageId=image, **shared)
+    with taken(own):
+        done = clean(own, **result(image), redrives=1)
+        assert own.world.pointer(recipe) == image
+        assert [it for it in done["removed"] if "instance" not in it] == []
+        # The other one publishes: what others have launched from is gone no sooner for that.
+        point(own.world, pointer(recipe), OLDER)
+        assert clean(own, **result(image), redrives=1)["left"] == []
+    assert own.images() == [image]
+    seen = ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
+    assert seen["LaunchPermissions"] == [{"UserId": "444455556666"}]
+    assert len(own.world.tagged("snapshot", own.bake)) == 1
+    let_go(own)
+
+
+def test_it_stays_when_the_other_has_ended_after_it_was_in_the_way(making: Making) -> None:
+    own = labelled(making)
+    image, recipe = own.imaged(), own.plan["recipe"]
+    moved(own, image, OLD)
+    busy = {"Error": "RecipeBusyError", "Cause": "another bakes it"}
+    clean(own, **result(image), failure=busy, redrives=1)
+    assert own.world.pointer(recipe) == image
+    assert own.images() == [image]
+    point(own.world, pointer(recipe), OLD)
+    clean(own, **result(image))
+    assert gone(own)
+
+
+def test_what_it_had_not_published_goes_though_another_bakes_the_recipe(making: Making) -> None:
+    own = labelled(making)
+    own.imaged()
+    with taken(own):
+        clean(own, redrives=1)
+    assert gone(own)
+
+
+def test_a_redriven_bake_that_fails_while_it_has_the_recipe_takes_back_what_it_published(
+    published: tuple[Making, str],
+) -> None:
+    making, image = published
+    recipe, world = making.plan["recipe"], making.world
+    item = f"claim#lease#{recipe}"
+    world.put_item(item, holder=world.execution(making.bake))
+    with pytest.raises(FunctionFailedError):
+        clean(making, **result(image), redrives=1)
+    world.aws.until(lambda: world.pointer(recipe) == OLD)
+    clean(making, **result(image), redrives=1)
+    assert gone(making)
+    assert item not in world.items()

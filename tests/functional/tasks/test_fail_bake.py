@@ -66,6 +66,22 @@ def test_an_answer_that_is_lost_has_a_name_of_its_own_and_the_bakes_error_in_it(
     assert told(quiet) == ("CustomizationFailedError", "step failed")
 
 
+@pytest.mark.parametrize("told_is", ["its end", "that it goes on"])
+def test_a_refusal_does_not_hide_the_bakes_error(making: Making, told_is: str) -> None:
+    making.launched()
+    state, redrives = failed_at(making, "stop"), int(told_is != "its end")
+    operation = "SendTaskSuccess" if redrives else "SendTaskFailure"
+    making.world.aws.faults.error(
+        "stepfunctions", operation, code="AccessDeniedException", message="by an SCP"
+    )
+    with pytest.raises(FunctionFailedError) as caught:
+        run(making.world, state, bake=making.bake, redrives=redrives)
+    assert caught.value.name == "EndNotToldError"
+    assert "by an SCP" in caught.value.message
+    it = "that the bake goes on at StopBuilder" if redrives else "CustomizationFailedError: step"
+    assert f"It is: {it}" in caught.value.message
+
+
 def test_a_builder_that_was_replaced_before_and_why_is_told(quiet: World) -> None:
     lost = {**ENTERED, "instance_id": "i-1", "why": "Server.ScheduledStop"}
     error, cause = told(quiet, lost_builder=lost)

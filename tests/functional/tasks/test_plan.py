@@ -11,7 +11,7 @@ import pytest
 
 from bakery import VERSION, budgets
 from bakery.fingerprint import Fingerprint
-from bakery.naming import TAG_BASE_IMAGE, TAG_FINGERPRINT, pointer
+from bakery.naming import TAG_BAKE, TAG_BASE_IMAGE, TAG_FINGERPRINT, pointer
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making
 
@@ -271,6 +271,35 @@ def test_what_changed_since_the_current_image_is_the_reason(
 
     world.aws.client("ec2").deregister_image(ImageId=image)
     assert plan(world)["reason"] == f"the current image {image} is no longer available"
+
+
+def stopped(world: World) -> str:
+    """The name of a bake that was stopped by hand."""
+    running = holding(world)
+    world.aws.client("stepfunctions").stop_execution(executionArn=running)
+    ended = world.ended(running)
+    assert ended.status == "ABORTED"
+    world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions")
+    world.aws.faults.clear()
+    world.aws.ec2.state.shortages.clear()
+    return ended.name
+
+
+def test_that_its_bake_was_stopped_is_a_reason_to_replace_the_current_image(
+    forgotten: World, making: Making
+) -> None:
+    """It may have moved the pointers of some Regions only, and nothing moves them back."""
+    world, bake = making.world, stopped(making.world)
+    image = making.imaged()
+    point(making, image)
+    retag(making, image, TAG_BAKE, bake)
+    planned = plan(world, preview=True)
+    assert planned["bake_needed"] is True
+    assert f"published by bake {bake}, which did not come to its end (ABORTED)" in planned["reason"]
+
+    # The same name, given to another execution that began later.
+    retag(making, image, TAG_BAKE, stopped(making.world))
+    assert plan(world, preview=True)["reason"] == f"nothing has changed since image {image}"
 
 
 def test_what_changed_is_named_though_other_bakes_have_failed_since(
