@@ -59,7 +59,7 @@ RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
         "": ("the recipe's pointer is spoilt: parameter /ami-bakery/spoilt-pointer/image (String)",)
     },
     "spoilt-base": {
-        "base.recipe": ("/ami-bakery/spoilt-pointer/image (String) holds 'none yet' instead of",)
+        "base.recipe": ("/ami-bakery/spoilt-pointer/image (String) holds a text of 8 char",)
     },
     "missing-image": {
         "base.ami": ("no image ami-0123456789abcdef0", "image ids belong to one Region")

@@ -48,9 +48,23 @@ BUGS = (
     Bug(
         "no adoption of the builder",
         f"{_TASKS}/launch_builder.py",
-        "if it.attempt == request.launch.attempt:",
+        "if it.attempt == request.launch.attempt and _is_ours(it, request):",
         "if it.attempt == 0:",
         _LAUNCH,
+    ),
+    Bug(
+        "whoever may tag makes a builder",
+        f"{_TASKS}/launch_builder.py",
+        "return of_image and builder.profile == request.launch.instance_profile",
+        "return of_image",
+        _LAUNCH,
+    ),
+    Bug(
+        "a rollback to an image that no bake has published",
+        "functions/bakery/jobs/move_pointer.py",
+        "if image not in ssm.images_ever(list(held)):",
+        "if not image:",
+        ("tests/functional/jobs/test_move_pointer.py",),
     ),
     Bug(
         "no attempt in the client token",
@@ -433,8 +447,8 @@ BUGS = (
     Bug(
         "the janitor takes a builder that was started again for one of another day",
         "functions/bakery/aws/inventory.py",
-        'return min([*attached, instance["LaunchTime"]])',
-        'return max([*attached, instance["LaunchTime"]])',
+        "return min(attached, default=launched)",
+        "return launched",
         _JANITOR,
     ),
     Bug(
@@ -515,8 +529,8 @@ BUGS = (
     Bug(
         "an end that Step Functions did not answer to is told under its own name",
         "functions/bakery/tasks/fail_bake.py",
-        "except (ServiceUnavailableError, ThrottledError) as error:",
-        "except ZeroDivisionError as error:",
+        'raise EndNotToldError(f"{error}. It is: {what}") from error',
+        "raise",
         (f"{_OF}/test_fail_bake.py",),
     ),
     Bug(

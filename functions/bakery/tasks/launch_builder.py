@@ -17,7 +17,7 @@ from bakery.capacity import Cell
 from bakery.errors import NotYetVisibleError
 from bakery.launching import Launched
 from bakery.naming import TAG_ATTEMPT, bake_tags
-from bakery.resources import LaunchSpec, RootVolumeSpec
+from bakery.resources import Instance, LaunchSpec, RootVolumeSpec
 from bakery.settings import LaunchSettings
 from bakery.task import lambda_handler
 
@@ -35,13 +35,10 @@ class Request(State):
 
 def run(request: Request) -> Launched:
     """Launch or adopt the builder; raises what ``launching.first_with_room`` raises."""
-    settings, base = LaunchSettings.load(), _base(request)
-    wanted = (request.launch.attempt, request.launch.instance_profile, base.id)
     for it in ec2.builders_of_bake(request.bake):
-        # Whoever may tag can tag anything so; to pass the role of the profile takes a right that
-        # nobody has by the way.
-        if (it.attempt, it.profile, it.image_id) == wanted:
+        if it.attempt == request.launch.attempt and _is_ours(it, request):
             return Launched(instance_id=it.id, instance_type=it.instance_type, market=it.market)
+    settings, base = LaunchSettings.load(), _base(request)
     return launching.first_with_room(
         request.launch,
         lambda cell: _spec(request, settings, base, cell),
@@ -49,6 +46,13 @@ def run(request: Request) -> Launched:
         who=request.bake,
         entered=request.entered,
     )
+
+
+def _is_ours(builder: Instance, request: Request) -> bool:
+    """Whoever may tag can tag anything as a builder; to pass the role of the profile takes a right
+    that nobody has by the way. The clone of a host may be gone when its builder is there."""
+    of_image = request.host is not None or builder.image_id == request.base_image.id
+    return of_image and builder.profile == request.launch.instance_profile
 
 
 def _base(request: Request) -> BaseImage:

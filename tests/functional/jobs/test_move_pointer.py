@@ -287,6 +287,8 @@ def test_every_region_is_checked_before_anything_moves(moving: Moving, images: I
     ended = moving.refused(to=lone[HOME])
     assert f"- {OTHER}: there is no copy of {lone[HOME]} here" in ended.cause
     disabled = moving.image()
+    moving.point(pointer(RECIPE), disabled)
+    moving.point(pointer(RECIPE), images[1])
     moving.world.aws.client("ec2", OTHER).disable_image(ImageId=disabled[OTHER])
     ended = moving.refused(to=disabled[HOME])
     assert f"- {OTHER}: image {disabled[OTHER]} is disabled; enable it first" in ended.cause
