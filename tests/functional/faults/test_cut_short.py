@@ -227,7 +227,8 @@ def test_what_a_stopped_bake_has_published_by_halves_the_next_one_publishes_ever
     world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions", seconds=60)
     world.aws.faults.clear()
     (image,) = world.tagged("image", stopped.name)
-    assert world.pointer("wide") == image["ImageId"]
+    # Parameter Store looks at the image first, and has the value in force later.
+    world.aws.until(lambda: world.pointer("wide") == image["ImageId"], what="the pointer at home")
     world.aws.clock.advance(minutes=16)
     world.invoke("remove_orphans", {})
 
