@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -12,6 +12,9 @@ from bakery import orphans
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.orphans import Execution
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 # Nobody waits any more: the task timed out, was resumed before, or its execution ended.
 _NOBODY_WAITS = {"TaskDoesNotExist", "TaskTimedOut", "InvalidToken"}
@@ -77,13 +80,9 @@ def is_running(execution_arn: str) -> bool:
 
 def find_execution(execution_arn: str) -> Execution | None:
     """The execution, or None when Step Functions does not know it (any more)."""
-    with translated("states:DescribeExecution", execution_arn):
-        try:
-            answer = clients.stepfunctions().describe_execution(executionArn=execution_arn)
-        except ClientError as error:
-            if code_of(error) in _UNKNOWN:
-                return None
-            raise
+    answer = _described(execution_arn)
+    if answer is None:
+        return None
     running = answer["status"] in _RUNNING
     return Execution(
         recipe=_recipe(answer.get("input", "")),
@@ -106,17 +105,20 @@ class Failed:
 def failed_execution(machine_arn: str, name: str) -> Failed | None:
     """The machine's execution of that name, if it has ended and has not succeeded; None as well
     when Step Functions does not know it (any more)."""
-    arn = f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
-    with translated("states:DescribeExecution", arn):
+    answer = _described(f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}")
+    if answer is None or answer["status"] in {*_RUNNING, "SUCCEEDED"}:
+        return None
+    return Failed(answer["startDate"], answer["status"])
+
+
+def _described(execution_arn: str) -> "DescribeExecutionOutputTypeDef | None":
+    with translated("states:DescribeExecution", execution_arn):
         try:
-            answer = clients.stepfunctions().describe_execution(executionArn=arn)
+            return clients.stepfunctions().describe_execution(executionArn=execution_arn)
         except ClientError as error:
             if code_of(error) in _UNKNOWN:
                 return None
             raise
-    if answer["status"] in {*_RUNNING, "SUCCEEDED"}:
-        return None
-    return Failed(answer["startDate"], answer["status"])
 
 
 def _recipe(content: str) -> str:
