@@ -12,7 +12,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from bakery.naming import instance_profile_parameter
-from bakery.recipe import ManagedSecret, Recipe, Secret
+from bakery.recipe import DocumentStep, ManagedSecret, Recipe, Secret
 from bakery.steps import artefacts, has_own_profile, secrets
 from infra.settings import Settings
 
@@ -27,17 +27,13 @@ _AGENT = (
     "ec2messages:GetEndpoint",
     "ec2messages:GetMessages",
     "ec2messages:SendReply",
-    "ssm:GetDeployablePatchSnapshotForInstance",
-    "ssm:GetManifest",
-    "ssm:PutConfigurePackageResult",
-    "ssm:PutInventory",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel",
     "ssmmessages:OpenDataChannel",
 )
-"""What the agent calls to get commands, run AWS's packages, and answer; none takes a resource that
-is known when the role is made.
+"""What the agent calls to get commands and answer; none takes a resource that is known when the
+role is made.
 
 Not AmazonSSMManagedInstanceCore, which two things are left out of. It reads every parameter of the
 account: with it the script of any recipe could. And it takes part in State Manager: an association
@@ -45,6 +41,20 @@ with all instances of the account would change the image, or update the agent un
 Source: AWS managed policy reference, AmazonSSMManagedInstanceCore, and
 AmazonSSMManagedEC2InstanceDefaultPolicy, from which AWS left out the parameters too; an agent that
 may read no associations says so in its log and works: amazon-ssm-agent, issue 419.
+"""
+
+_DOCUMENTS_OF_OTHERS = (
+    "ssm:GetDeployablePatchSnapshotForInstance",
+    "ssm:GetManifest",
+    "ssm:PutConfigurePackageResult",
+    "ssm:PutInventory",
+)
+"""What the agent calls beside for documents that patch, install packages of AWS's, or take an
+inventory: none of ours. They report about any instance that they name, so only the builders of
+recipes that name such a document may call them.
+
+Source: amazon-ssm-agent, plugins configurepackage and inventory; Systems Manager user guide, "SSM
+Command document for patching: AWS-RunPatchBaseline".
 """
 
 
@@ -69,7 +79,8 @@ class BuilderHost(Construct):
         self._log_group = log_group
         self.profile_arns: list[str] = []
         self.test_role, self.test_profile = self._profile("Test")
-        role, self.default_profile = self._profile("Builder")
+        shared = [it for it in recipes.values() if not has_own_profile(it)]
+        role, self.default_profile = self._profile("Builder", *shared)
         self.builder_roles, self.builder_profiles = [role], [self.default_profile]
         for name, recipe in recipes.items():
             if has_own_profile(recipe):
@@ -85,28 +96,32 @@ class BuilderHost(Construct):
         )
         self.group_ids = [*filter(None, (self.security_group_id, self.isolated_group_id))]
 
-    def _profile(self, id_: str, recipe: Recipe | None = None) -> tuple[iam.Role, str]:
+    def _profile(self, id_: str, *recipes: Recipe) -> tuple[iam.Role, str]:
+        """A role for builders of these recipes; of none, for test instances."""
         role = iam.Role(
             self,
             f"{id_}Role",
             assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
             description="AMI Bakery: what a builder or a test instance may do",
         )
-        for statement in self._be_managed():
+        foreign = any(runs_documents_of_others(it) for it in recipes)
+        for statement in self._be_managed(foreign=foreign):
             role.add_to_policy(statement)
         self._log_group.grant(
             role, "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"
         )
         # The agent looks its group up before it writes; the call takes no narrower resource.
         role.add_to_policy(iam.PolicyStatement(actions=["logs:DescribeLogGroups"], resources=["*"]))
-        for statement in self._read_what_it_names(recipe) if recipe else ():
-            role.add_to_policy(statement)
+        for recipe in recipes:
+            for statement in self._read_what_it_names(recipe):
+                role.add_to_policy(statement)
         profile = iam.CfnInstanceProfile(self, f"{id_}Profile", roles=[role.role_name])
         self.profile_arns.append(profile.attr_arn)
         return role, profile.attr_arn
 
-    def _be_managed(self) -> Iterator[iam.PolicyStatement]:
-        yield iam.PolicyStatement(actions=list(_AGENT), resources=["*"])
+    def _be_managed(self, *, foreign: bool) -> Iterator[iam.PolicyStatement]:
+        actions = [*_AGENT, *(_DOCUMENTS_OF_OTHERS if foreign else ())]
+        yield iam.PolicyStatement(actions=actions, resources=["*"])
         # A command brings its document along; the agent gets those that it runs within, and those
         # of packages. AWS's have no account in their ARN. Everybody else's, whose scripts would
         # tell a step of one recipe about all others, are none of its business.
@@ -118,8 +133,15 @@ class BuilderHost(Construct):
                 )
             ],
         )
+        # Of any instance: ec2:SourceInstanceARN, which names the caller's own, can be compared with
+        # a text, but not with the instance that the call is about, which is no key; and in a
+        # resource stands no variable that is a whole ARN. So root on a builder can speak for other
+        # instances' agents: docs/security.md, "What an instance can".
         yield iam.PolicyStatement(
-            actions=["ssm:PutComplianceItems", "ssm:UpdateInstanceInformation"],
+            actions=[
+                *(["ssm:PutComplianceItems"] if foreign else []),
+                "ssm:UpdateInstanceInformation",
+            ],
             resources=[
                 Stack.of(self).format_arn(service="ec2", resource="instance", resource_name="*")
             ],
@@ -222,6 +244,11 @@ class BuilderHost(Construct):
             tags=[CfnTag(key="Name", value="ami-bakery clones")],
         )
         return group.attr_group_id
+
+
+def runs_documents_of_others(recipe: Recipe) -> bool:
+    """Whether it names a document that is not the bakery's, whosever it is."""
+    return any(isinstance(step, DocumentStep) for step in recipe.customize)
 
 
 def _https_to(destination: str) -> ec2.CfnSecurityGroup.EgressProperty:

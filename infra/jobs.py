@@ -55,8 +55,10 @@ class Jobs(Construct):
             self,
             "jobs.resume_waits",
             statements=[
-                may.table("GetItem", "Query"),
-                *may.wait_for(*Kind),
+                may.waits("GetItem", "Query"),
+                *may.settle(*Kind),
+                # That a slow wait was told.
+                may.claims("PutItem"),
                 # Whether Sysprep had begun before it stopped its builder.
                 may.read_command_log(),
                 may.announce(),
@@ -82,7 +84,7 @@ class Jobs(Construct):
             self,
             "jobs.announce_bake",
             statements=[
-                may.table("PutItem", "DeleteItem"),
+                may.claims("PutItem", "DeleteItem"),
                 may.executions("DescribeExecution"),
                 may.announce(),
             ],
@@ -109,7 +111,8 @@ class Jobs(Construct):
                 may.remove_volumes(),
                 may.executions("DescribeExecution"),
                 may.list_pointers("GetParametersByPath", "GetParameterHistory"),
-                may.table("Query", "DeleteItem"),
+                may.waits("Query", "DeleteItem"),
+                may.claims("Query", "DeleteItem"),
                 may.announce(),
             ],
             environment=env.JanitorSettings(
@@ -147,7 +150,7 @@ class Jobs(Construct):
         retire = factory.make(
             self,
             "jobs.retire_daily",
-            statements=[may.table("GetItem"), may.start_retiring(retire_images)],
+            statements=[may.claims("GetItem"), may.start_retiring(retire_images)],
             environment=env.RetireSettings(
                 table=store.table.table_name, function=retire_images.function_arn
             ),

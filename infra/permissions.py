@@ -7,6 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from bakery import parts
 from bakery.inventory import PREFIX
 from bakery.naming import (
     EVENT_SOURCE,
@@ -61,6 +62,7 @@ class Permissions:
         """All Regions that get images; that of the stack first."""
         self.hosts = sorted(hosts_of(recipes))
         """Running instances that recipes clone, by id."""
+        self._public = any(it.builder.public_address for it in recipes.values())
         self._store = store
         self._host = host
         self._documents = documents
@@ -69,18 +71,40 @@ class Permissions:
         """Calls that look at something and take no narrower resource."""
         return iam.PolicyStatement(actions=list(actions), resources=["*"])
 
-    def table(self, *actions: str) -> iam.PolicyStatement:
+    def waits(self, *actions: str) -> iam.PolicyStatement:
+        """On the part of the table that has the open waits."""
+        return self._part(parts.WAITS, actions)
+
+    def claims(self, *actions: str) -> iam.PolicyStatement:
+        """On the part that has leases, slots, holds, and what was told."""
+        return self._part(parts.CLAIMS, actions)
+
+    def texts(self, kind: str, *actions: str) -> iam.PolicyStatement:
+        """On the texts of a kind, each of which is a part of its own."""
+        return self._part(parts.text(f"{kind}#*"), actions)
+
+    def _part(self, part: str, actions: Sequence[str]) -> iam.PolicyStatement:
+        """All that these calls touch is what their request names by its key.
+
+        Source: DynamoDB developer guide, "Using IAM policy conditions for fine-grained access
+        control".
+        """
         return iam.PolicyStatement(
             actions=[f"dynamodb:{action}" for action in actions],
             resources=[self._store.table.table_arn],
+            conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [part]}},
         )
 
     def wait_for(self, *kinds: Kind) -> list[iam.PolicyStatement]:
-        """Begin or settle a wait: look at its subject, send its token back."""
+        """Begin a wait, and settle one that is over already."""
+        return [*self.settle(*kinds), self.waits("PutItem")]
+
+    def settle(self, *kinds: Kind) -> list[iam.PolicyStatement]:
+        """Look at a wait's subject, send its token back, and forget it."""
         looks = sorted({look for kind in kinds for look in _LOOKS[kind]})
         seen = [self.read(*looks)] if looks else []
         turns = [self.executions("DescribeExecution")] if Kind.TURN in kinds else []
-        return [*seen, *turns, self.end_tasks(), self.table("PutItem", "DeleteItem")]
+        return [*seen, *turns, self.end_tasks(), self.waits("DeleteItem")]
 
     def end_tasks(self) -> iam.PolicyStatement:
         """Send back the token of a task that waits."""
@@ -149,12 +173,16 @@ class Permissions:
     def launch(self, *, test: bool = False) -> list[iam.PolicyStatement]:
         """RunInstances by resource: a condition on a key that a resource lacks would deny.
 
-        A test instance has a role of its own, is never of the spot market, and is of an image that
-        a bake made.
+        A test instance has a role of its own, is never of the spot market, and is of an image and
+        of snapshots that a bake made. A base image is anybody's, and so are its snapshots.
+
+        EC2 knows of an address only what the request says, so it must say that there is none: that
+        it then has the key is seen from those whose organization demands it. Source:
+        aws-parallelcluster, pull request 5683; packer-plugin-amazon, issue 280.
         """
         spot, roles = not test, [self._host.test_role] if test else self._host.builder_roles
         profiles = [self._host.test_profile] if test else self._host.builder_profiles
-        tagged = ["network-interface/*", *(["spot-instances-request/*"] if spot else [])]
+        private = {} if self._public else {"Bool": {"ec2:AssociatePublicIpAddress": "false"}}
         hardened = {
             "StringEquals": {"ec2:MetadataHttpTokens": "required"},
             "NumericEquals": {"ec2:MetadataHttpPutResponseHopLimit": "1"},
@@ -164,11 +192,17 @@ class Permissions:
         return [
             self._ec2(["RunInstances"], ["instance/*"], {**_TAGGED_NOW, **hardened}),
             self._ec2(["RunInstances"], ["volume/*"], {**_TAGGED_NOW, **encrypted}),
-            self._ec2(["RunInstances"], tagged, _TAGGED_NOW),
+            self._ec2(["RunInstances"], ["network-interface/*"], {**_TAGGED_NOW, **private}),
+            *(
+                [self._ec2(["RunInstances"], ["spot-instances-request/*"], _TAGGED_NOW)]
+                if spot
+                else []
+            ),
             iam.PolicyStatement(
                 actions=["ec2:RunInstances"],
-                resources=[self._arn("ec2", "image", "*", account="")],
-                # A base image is anybody's; which one it is, Plan decides.
+                # They are charged to no account in the request.
+                resources=self._images(home_only=True),
+                # Which base image it is, Plan decides.
                 conditions=_OURS if test else None,
             ),
             iam.PolicyStatement(
@@ -176,8 +210,6 @@ class Permissions:
                 resources=[
                     self._arn("ec2", "subnet", "*"),
                     *(self._arn("ec2", "security-group", it) for it in self._host.group_ids),
-                    # An image's snapshot is charged to no account in the request.
-                    self._arn("ec2", "snapshot", "*", account=""),
                 ],
             ),
             self._tag_at_creation("RunInstances"),

@@ -72,7 +72,10 @@ class TaskFunctions(Construct):
                 may.look_at_keys(),
                 may.base_parameters(recipes),
                 may.look_at_documents(),
-                may.table("GetItem", "PutItem"),
+                may.texts("inputs", "GetItem", "PutItem"),
+                may.texts("steps", "PutItem"),
+                may.texts("tests", "PutItem"),
+                may.claims("PutItem"),
                 may.executions("DescribeExecution"),
             ],
             env.PlanSettings(
@@ -115,7 +118,7 @@ class TaskFunctions(Construct):
             [
                 may.read(*_DESCRIBE_OWN, *(["ec2:DescribeImages"] if may.hosts else [])),
                 *may.launch(),
-                may.table("GetItem", "PutItem"),
+                may.texts("attempts", "GetItem", "PutItem"),
             ],
             launching,
             timeout=Duration.minutes(3),
@@ -129,7 +132,7 @@ class TaskFunctions(Construct):
         ):
             arns = [documents.arn(fixed_document(stem)) for stem in stems]
             self._add(module, may.send(arns), commands)
-        steps = [*may.send(documents.step_arns), may.table("GetItem")]
+        steps = [*may.send(documents.step_arns), may.texts("steps", "GetItem")]
         self._add("run_step", steps, commands)
         self._add(
             "stop_builder",
@@ -157,13 +160,13 @@ class TaskFunctions(Construct):
             [
                 may.read(*_DESCRIBE_OWN, "ec2:DescribeImages"),
                 *may.launch(test=True),
-                may.table("GetItem", "PutItem"),
+                may.texts("attempts", "GetItem", "PutItem"),
             ],
             launching,
             timeout=Duration.minutes(3),
         )
         self._add("await_test", [may.read(*_DESCRIBE_OWN, "ssm:DescribeInstanceInformation")])
-        tests = [*may.send(documents.test_arns), may.table("GetItem")]
+        tests = [*may.send(documents.test_arns), may.texts("tests", "GetItem")]
         self._add("run_test", tests, commands)
         self._add(
             "compare_identity",
@@ -185,7 +188,7 @@ class TaskFunctions(Construct):
             memory_mib=_MANY_CLIENTS,
         )
         # After a redrive they take the lease, perhaps of a bake that has ended.
-        again = [may.table("PutItem"), may.executions("DescribeExecution")]
+        again = [may.claims("PutItem"), may.executions("DescribeExecution")]
         # Parameter Store checks an image parameter with the DescribeImages of who puts it.
         self._add(
             "publish_pointers",
@@ -228,7 +231,7 @@ class TaskFunctions(Construct):
                     *_DESCRIBE_OWN, _DESCRIBE_SPOT, "ec2:DescribeImages", "ec2:DescribeSnapshots"
                 ),
                 *may.remove(),
-                may.table("Query", "DeleteItem"),
+                may.waits("Query", "DeleteItem"),
             ],
             env.ReplaceSettings(table=store.table.table_name),
             timeout=Duration.minutes(3),
@@ -255,7 +258,10 @@ class TaskFunctions(Construct):
                 may.list_pointers("GetParametersByPath"),
                 # Whether another execution has the recipe, after a redrive.
                 may.executions("DescribeExecution"),
-                may.table("DeleteItem", "GetItem", "PutItem", "Query"),
+                may.waits("Query", "DeleteItem"),
+                may.claims("GetItem", "PutItem", "DeleteItem"),
+                may.texts("steps", "DeleteItem"),
+                may.texts("tests", "DeleteItem"),
             ],
             env.CleanUpSettings(table=store.table.table_name),
             # A Region that does not answer takes two minutes of it for each service.
@@ -287,7 +293,7 @@ class TaskFunctions(Construct):
                 may.end_tasks(),
                 may.pointers("GetParameter"),
                 may.executions("DescribeExecution"),
-                may.table("GetItem", "PutItem", "DeleteItem"),
+                may.claims("GetItem", "PutItem", "DeleteItem"),
             ],
             env.FailSettings(table=store.table.table_name),
         )

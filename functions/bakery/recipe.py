@@ -727,13 +727,14 @@ class DocumentStep(_Step):
     @classmethod
     def _nothing_of_the_bakery(cls, document: str) -> str:
         name = document.rpartition("/")[2]
-        if name.startswith((f"{DOCUMENT_PREFIX}-", f"{DOCUMENT_PREFIX}.")):
+        # In whatever case: Systems Manager does not say that names differ by it.
+        if name.lower().startswith(tuple(f"{DOCUMENT_PREFIX}{it}".lower() for it in "-.")):
             raise ValueError(
                 f"'{name}' belongs to the bakery, which runs its own documents when a bake needs "
                 "them; write the step with shell, reboot or application, or give a document of "
                 "your own another name"
             )
-        if name == _RUNS_ANOTHER:
+        if name.lower() == _RUNS_ANOTHER.lower():
             raise ValueError(
                 f"{_RUNS_ANOTHER} runs whatever document its parameters point to, deployed or not; "
                 "name that document itself, or write its script with shell"

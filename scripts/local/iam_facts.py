@@ -25,6 +25,7 @@ class Facts:
         self.machine_of_token = machine_of_token
 
     role_of_profile = staticmethod(moto_seam.profile_role)
+    partition_key = staticmethod(moto_seam.partition_key)
     key_of_alias = staticmethod(moto_seam.key_of_alias)
 
     def arn_of_profile(self, profile: str) -> str | None:

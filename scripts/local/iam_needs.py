@@ -4,6 +4,7 @@ is not listed needs its own action on `*`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -359,6 +360,27 @@ def _states_resources(parameters: Parameters, _arns: Arns) -> list[str]:
     return _ids(parameters, "stateMachineArn", "executionArn")
 
 
+def _on_table(action: str, parameters: Parameters, arns: Arns) -> list[Need]:
+    """An operation on items names them by their partition key, which is a key of the request too.
+
+    Source: DynamoDB developer guide, "Using IAM policy conditions for fine-grained access control".
+    """
+    name = str(parameters.get("TableName"))
+    key = arns.facts.partition_key(name, arns.region)
+    named = (parameters.get("Item") or parameters.get("Key") or _equal(parameters)).get(key) or {}
+    leading = [str(value) for value in named.values()]
+    arn = arns.named("dynamodb", "table/", name)
+    return [Need(action, arn, {"dynamodb:LeadingKeys": leading or None})]
+
+
+def _equal(parameters: Parameters) -> dict[str, Mapping[str, str]]:
+    """The attributes that a query wants to be equal to a value, with it."""
+    names = parameters.get("ExpressionAttributeNames") or {}
+    values = parameters.get("ExpressionAttributeValues") or {}
+    pairs = re.findall(r"([#\w]+)\s*=\s*(:\w+)", parameters.get("KeyConditionExpression") or "")
+    return {names.get(name, name): values[value] for name, value in pairs if value in values}
+
+
 def _dynamodb_resources(parameters: Parameters, arns: Arns) -> list[str]:
     name = parameters.get("TableName")
     return [arns.named("dynamodb", "table/", str(name))] if name else []
@@ -507,6 +529,7 @@ _SPECIAL: dict[tuple[str, str], Callable[[str, Parameters, Arns], list[Need]]] =
     ("stepfunctions", "SendTaskFailure"): _send_task,
     ("stepfunctions", "SendTaskHeartbeat"): _send_task,
     ("events", "PutEvents"): _put_events,
+    **{("dynamodb", it): _on_table for it in ("GetItem", "PutItem", "DeleteItem", "Query")},
     ("sts", "GetCallerIdentity"): lambda _action, _parameters, _arns: [],
     **{("ec2", operation): _describe for operation in _EC2_UNSCOPED},
     **{("ssm", operation): _describe for operation in _SSM_UNSCOPED},

@@ -201,6 +201,12 @@ def key_of_alias(alias: str, region: str) -> str | None:
     return str(found) if found else None
 
 
+def partition_key(table: str, region: str) -> str | None:
+    """The name of a table's partition key."""
+    found = backend("dynamodb", region).tables.get(table.rpartition("/")[2])
+    return str(found.hash_key_attr) if found else None
+
+
 def ssm_parameter(**fields: Any) -> Any:
     """One version of a parameter, as moto keeps it."""
     from moto.ssm.models import Parameter

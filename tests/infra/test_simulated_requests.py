@@ -16,7 +16,7 @@ from scripts.local.iam import ACCOUNT
 from tests.infra.simulated import AWAY, HOME, OURS, THEIRS, Account, Simulation
 
 if TYPE_CHECKING:
-    from tests.infra.conftest import Synthesized
+    from tests.infra.conftest import Synthesize, Synthesized
 
 ALLOWED = "allowed"
 Parameters = Mapping[str, Any]
@@ -37,6 +37,36 @@ def tagged(*kinds: str, tags: list[dict[str, str]] = OURS) -> list[dict[str, Any
     return [{"ResourceType": kind, "Tags": tags} for kind in kinds]
 
 
+def interface(**changes: Any) -> dict[str, Any]:
+    groups = ["<BuilderHostSecurityGroup>"]
+    return {"DeviceIndex": 0, "SubnetId": "subnet-1", "Groups": groups, **changes}
+
+
+def disk(**ebs: Any) -> list[dict[str, Any]]:
+    """A second one."""
+    return [
+        {"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True}},
+        {"DeviceName": "/dev/sdb", "Ebs": {"Encrypted": True, **ebs}},
+    ]
+
+
+def kept(part: str, name: str = "<StoreTable>") -> dict[str, Any]:
+    """PutItem of something to remember."""
+    return {"TableName": name, "Item": {"part": {"S": part}, "id": {"S": "x"}}}
+
+
+def item(part: str) -> dict[str, Any]:
+    return {"TableName": "<StoreTable>", "Key": {"part": {"S": part}, "id": {"S": "x"}}}
+
+
+def query(part: str) -> dict[str, Any]:
+    return {
+        "TableName": "<StoreTable>",
+        "KeyConditionExpression": "part = :part AND begins_with(id, :prefix)",
+        "ExpressionAttributeValues": {":part": {"S": part}, ":prefix": {"S": "x"}},
+    }
+
+
 def launch(profile: str = "Builder", **changes: Any) -> dict[str, Any]:
     """RunInstances as LaunchBuilder asks for it; ``<...>`` is replaced by an ARN of the stack."""
     return {
@@ -46,9 +76,7 @@ def launch(profile: str = "Builder", **changes: Any) -> dict[str, Any]:
         "MaxCount": 1,
         "IamInstanceProfile": {"Arn": f"<BuilderHost{profile}Profile>"},
         "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
-        "NetworkInterfaces": [
-            {"DeviceIndex": 0, "SubnetId": "subnet-1", "Groups": ["<BuilderHostSecurityGroup>"]}
-        ],
+        "NetworkInterfaces": [interface(AssociatePublicIpAddress=False)],
         "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True}}],
         "TagSpecifications": tagged("instance", "volume", "network-interface"),
         **changes,
@@ -220,8 +248,50 @@ REQUESTS = [
         LAUNCHER,
         "launch in somebody else's security group",
         "ec2:RunInstances",
-        launch(NetworkInterfaces=[{"SubnetId": "subnet-1", "Groups": ["sg-payroll"]}]),
+        launch(
+            NetworkInterfaces=[interface(Groups=["sg-payroll"], AssociatePublicIpAddress=False)]
+        ),
         "ec2:RunInstances on security-group/sg-payroll",
+    ),
+    *(
+        Row(
+            role,
+            what,
+            "ec2:RunInstances",
+            launch(profile, ImageId="ami-ours", NetworkInterfaces=[asked]),
+            "ec2:RunInstances on network-interface/*",
+        )
+        for role, profile in ((LAUNCHER, "Builder"), (TESTER, "Test"))
+        for what, asked in (
+            ("launch with a public address", interface(AssociatePublicIpAddress=True)),
+            ("launch with the address that the subnet gives", interface()),
+        )
+    ),
+    Row(
+        LAUNCHER,
+        "launch a builder with the data disk of its base image",
+        "ec2:RunInstances",
+        launch(BlockDeviceMappings=disk(SnapshotId="snap-public")),
+    ),
+    Row(
+        TESTER,
+        "launch a test instance with its image's data disk",
+        "ec2:RunInstances",
+        launch("Test", ImageId="ami-ours", BlockDeviceMappings=disk(SnapshotId="snap-ours")),
+    ),
+    Row(
+        TESTER,
+        "launch a test instance with somebody else's disk",
+        "ec2:RunInstances",
+        launch("Test", ImageId="ami-ours", BlockDeviceMappings=disk(SnapshotId="snap-theirs")),
+        "ec2:RunInstances on snapshot/snap-theirs",
+    ),
+    Row(
+        TESTER,
+        "launch a test instance with a disk of another account",
+        "ec2:RunInstances",
+        launch("Test", ImageId="ami-ours", BlockDeviceMappings=disk(SnapshotId="snap-public")),
+        "ec2:RunInstances on snapshot/snap-public",
     ),
     Row(
         LAUNCHER,
@@ -676,13 +746,40 @@ REQUESTS = [
         "TasksRunStepRole",
         "remember a wait",
         "dynamodb:PutItem",
-        {"TableName": "<StoreTable>", "Item": {}},
+        kept("wait"),
+    ),
+    Row("TasksPlanRole", "keep the steps of a bake", "dynamodb:PutItem", kept("text#steps#b-1")),
+    Row("TasksPlanRole", "take a recipe's lease", "dynamodb:PutItem", kept("claim")),
+    Row("TasksRunStepRole", "recall its step", "dynamodb:GetItem", item("text#steps#b-1")),
+    Row(LAUNCHER, "remember its attempts", "dynamodb:PutItem", kept("text#attempts#b-1")),
+    Row(CLEANER, "forget the steps of a bake", "dynamodb:DeleteItem", item("text#steps#b-1")),
+    Row("JobsResumeWaitsRole", "look at all waits", "dynamodb:Query", query("wait")),
+    *(
+        Row(role, what, f"dynamodb:{operation}", asked, f"dynamodb:{operation} on table/")
+        for role, what, operation, asked in (
+            (COPIER, "say what a bake's next step runs", "PutItem", kept("text#steps#b-1")),
+            (COPIER, "take a recipe's lease", "PutItem", kept("claim")),
+            ("TasksAwaitTurnRole", "say what a step runs", "PutItem", kept("text#steps#b-1")),
+            ("TasksAwaitTurnRole", "say what a test runs", "PutItem", kept("text#tests#b-1")),
+            ("TasksRunStepRole", "say what the next step runs", "PutItem", kept("text#steps#b-1")),
+            ("TasksRunStepRole", "recall a test", "GetItem", item("text#tests#b-1")),
+            ("TasksRunTestRole", "recall a step", "GetItem", item("text#steps#b-1")),
+            (LAUNCHER, "say what a step runs", "PutItem", kept("text#steps#b-1")),
+            (LAUNCHER, "replace a wait", "PutItem", kept("wait")),
+            (CLEANER, "say what a step runs", "PutItem", kept("text#steps#b-1")),
+            (JANITOR, "take a recipe's lease", "PutItem", kept("claim")),
+            ("JobsResumeWaitsRole", "look at all claims", "Query", query("claim")),
+            ("JobsResumeWaitsRole", "replace a wait", "PutItem", kept("wait")),
+            ("JobsAnnounceBakeRole", "forget a wait", "DeleteItem", item("wait")),
+            ("JobsRetireDailyRole", "end a lease", "DeleteItem", item("claim")),
+            ("MoverMovePointerRole", "say what a step runs", "PutItem", kept("text#steps#b-1")),
+        )
     ),
     Row(
         "TasksRunStepRole",
         "write to another table",
         "dynamodb:PutItem",
-        {"TableName": "payroll", "Item": {}},
+        kept("wait", "payroll"),
         "dynamodb:PutItem on table/payroll",
     ),
     Row("JobsAnnounceBakeRole", "announce a bake", "events:PutEvents", {"Entries": [EVENT]}),
@@ -711,6 +808,27 @@ REQUESTS = [
         for operation in ("PutRolePolicy", "AttachRolePolicy", "UpdateAssumeRolePolicy")
     ),
     # On the builder, as whoever gets hold of its credentials
+    *(
+        Row(
+            role,
+            f"report about another instance: {operation}",
+            f"ssm:{operation}",
+            {"Resource": resource},
+            f"ssm:{operation} on ",
+        )
+        for role in ("BuilderHostBuilderRole", "BuilderHostTestRole")
+        for operation, resource in (
+            ("PutInventory", "*"),
+            ("PutComplianceItems", f"arn:aws:ec2:{HOME}:{ACCOUNT}:instance/i-theirs"),
+            ("PutConfigurePackageResult", "*"),
+        )
+    ),
+    Row(
+        BUILDER,
+        "report what a document of AWS's that its recipe names has patched",
+        "ssm:PutInventory",
+        {"Resource": "*"},
+    ),
     Row(
         BUILDER,
         "read its recipe's artefact",
@@ -911,6 +1029,21 @@ def test_a_boundary_and_service_control_policies_change_nothing(
     parameters = replaced(enterprise.account, row.parameters)
     verdict = enterprise.verdict(row.role, row.call, parameters, region=row.region)
     assert (verdict == ALLOWED) == (row.verdict == ALLOWED), verdict
+
+
+@pytest.mark.parametrize(
+    ("role", "profile"), [(LAUNCHER, "Builder"), (TESTER, "Test")], ids=["builder", "test"]
+)
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_public_address_is_allowed_once_a_recipe_asks_for_one(
+    synthesize: Synthesize, role: str, profile: str, wanted: bool
+) -> None:
+    text = "description: d\nbase: {ami: ami-0123456789abcdef0}\nbuilder: {public_address: true}"
+    found = Simulation(Account(synthesize({"open": text})))
+    asked = interface(AssociatePublicIpAddress=wanted)
+    parameters = launch(profile, ImageId="ami-ours", NetworkInterfaces=[asked])
+    verdict = found.verdict(role, "ec2:RunInstances", replaced(found.account, parameters))
+    assert verdict == ALLOWED
 
 
 @pytest.mark.parametrize(

@@ -466,27 +466,50 @@ def test_a_test_instance_has_a_role_and_a_profile_of_its_own(stack: Synthesized)
     assert [flat(role)[:20] for role in profile["Properties"]["Roles"]] == ["<BuilderHostTestRole"]
 
 
+MANAGED = {
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "logs:DescribeLogStreams",
+    "logs:DescribeLogGroups",
+    "ssm:DescribeDocument",
+    "ssm:GetDocument",
+    "ssm:UpdateInstanceInformation",
+}
+REPORTS = {
+    "ssm:GetDeployablePatchSnapshotForInstance",
+    "ssm:GetManifest",
+    "ssm:PutComplianceItems",
+    "ssm:PutConfigurePackageResult",
+    "ssm:PutInventory",
+}
+"""What documents of others call, about any instance."""
+
+
+def actions_of_instances(stack: Synthesized, role: str) -> set[str]:
+    """What a role may do, beside listening for commands and reading its own artefacts."""
+    return {
+        action
+        for id_, statement in statements(stack)
+        if id_.startswith(role)
+        for action in listed(statement["Action"])
+        if not action.startswith(("ec2messages:", "ssmmessages:", "s3:"))
+    }
+
+
 @pytest.mark.parametrize("role", ["BuilderHostBuilderRole", "BuilderHostTestRole"])
 def test_a_builder_and_a_test_instance_can_be_managed_and_write_their_log_and_nothing_else(
     stack: Synthesized, role: str
 ) -> None:
-    found = [statement for id_, statement in statements(stack) if id_.startswith(role)]
-    actions = {action for statement in found for action in listed(statement["Action"])}
-    assert "ssm:UpdateInstanceInformation" in actions
-    assert {a for a in actions if not a.startswith(("ec2messages:", "ssmmessages:"))} == {
-        "logs:CreateLogStream",
-        "logs:PutLogEvents",
-        "logs:DescribeLogStreams",
-        "logs:DescribeLogGroups",
-        "ssm:DescribeDocument",
-        "ssm:GetDeployablePatchSnapshotForInstance",
-        "ssm:GetDocument",
-        "ssm:GetManifest",
-        "ssm:PutComplianceItems",
-        "ssm:PutConfigurePackageResult",
-        "ssm:PutInventory",
-        "ssm:UpdateInstanceInformation",
-    }
+    assert actions_of_instances(stack, role) == MANAGED
+
+
+def test_the_builder_of_a_recipe_that_names_a_document_of_others_can_report_besides(
+    stack: Synthesized, naming: Synthesized
+) -> None:
+    """It has a role of its own only for artefacts or secrets: one has some here."""
+    assert actions_of_instances(stack, "BuilderHostBuilderwebRole") == MANAGED | REPORTS
+    assert actions_of_instances(naming, "BuilderHostBuilderRole") == MANAGED | REPORTS
+    assert actions_of_instances(naming, "BuilderHostTestRole") == MANAGED
 
 
 @pytest.mark.parametrize("action", ["ssm:GetDocument", "ssm:DescribeDocument"])

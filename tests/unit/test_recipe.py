@@ -802,6 +802,8 @@ def test_a_script_that_is_too_large_as_a_document_is_refused_before_deployment(s
         ("AmiBakery-bundle-instance-store", "belongs to the bakery", "another name"),
         ("AmiBakery-convert-instance-store", "belongs to the bakery", "shell, reboot or applic"),
         ("AmiBakery.web.packages", "'AmiBakery.web.packages' belongs to the bakery", "shell"),
+        ("amibakery-Convert-Instance-Store", "belongs to the bakery", "another name"),
+        ("AMIBAKERY.web.packages", "belongs to the bakery", "shell"),
         ("AmiBakery.web.test.answers", "belongs to the bakery", "write the step with shell"),
         ("AWS-RunDocument", "deployed or not", "name that document itself"),
     ],

@@ -11,11 +11,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from bakery import parts
 from bakery.aws import clients
 from bakery.aws.failures import code_of, translated
 from bakery.waits import EVERY, Wait
-
-_WAIT, _CLAIM = "wait", "claim"
 
 # A little longer than the longest wait, so that an item never vanishes under a live one.
 _WAIT_LIFE = timedelta(days=2)
@@ -27,7 +26,7 @@ def store_wait(table: str, wait: Wait) -> None:
         clients.dynamodb().put_item(
             TableName=table,
             Item={
-                **_key(_WAIT, wait.subject),
+                **_key(parts.WAITS, wait.subject),
                 "wait": {"S": wait.model_dump_json()},
                 "token": {"S": wait.token},
                 **_expiry(wait.deadline + _WAIT_LIFE),
@@ -38,16 +37,16 @@ def store_wait(table: str, wait: Wait) -> None:
 def find_waits(table: str, subject: str) -> list[Wait]:
     """The open waits for the subject: one at most, any number for one that ends in EVERY."""
     if subject.endswith(EVERY):
-        items = list(_items(table, _WAIT, subject.removesuffix(EVERY)))
+        items = list(_items(table, parts.WAITS, subject.removesuffix(EVERY)))
     else:
-        item = _item(table, _WAIT, subject)
+        item = _item(table, parts.WAITS, subject)
         items = [item] if item else []
     return [Wait.model_validate_json(item["wait"]["S"]) for item in items]
 
 
 def open_waits(table: str) -> Iterator[tuple[str, str]]:
     """Subject and JSON of all open waits: one that another release wrote may not fit the model."""
-    for item in _items(table, _WAIT, ""):
+    for item in _items(table, parts.WAITS, ""):
         yield item["id"]["S"], item["wait"]["S"]
 
 
@@ -57,7 +56,7 @@ def forget_wait(table: str, wait: Wait) -> None:
         try:
             clients.dynamodb().delete_item(
                 TableName=table,
-                Key=_key(_WAIT, wait.subject),
+                Key=_key(parts.WAITS, wait.subject),
                 ConditionExpression="#token = :token",
                 ExpressionAttributeNames={"#token": "token"},
                 ExpressionAttributeValues={":token": {"S": wait.token}},
@@ -109,7 +108,7 @@ def release(table: str, what: str, *, by: str) -> None:
         try:
             clients.dynamodb().delete_item(
                 TableName=table,
-                Key=_key(_CLAIM, what),
+                Key=_key(parts.CLAIMS, what),
                 ConditionExpression="attribute_not_exists(id) OR holder = :holder",
                 ExpressionAttributeValues={":holder": {"S": by}},
             )
@@ -130,13 +129,13 @@ def holders(table: str, prefix: str) -> dict[str, str]:
     """Who holds the claims that begin with ``prefix``, by the rest of their names."""
     return {
         item["id"]["S"].removeprefix(prefix): item["holder"]["S"]
-        for item in _items(table, _CLAIM, prefix)
+        for item in _items(table, parts.CLAIMS, prefix)
     }
 
 
 def holder_of(table: str, what: str) -> str | None:
     """Who has claimed ``what``, or None."""
-    item = _item(table, _CLAIM, what)
+    item = _item(table, parts.CLAIMS, what)
     return item["holder"]["S"] if item else None
 
 
@@ -192,11 +191,11 @@ def _item(table: str, part: str, id_: str) -> Any:
 
 
 def _claim(what: str, by: str, expires: datetime) -> Any:
-    return {**_key(_CLAIM, what), "holder": {"S": by}, **_expiry(expires)}
+    return {**_key(parts.CLAIMS, what), "holder": {"S": by}, **_expiry(expires)}
 
 
 def _text(key: str) -> Any:
-    return _key(f"text#{key}", "text")
+    return _key(parts.text(key), "text")
 
 
 def _key(part: str, id_: str) -> Any:
