@@ -62,7 +62,7 @@ ACKNOWLEDGED = (
     ),
     Acknowledged(
         rule=_IAM5.format(
-            rf"arn:<AWS::Partition>:states:{_REGION}:<AWS::AccountId>:execution:.+\*"
+            rf"arn:<AWS::Partition>:states:{_REGION}:<AWS::AccountId>:execution:[\w-]+:\*"
         ),
         where=r"(Tasks|Jobs|Mover|Fleet)/.+Role/DefaultPolicy/Resource",
         reason="Executions of our own machines, each of which gets its name when it starts.",

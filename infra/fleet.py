@@ -4,7 +4,9 @@ A wave is a Map with bounded concurrency; NextWave says what comes after it. A b
 only what builds on it, so the Map itself never fails.
 """
 
-from aws_cdk import Duration, RemovalPolicy
+from functools import partial
+
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
@@ -16,6 +18,7 @@ from bakery.errors import LAMBDA_RETRYABLE
 from infra.dependencies import depend_on_policy_only
 from infra.functions import FunctionFactory
 from infra.machine import BakeMachine
+from infra.permissions import MACHINE_NAME
 from infra.settings import Settings
 from infra.store import retention
 
@@ -31,6 +34,36 @@ _NOT_STARTED = [
 ]
 """What StartExecution answers when it should be asked again; a second start of the same name and
 input while the first one runs is the same."""
+
+
+class _StartBake(sfn_tasks.StepFunctionsStartExecution):
+    """As the CDK has it, which would also let the machine stop every execution of a machine whose
+    name begins like the bake's."""
+
+    @property
+    def _task_policies(self) -> list[iam.PolicyStatement]:
+        arn = partial(Stack.of(self).format_arn, arn_format=ArnFormat.COLON_RESOURCE_NAME)
+        rule = "StepFunctionsGetEventsForStepFunctionsExecutionRule"
+        return [
+            iam.PolicyStatement(
+                actions=["states:StartExecution"],
+                resources=[
+                    arn(service="states", resource="stateMachine", resource_name=MACHINE_NAME)
+                ],
+            ),
+            iam.PolicyStatement(
+                actions=["states:DescribeExecution", "states:StopExecution"],
+                resources=[
+                    arn(service="states", resource="execution", resource_name=f"{MACHINE_NAME}:*")
+                ],
+            ),
+            iam.PolicyStatement(
+                actions=["events:PutTargets", "events:PutRule", "events:DescribeRule"],
+                resources=[
+                    Stack.of(self).format_arn(service="events", resource="rule", resource_name=rule)
+                ],
+            ),
+        ]
 
 
 class FleetMachine(Construct):
@@ -119,7 +152,7 @@ class FleetMachine(Construct):
         return next_wave.next(is_over)
 
     def _bake(self) -> sfn.IChainable:
-        bake = sfn_tasks.StepFunctionsStartExecution(
+        bake = _StartBake(
             self,
             "BakeRecipe",
             state_machine=self._bakes,

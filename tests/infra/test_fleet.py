@@ -79,10 +79,11 @@ def test_it_may_start_watch_and_stop_bakes_and_nothing_else(stack: Synthesized) 
         "states:StopExecution",
     }
     (started,) = states["states:StartExecution"]
-    assert started.startswith("<MachineBake")
+    assert started.endswith(":stateMachine:AmiBakery-Bake")
     for action in ("states:DescribeExecution", "states:StopExecution"):
         (resource,) = states[action]
-        assert "execution:" in resource and "MachineBake" in resource
+        # With the colon: else it could stop those of any machine whose name begins so.
+        assert resource.endswith(":execution:AmiBakery-Bake:*")
     for resources in allowed(stack, "events").values():
         (rule,) = resources
         assert rule.endswith("rule/StepFunctionsGetEventsForStepFunctionsExecutionRule")

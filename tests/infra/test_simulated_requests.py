@@ -729,6 +729,20 @@ REQUESTS = [
         {"stateMachineArn": f"arn:aws:states:{HOME}:{ACCOUNT}:stateMachine:Payroll"},
         "states:StartExecution on stateMachine:Payroll",
     ),
+    *(
+        Row(
+            "FleetRole",
+            f"{what} an execution of {whose} machine",
+            f"stepfunctions:{operation}",
+            {"executionArn": f"arn:aws:states:{HOME}:{ACCOUNT}:execution:{machine}:x"},
+            verdict,
+        )
+        for what, operation in (("see", "DescribeExecution"), ("stop", "StopExecution"))
+        for whose, machine, verdict in (
+            ("the bake's", "AmiBakery-Bake", ALLOWED),
+            ("another", "AmiBakery-Bakers-Wages", f"states:{operation} on execution:"),
+        )
+    ),
     Row(
         "MachineBakeRole",
         "invoke a task",
