@@ -116,7 +116,12 @@ class BakeMachine(Construct):
         report = self._report()
         image = self._image()
         ending = self._how_did_it_end(report)
-        self._clean_up.add_catch(ending, errors=["States.ALL"], result_path="$.clean_up_failure")
+        # FailBake must know a redrive from a failure after one.
+        counted = sfn.Pass(
+            self, "CleanUpFailed", input_path="$$.Execution.RedriveCount", result_path="$.redrives"
+        )
+        self._clean_up.add_catch(counted, errors=["States.ALL"], result_path="$.clean_up_failure")
+        counted.next(ending)
         self._clean_up.next(ending)
 
         plan = self._plan()

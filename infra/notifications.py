@@ -39,7 +39,9 @@ class Notifications(Construct):
         topic.grant_publish(iam.ServicePrincipal("cloudwatch.amazonaws.com", conditions=ours))
         # Rules publish with a role: in a topic's policy EventBridge takes no condition, so that
         # letting it in would let in the rules of every account.
-        # Source: EventBridge user guide, "Using resource-based policies", Amazon SNS permissions.
+        # Source: EventBridge user guide, "Using resource-based policies": for SNS either a role or
+        # a policy. (An earlier text of that page warned of roles; since March 2025 all targets take
+        # one.)
         self._teller = iam.Role(
             self,
             "TellerRole",

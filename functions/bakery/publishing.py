@@ -11,7 +11,12 @@ from datetime import datetime, timedelta
 
 from bakery import clock
 from bakery.aws import ec2, ssm
-from bakery.errors import BakeryError, NotYetVisibleError, PointerRejectedError
+from bakery.errors import (
+    BakeryError,
+    NotYetVisibleError,
+    PointerRejectedError,
+    ServiceUnavailableError,
+)
 
 BUDGET = timedelta(minutes=10)
 """How long values are put; they are in force within seconds."""
@@ -45,19 +50,10 @@ def settle(moves: Sequence[Move], entered: datetime) -> None:
     errors: list[BakeryError] = []
     under_way: list[Move] = []
     for move in moves:
-        try:
-            if ssm.get_parameter(move.name, region=move.region) == move.image_id:
-                continue
-        except BakeryError as error:
-            errors.append(error)
-            if age < LAST_LOOKS:  # the try before may have put it
-                under_way.append(move)
-            continue
-        try:
-            if age < BUDGET:
-                _put(move)
+        pending, error = _attempt(move, age)
+        if pending:
             under_way.append(move)
-        except BakeryError as error:
+        if error:
             errors.append(error)
     if under_way and age < BUDGET + LAST_LOOKS:
         raise NotYetVisibleError(
@@ -70,6 +66,21 @@ def settle(moves: Sequence[Move], entered: datetime) -> None:
             f"Parameter Store has not accepted {_listing(under_way)} within {BUDGET}; is the image "
             "available there, and may the task's role describe it?"
         )
+
+
+def _attempt(move: Move, age: timedelta) -> tuple[bool, BakeryError | None]:
+    """Whether the value is, or may be, under way, and what went wrong with it."""
+    try:
+        if ssm.get_parameter(move.name, region=move.region) == move.image_id:
+            return False, None
+    except BakeryError as error:
+        return age < LAST_LOOKS, error  # the try before may have put it
+    try:
+        if age < BUDGET:
+            _put(move)
+    except BakeryError as error:
+        return isinstance(error, ServiceUnavailableError), error  # without an answer: who knows
+    return True, None
 
 
 def _put(move: Move) -> None:

@@ -577,6 +577,19 @@ def test_clean_up_cannot_be_passed_by_on_the_way_to_an_end(stack: Synthesized) -
     assert ends == {"CleanUp"}
 
 
+def test_a_clean_up_that_fails_as_a_whole_leaves_how_often_the_bake_was_redriven(
+    stack: Synthesized,
+) -> None:
+    """CleanUp leaves it with its result; without it FailBake would take the failure for a redrive
+    of a bake that was stopped, and redriven, before."""
+    states = stack.machine["States"]
+    (catch,) = states["CleanUp"]["Catch"]
+    noted = states[catch["Next"]]
+    assert noted["InputPath"] == "$$.Execution.RedriveCount"
+    assert noted["ResultPath"] == "$.redrives"
+    assert noted["Next"] == states["CleanUp"]["Next"] == "HowDidItEnd"
+
+
 def test_every_wait_passes_its_token(stack: Synthesized) -> None:
     waits = [s for _, s in tasks(stack) if s["Resource"].endswith("waitForTaskToken")]
     assert len(waits) == 12

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,6 +132,33 @@ def test_without_a_key_of_ones_own_table_and_bucket_have_one_of_aws(stack: Synth
     assert stack.only("AWS::DynamoDB::Table")["SSESpecification"] == {"SSEEnabled": True}
     (rule,) = stack.only("AWS::S3::Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+
+
+def test_without_a_key_of_ones_own_the_topic_has_none(stack: Synthesized) -> None:
+    """SNS's own key lets no alarm publish."""
+    assert "KmsMasterKeyId" not in stack.only("AWS::SNS::Topic")
+
+
+def test_the_readmes_policy_for_the_key_lets_in_all_that_is_under_it() -> None:
+    readme = Path("README.md").read_text(encoding="utf-8")
+    blocks = readme.split("```json\n")[1:]
+    (policy,) = (json.loads(it.partition("```")[0]) for it in blocks if "kms:ViaService" in it)
+    through, logs, services = policy
+    via = through["Condition"]["StringEquals"]["kms:ViaService"]
+    stores = {kind.split("::")[1].lower() for kind in KINDS} - {"logs"}
+    assert {it.partition(".")[0] for it in via} == stores
+    assert through["Condition"]["StringEquals"]["kms:CallerAccount"] == "ACCOUNT"
+    assert logs["Principal"] == {"Service": "logs.REGION.amazonaws.com"}
+    # Alarms publish; rules' dead letters go to the queue; a failed mail's, too.
+    assert {it.partition(".")[0] for it in services["Principal"]["Service"]} == {
+        "cloudwatch",
+        "events",
+        "sns",
+    }
+    for statement in policy:
+        assert {"kms:Decrypt", "kms:GenerateDataKey*"} <= {
+            it.replace("Decrypt*", "Decrypt") for it in statement["Action"]
+        }
 
 
 @pytest.mark.parametrize("kind", ["S3::Bucket", "SNS::Topic", "SQS::Queue"])

@@ -7,12 +7,12 @@ bake's tag is an error, never adopted: a name alone proves nothing.
 
 from datetime import datetime
 
-from bakery import verdicts, waiting
+from bakery import clock, verdicts, waiting
 from bakery.aws import ec2
 from bakery.bake import State
 from bakery.errors import BuilderTakenError, ImageFailedError, NotYetVisibleError
 from bakery.naming import TAG_BAKE
-from bakery.resources import Instance
+from bakery.resources import Image, Instance
 from bakery.settings import WaitSettings
 from bakery.task import lambda_handler
 
@@ -46,11 +46,21 @@ def run(request: Request) -> None:
 def _adopt(request: Request) -> str | None:
     # Of this builder: an image of one that AWS took may still be shown.
     made = (
-        image.id
+        _of_verified(request, image)
         for image in ec2.images_of_bake(request.bake)
         if image.source_instance == request.instance_id
     )
     return next(made, None)
+
+
+def _of_verified(request: Request, image: Image) -> str:
+    """The image's id; raises what the builder is when it was started between its verification and
+    the image: a first try of this task may have ended before it saw that."""
+    builder, redriven = ec2.find_instance(request.instance_id), request.redrives > 0
+    again = verdicts.started_again(builder, verified=request.verified, redriven=redriven)
+    if again and builder and builder.launched and builder.launched <= clock.parse(image.created):
+        raise again
+    return image.id
 
 
 def _create(request: Request) -> str:
@@ -97,7 +107,7 @@ def _owner_of_name(request: Request) -> str:
         if image.tags.get(TAG_BAKE) != request.bake:
             continue
         if image.source_instance == request.instance_id:
-            return image.id
+            return _of_verified(request, image)
         ec2.delete_image(image.id, image.snapshots)
         raise NotYetVisibleError(
             f"Image {image.id} of a builder that AWS took still had the name; it is deleted"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bakery import budgets
+from bakery.naming import TAG_BAKE
 from scripts.bakery_cli.stages import STAGES
 from tests.functional.conftest import Ended, World
 from tests.functional.faults.invariants import OWN_ERRORS
@@ -133,6 +134,14 @@ def stopped_in(world: World, state: str) -> str:
     return arn
 
 
+def unheard(world: World) -> None:
+    """The janitor does not hear of bakes that are stopped."""
+    world.aws.events.drop(
+        "Step Functions Execution Status Change",
+        when=lambda it: it["detail"]["status"] == "ABORTED",
+    )
+
+
 def redriven(world: World, arn: str) -> Ended:
     world.aws.client("stepfunctions").redrive_execution(executionArn=arn)
     return world.ended(arn, seconds=90)
@@ -142,10 +151,7 @@ def redriven(world: World, arn: str) -> Ended:
 def test_a_stopped_bake_that_is_redriven_before_the_janitor_was_there_goes_on_and_publishes(
     world: World, state: str
 ) -> None:
-    world.aws.events.drop(
-        "Step Functions Execution Status Change",
-        when=lambda it: it["detail"]["status"] == "ABORTED",
-    )
+    unheard(world)
     arn = stopped_in(world, state)
     ended = redriven(world, arn)
     assert ended.status == "SUCCEEDED", (ended.error, ended.cause)
@@ -203,6 +209,24 @@ def test_a_stopped_bake_that_is_redriven_while_another_bakes_leaves_what_is_in_u
         assert world.pointer("small") == image["ImageId"]
     swept(world, ended.name)
     assert world.pointer("small") == image["ImageId"]
+
+
+def test_a_stopped_bake_that_fails_when_it_is_redriven_and_cannot_be_cleaned_up_tells_its_failure(
+    world: World,
+) -> None:
+    """The failure is no redrive, though nothing but CleanUp notes after how many it came."""
+    unheard(world)
+    arn = stopped_in(world, "StopBuilder")
+    name = arn.rpartition(":")[2]
+    faults = world.aws.faults
+    faults.error("ec2", "CreateImage", code="InvalidParameterValue", message="why", status=400)
+    faults.error("ec2", "TerminateInstances", code="InternalError", status=500, times=9999)
+    ended = redriven(world, arn)
+    assert (ended.status, ended.error) == ("FAILED", "AwsCallFailedError"), ended
+    assert "ec2:CreateImage" in ended.cause
+    assert f"anything that carries this execution's name as tag {TAG_BAKE}" in ended.cause
+    faults.clear()
+    swept(world, name)
 
 
 HELD = {

@@ -57,3 +57,32 @@ def test_an_instance_that_ends_at_once_tells_ec2s_reason(making: Making) -> None
         making.world.invoke("await_test", waiting(making, instance))
     assert failed.value.name == "TestFailedError"
     assert "Client.InternalError: Client error on launch" in failed.value.message
+
+
+def ended(making: Making, instance: str) -> FunctionFailedError:
+    with pytest.raises(FunctionFailedError) as failed:
+        making.world.invoke("await_test", waiting(making, instance, minutes_ago=30))
+    return failed.value
+
+
+def test_one_that_somebody_has_ended_says_nothing_about_the_image(making: Making) -> None:
+    """A bake that was stopped, and is redriven, finds that the janitor has."""
+    instance = making.test_booted()
+    making.world.aws.client("ec2").terminate_instances(InstanceIds=[instance])
+    error = ended(making, instance)
+    assert error.name == "TestInstanceLostError"
+    assert "Client.UserInitiatedShutdown" in error.message
+
+
+def test_one_that_shuts_itself_down_has_failed(making: Making) -> None:
+    instance = making.test_booted()
+    making.world.aws.ec2.shut_down_from_inside(instance)
+    error = ended(making, instance)
+    assert error.name == "TestFailedError"
+    assert "Client.InstanceInitiatedShutdown" in error.message
+
+
+def test_one_that_ec2_shows_no_more_says_nothing_about_the_image(making: Making) -> None:
+    error = ended(making, "i-0123456789abcdef0")
+    assert error.name == "TestInstanceLostError"
+    assert "not there any more" in error.message

@@ -26,9 +26,11 @@ def nothing_waits(quiet: World) -> None:
         quiet.remove_item(key)
 
 
-def await_turn(world: World, holder: str, *, bake: str = BAKE, token: str = NOBODY) -> str:
-    """Call the task; returns since when the bake waits."""
-    since = world.aws.clock.now().isoformat()
+def await_turn(
+    world: World, holder: str, *, bake: str = BAKE, token: str = NOBODY, hours: int = 0
+) -> str:
+    """Call the task; returns since when the bake waits, that many hours by now."""
+    since = (world.aws.clock.now() - timedelta(hours=hours)).isoformat()
     busy = {"holder": holder, "bake": name(holder), "since": since}
     event = {"token": token, "bake": bake, "recipe": "small", "busy": busy}
     assert world.invoke("await_turn", event) is None
@@ -110,6 +112,17 @@ def test_a_bake_that_ended_before_the_wait_was_stored_is_seen_at_once(
 def test_a_bake_that_step_functions_has_forgotten_is_over(quiet: World) -> None:
     await_turn(quiet, quiet.execution("made-long-ago"))
     assert len(resumed(quiet)) == 1
+
+
+def test_a_bake_that_has_waited_too_long_for_those_before_waits_for_no_other(
+    quiet: World, holder: str
+) -> None:
+    await_turn(quiet, holder, hours=13)
+    (answer,) = resumed(quiet)
+    assert answer["error"] == "RecipeBusyError"
+    assert "This bake has waited 13 hours for its turn" in answer["cause"]
+    assert quiet.open_waits() == []
+    stop(quiet, holder)
 
 
 def test_a_look_that_fails_leaves_the_wait_to_the_sweeper(quiet: World, holder: str) -> None:

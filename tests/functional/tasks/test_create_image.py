@@ -180,6 +180,35 @@ def test_a_spot_builder_that_starts_while_it_is_imaged_makes_no_image(quiet: Wor
     assert not {f"wait#image/{it}" for it in making.images()} & set(making.world.open_waits())
 
 
+@pytest.mark.parametrize(("image_is", "error"), [("older", ""), ("newer", "BuilderTakenError")])
+def test_an_image_is_adopted_if_it_was_made_before_its_builder_was_started_again(
+    quiet: World, image_is: str, error: str
+) -> None:
+    """A try that ends between its image and its second look has not seen that."""
+    making = Making.begin(quiet, "thrifty")
+    builder = making.launched()
+    quiet.aws.ec2.interrupt(builder, notice=0)
+    quiet.aws.until(lambda: state(quiet, builder) == "stopped")
+    image(making, builder)
+    verified = quiet.aws.clock.now()
+    quiet.aws.clock.advance(minutes=1)
+    quiet.aws.ec2.capacity_returns(builder)
+    quiet.aws.until(lambda: state(quiet, builder) == "running")
+    if image_is == "newer":
+        (made,) = making.images()
+        now = quiet.aws.clock.now().strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        with quiet.aws.ec2.state.lock:
+            quiet.aws.ec2.state.region("eu-west-1").images[made]["CreationDate"] = now
+    payload = {**making.imaging(builder), "verified": verified.isoformat()}
+    if not error:
+        assert quiet.invoke("create_image", payload) is None
+        return
+    with pytest.raises(FunctionFailedError) as failed:
+        quiet.invoke("create_image", payload)
+    assert failed.value.name == error
+    assert "made an identity for itself" in failed.value.message
+
+
 def test_an_image_of_another_builder_of_the_bake_is_not_adopted(making: Making) -> None:
     """Of one that AWS took: EC2 may still show its image."""
     builder = making.stopped()

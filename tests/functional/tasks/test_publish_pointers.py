@@ -116,6 +116,19 @@ def test_a_region_that_is_left_out_keeps_its_pointer(publishing: Publishing) -> 
     assert publishing.versions() == [OLD]
 
 
+@pytest.mark.failure(49)
+def test_a_value_whose_answer_was_lost_is_waited_for_before_the_task_fails(
+    publishing: Publishing,
+) -> None:
+    """It may come into force after CleanUp has looked."""
+    world = publishing.world
+    world.aws.faults.lost_answer("ssm", "PutParameter", times=5)  # of the SDK's tries, too
+    error = publishing.refused(NEW, publishing.name)
+    assert error.name == "NotYetVisibleError"
+    assert f"not in force yet: {NEW} for {publishing.name}" in error.message
+    assert "no answer from AWS" in error.message
+
+
 @pytest.mark.failure(65)
 @pytest.mark.parametrize(
     ("code", "name"),
