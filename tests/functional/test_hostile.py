@@ -22,8 +22,14 @@ _READS = ("Describe", "Get", "List", "Query", "Scan")
 _OF_LAMBDA = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ")
 
 
+def made_by_texts(world: World, tmp_path: Path) -> list[Path]:
+    """Files that a text has made where it was run: here, or where the functions are."""
+    roots = {function.root for function in world.aws.lambdas.functions.values()}
+    return [it for root in {Path.cwd(), tmp_path, *roots} for it in root.glob(f"**/{CANARY}")]
+
+
 @pytest.fixture(autouse=True)
-def logged_as_data(world: World) -> Iterator[None]:
+def logged_as_data(world: World, tmp_path: Path) -> Iterator[None]:
     """At the end of each test: one record of JSON a line, and no file that a text has made."""
     world.aws.lambdas.log_lines.clear()
     yield
@@ -31,7 +37,7 @@ def logged_as_data(world: World) -> Iterator[None]:
     assert lines
     for line in lines:
         assert line.startswith(_OF_LAMBDA) or isinstance(json.loads(line), dict), line
-    assert not list(Path.cwd().glob(f"**/{CANARY}"))
+    assert made_by_texts(world, tmp_path) == []
 
 
 @pytest.fixture
@@ -59,6 +65,20 @@ def planning(content: object) -> dict[str, Any]:
 def paths(error: FunctionFailedError) -> set[str]:
     lines = [line[2:] for line in error.message.splitlines() if line.startswith("- ")]
     return {line.partition(": ")[0] for line in lines}
+
+
+def test_a_file_that_a_text_makes_is_found_wherever_functions_run(
+    world: World, tmp_path: Path
+) -> None:
+    with world.carrying({}, "plan", tmp_path):
+        refused(world, "plan", planning({"recipe": "none"}))
+        (root,) = {
+            it.root for it in world.aws.lambdas.functions.values() if tmp_path in it.root.parents
+        }
+        for folder in (root, *(it for it in root.iterdir() if it.is_dir())):
+            (folder / CANARY).touch()
+            assert made_by_texts(world, tmp_path) != []
+            (folder / CANARY).unlink()
 
 
 # --- what is wrong ------------------------------------------------------------------------------

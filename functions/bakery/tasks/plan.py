@@ -165,7 +165,7 @@ def _input(request: Request) -> ExecutionInput:
     if wanted.slot and (ahead := slots.future_problem(wanted.slot, begun=_begun(request))):
         raise _not_valid([Problem("slot", ahead)])
     if not request.preview:
-        _refuse_used_name(request.bake)
+        _refuse_used_name(request.bake, os.environ["AWS_REGION"])
     return wanted
 
 
@@ -184,12 +184,12 @@ def _begun(request: Request) -> datetime:
     return clock.parse(entered) if entered else clock.now()
 
 
-def _refuse_used_name(bake: str) -> None:
+def _refuse_used_name(bake: str, region: str) -> None:
     """Step Functions allows a name again after 90 days; what carries it would be taken for ours."""
-    if made := ec2.images_of_bake(bake):
+    if made := ec2.images_of_bake(bake, region=region):
         raise InvalidInputError(
-            f"The execution name '{bake}' was used before: image {made[0].id} carries it. "
-            "Start the execution again with another name, or without one."
+            f"The execution name '{bake}' was used before: image {made[0].id} in {region} carries "
+            "it. Start the execution again with another name, or without one."
         )
 
 
@@ -232,12 +232,16 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
 
 
 def _with_taken_name(world: planning.World, mute: Set[str]) -> planning.World:
+    """Both names are looked for in every Region: the image's, and the bake's, of which a Region may
+    still have a copy whose image is long gone."""
     name = planning.image_name_of(world)
     for region in planning.regions_of(world.region, world.recipe):
         if region in mute:
             continue
         try:
             taken = ec2.own_images_named(name, region=region)
+            if region != world.region:
+                _refuse_used_name(world.bake, region)
         except ServiceUnavailableError:
             if not destinations.may_be_left_out(world.recipe, region, world.region):
                 raise

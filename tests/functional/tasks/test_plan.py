@@ -335,7 +335,23 @@ def test_an_execution_name_that_an_image_carries_is_refused(making: Making) -> N
     image = making.imaged()
     error = refused(making.world, bake=making.bake)
     assert error.name == "InvalidInputError"
-    assert f"'{making.bake}' was used before: image {image} carries it" in error.message
+    assert f"'{making.bake}' was used before: image {image} in eu-west-1 carries" in (error.message)
+
+
+def test_an_execution_name_that_only_a_copy_abroad_carries_is_refused(quiet: World) -> None:
+    """Its image may have been retired; CleanUp of a bake that fails would delete the copy."""
+    ec2, name = quiet.aws.client("ec2", "us-east-1"), "used-long-ago"
+    tags = [{"Key": TAG_BAKE, "Value": name}]
+    copy = ec2.copy_image(
+        Name=name,
+        SourceImageId="ami-0c0de201803000011",
+        SourceRegion="eu-west-1",
+        TagSpecifications=[{"ResourceType": "image", "Tags": tags}],
+    )["ImageId"]
+    error = refused(quiet, "wide", bake=name)
+    assert error.name == "InvalidInputError"
+    assert f"'{name}' was used before: image {copy} in us-east-1 carries it" in error.message
+    ec2.deregister_image(ImageId=copy)
 
 
 @pytest.mark.failure(55, 56)
