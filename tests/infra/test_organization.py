@@ -1,4 +1,4 @@
-"""Boundary and path on every role, a key for all data, tags, where an organization asks for them."""
+"""Boundary, path and tags on every role, a key for all data, where an organization asks for it."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -860,6 +860,8 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
         instance_types=types,
         known_types={name: replace(NITRO, name=name) for name in types},
         subnets=tuple(Subnet(f"subnet-{n:017}", "us-gov-east-1a", public=False) for n in range(6)),
+        # As many as fit into a function's variables; see infra/settings.py.
+        tags={f"{n:02}{'k' * 30}": "v" * 62 for n in range(20)},
     )
 
 
