@@ -77,7 +77,7 @@ def test_a_bake_passes_its_instances_roles_of_the_path_and_publishes(world: Worl
 
 
 def test_all_that_a_bake_makes_in_any_region_has_the_organizations_tags(world: World) -> None:
-    ended = world.bake("wide")
+    ended = world.bake("wide", seconds=120)
     assert ended.status == "SUCCEEDED", ended.cause
     made = dict(asked(world))
     kinds = ("instance", "volume", "network-interface")
@@ -133,7 +133,7 @@ def test_without_a_tag_that_is_demanded_it_fails_by_name_and_is_cleaned_up(
     whole = tags_demanded("DataClass")
     of_one = [it for it in whole["Statement"] if it["Action"] == f"ec2:{operation}"]
     world.aws.service_control_policies = (*GUARDS, {**whole, "Statement": of_one})
-    ended = world.bake("wide", force=True)
+    ended = world.bake("wide", seconds=120, force=True)
     assert (ended.status, ended.error) == ("FAILED", error), ended.cause
     assert f"not authorized to perform: ec2:{operation}" in ended.cause
     assert "explicit deny in a service control policy" in ended.cause
