@@ -18,6 +18,7 @@ def flaws(call: Call) -> Iterator[str]:
     """Which rules a RunInstances of a function breaks; nothing of other calls.
 
     The rules are those of docs/security.md; who else launches something is no part of the bakery.
+    That group and profile are the stack's own, IAM sees to: the policies name them.
     """
     if call.operation != "RunInstances" or not (function := function_of(call.principal.role)):
         return
@@ -43,7 +44,7 @@ def _marks_or_has_none(encoded: str | None, kind: str) -> bool:
 def _rules(asked: dict[str, Any], kind: str) -> dict[str, bool]:
     metadata = asked.get("MetadataOptions", {})
     (interface,) = asked["NetworkInterfaces"]
-    profile = asked["IamInstanceProfile"]["Arn"].rpartition("/")[2].lower()
+    profile = asked["IamInstanceProfile"]["Arn"].rpartition("/")[2]
     spot = {"spot-instances-request"} if "InstanceMarketOptions" in asked else set()
     tagged = {it["ResourceType"] for it in asked["TagSpecifications"]}
     return {
@@ -58,8 +59,8 @@ def _rules(asked: dict[str, Any], kind: str) -> dict[str, bool]:
         "no key pair": "KeyName" not in asked,
         "no user data but the mark of a test": _marks_or_has_none(asked.get("UserData"), kind),
         "no address but where the recipe allows it": interface["AssociatePublicIpAddress"] is False,
-        "one security group, that of the stack": len(interface["Groups"]) == 1,
-        f"the role of a {kind}": kind in profile,
+        "one security group": len(interface["Groups"]) == 1,
+        f"the role of a {kind}": f"Host{kind.title()}" in profile,
         "tagged at creation": tagged == _TAGGED | spot,
         "a shutdown from inside stops": asked["InstanceInitiatedShutdownBehavior"] == "stop",
         "one instance": (asked["MinCount"], asked["MaxCount"]) == (1, 1),

@@ -125,9 +125,15 @@ class Clock:
         event: threading.Event,
         aws_seconds: float | None,
         cancelled: Callable[[], bool] = lambda: False,
+        *,
+        since: float | None = None,
     ) -> bool:
-        """Wait for the event for so many AWS seconds; true when it was set. Follows `advance`."""
-        deadline = None if aws_seconds is None else self.timestamp() + aws_seconds
+        """Wait for the event for so many AWS seconds; true when it was set. Follows `advance`.
+
+        They count from ``since``, a `timestamp`, without it from now.
+        """
+        began = self.timestamp() if since is None else since
+        deadline = None if aws_seconds is None else began + aws_seconds
         while not event.is_set():
             slice_ = 0.05
             if deadline is not None:

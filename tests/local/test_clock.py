@@ -65,6 +65,13 @@ def test_a_stall_before_work_or_a_jump_is_not_counted_later(wall: Wall) -> None:
     assert clock.timestamp() - before == pytest.approx(2 * 100.0 * Clock.STALL + 5.0)
 
 
+def test_a_jump_before_a_wait_counts_from_when_it_is_told(wall: Wall) -> None:
+    clock = Clock(100.0)
+    began = clock.timestamp()
+    clock.advance(hours=1)
+    assert not clock.wait(threading.Event(), 3000.0, lambda: pytest.fail("it waits"), since=began)
+
+
 def test_timers_keep_it_running() -> None:
     clock = Clock(1000.0)
     timers = Timers(clock)

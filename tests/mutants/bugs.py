@@ -442,6 +442,13 @@ BUGS = (
         _CLEAN,
     ),
     Bug(
+        "clean up moves the pointer back and leaves the previous one",
+        f"{_TASKS}/clean_up.py",
+        "            _restore_previous(recipe, region, before)\n",
+        "            pass\n",
+        _CLEAN,
+    ),
+    Bug(
         "clean up keeps the lease",
         f"{_TASKS}/clean_up.py",
         "    leases.give_back(table_name, _recipe(request.state), request.execution)\n"
@@ -560,6 +567,13 @@ BUGS = (
         'if current != state["plan"]["current"]["image"]:',
         'if current == "":',
         ("tests/unit/test_resuming.py", "tests/functional/test_retry.py"),
+    ),
+    Bug(
+        "a late redrive puts an older image in place of a newer",
+        "functions/bakery/redriving.py",
+        "    if now not in (it.before, it.copies[0].image_id):\n",
+        "    if now == '':\n",
+        (f"{_OF}/test_publish_pointers.py",),
     ),
     # Hostile texts
     Bug(

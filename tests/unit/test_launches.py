@@ -65,6 +65,7 @@ def set_(*path: str | int, to: object) -> Callable[[Request], None]:
         (set_("NetworkInterfaces", 0, "Groups", to=["sg-1", "sg-2"]), "security group"),
         (set_("IamInstanceProfile", "Arn", to="instance-profile/HostTest1"), "role of a builder"),
         (set_("IamInstanceProfile", "Arn", to="instance-profile/Admin"), "role of a builder"),
+        (set_("IamInstanceProfile", "Arn", to="instance-profile/my-builder"), "role of a builder"),
         (set_("TagSpecifications", to=[]), "tagged"),
         (set_("InstanceInitiatedShutdownBehavior", to="terminate"), "shutdown"),
         (set_("MaxCount", to=2), "one instance"),

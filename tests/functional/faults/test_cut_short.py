@@ -14,6 +14,8 @@ from tests.functional.faults.invariants import OWN_ERRORS
 pytestmark = pytest.mark.long
 
 STATES = [*(stage.state for stage in STAGES), "RunStep", "Report"]
+LAST = ("Retire", "CleanUp", "Report")
+"""A bake may have ended in the moment that it is seen there."""
 
 
 def begun(world: World, state: str) -> str:
@@ -63,7 +65,11 @@ def test_a_bake_that_times_out_leaves_nothing(world: World, state: str) -> None:
     arn = begun(world, state)
     world.aws.clock.advance(seconds=budgets.WHOLE_BAKE.total_seconds() + 3600)
     ended = world.ended(arn)
+    assert ended.status == "TIMED_OUT" or (state in LAST and ended.status == "SUCCEEDED")
     swept(world, ended.name)
+    if ended.status == "TIMED_OUT":
+        world.aws.until(lambda: announced(world, ended.name), what="the announcement")
+        assert announced(world, ended.name) == ["Bake Failed"]
 
 
 def waiting_for_its_turn(world: World) -> tuple[str, str]:
@@ -92,6 +98,7 @@ def test_a_bake_in_a_state_that_few_bakes_have_leaves_nothing(
     else:
         world.aws.clock.advance(seconds=budgets.WHOLE_BAKE.total_seconds() + 3600)
     ended = world.ended(arn)
+    assert ended.status == {"stopped": "ABORTED", "timed out": "TIMED_OUT"}[cut]
     if other:
         world.ended(other)
     swept(world, ended.name)

@@ -28,6 +28,7 @@ _OTHERWISE = {
     "ReplaceBuilder": "taken",
     "CompareIdentity": "whole",
     "CopyImage": "whole",
+    "KeepPrevious": "whole",
     "PublishPointers": "whole",
     "ReleaseImages": "whole",
     "RetireImages": "whole",
@@ -83,7 +84,7 @@ def bake_under(watched: Watched, scene: str, kind: str, *some: Point) -> str | N
         # it depends on the images that are there.
         varies = scene == "failing" or point.role == role("tasks", "RetireImages")
         if fault.matched < 1 and not varies:
-            watched.violations.append(f"{point}: was not reached")
+            watched.violations.append(f"{point}: was not reached ({error})")
     if error and kind in SURVIVED:
         watched.violations.append(f"{label}: {error}")
     return error
