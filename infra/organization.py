@@ -1,9 +1,10 @@
-"""What an organization asks of every resource of a kind: boundary and path of roles, key of data.
+"""What an organization asks of every resource of a kind: boundary and path of roles, key of data,
+tags.
 
 Set when the stack is complete, so that what the CDK makes has it as well, and what is added later.
 """
 
-from aws_cdk import Stack
+from aws_cdk import Stack, Tags
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
@@ -16,11 +17,15 @@ from infra.settings import Settings
 
 
 def as_the_organization_asks(stack: Stack, settings: Settings) -> None:
-    """Give what the stack has the boundary, path and key of the settings.
+    """Give what the stack has the boundary, path, key and tags of the settings.
 
     Call it when everything else is made. Instance profiles get the path too: who is bound to a path
     is so for both.
     """
+    for name, value in settings.tags.items():
+        Tags.of(stack).add(name, value)
+        # The stack has its own besides: whether it may be made, its own tags decide.
+        stack.tags.set_tag(name, value)
     boundary, path, key = settings.permissions_boundary, settings.role_path, settings.data_key
     if not (boundary or path or key):
         return

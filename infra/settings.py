@@ -3,7 +3,8 @@
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from typing import Annotated, Any, Final, Literal
 
@@ -20,7 +21,9 @@ from pydantic import (
 )
 
 from bakery import formats
+from bakery.naming import TAGS
 from bakery.recipe import InstanceType, OwnerId, validation_problems
+from bakery.wording import shown
 
 # Days to the CDK's names. Source: CloudWatch Logs API reference, PutRetentionPolicy.
 RETENTION = {
@@ -64,6 +67,62 @@ def _listed(value: object) -> object:
             remedy = f'write a,b or ["a", "b"] (is: {value})'
             raise ValueError(f"is no JSON list ({error}); {remedy}") from None
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _mapped(value: object) -> object:
+    """``-c`` gives texts: a mapping is written as JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        remedy = f'write {{"CostCenter": "1234"}} (is: {value})'
+        raise ValueError(f"is no JSON mapping ({error}); {remedy}") from None
+
+
+MOST_TAGS: Final = 20
+"""EC2 takes 50, of which the bakery needs some, and what an organization adds by itself."""
+_LONGEST_KEY: Final = 128
+_LONGEST_VALUE: Final = 256
+MOST_TAGS_BYTES: Final = 2048
+"""As JSON: a function's variables have 4 KB together."""
+
+
+def _usable_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
+    """All that is wrong with them, each with its key. What is allowed is what every service of the
+    stack takes. Source: IAM API reference, Tag, and CloudFormation API reference, Tag.
+    """
+    wrong = [
+        f"{shown(key)} {text}" for key, value in tags.items() if (text := _tag_fault(key, value))
+    ]
+    alike = Counter(key.lower() for key in tags)
+    wrong += [
+        f"{shown(key)} is there in upper and in lower case, which IAM takes for the same"
+        for key, times in alike.items()
+        if times > 1
+    ]
+    if (size := len(json.dumps(tags))) > MOST_TAGS_BYTES:
+        wrong.append(f"must have at most {MOST_TAGS_BYTES} bytes together, as JSON (have: {size})")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return tags
+
+
+def _tag_fault(key: str, value: str) -> str | None:
+    if not 1 <= len(key) <= _LONGEST_KEY:
+        return f"must have 1 to {_LONGEST_KEY} characters"
+    if key.lower().startswith("aws:"):
+        return "begins with aws:, as only tags of AWS do"
+    if key.lower().startswith(TAGS):
+        return f"begins with {TAGS}, by which the bakery knows what is its own; name another"
+    if key.lower() == "name":
+        return "is given by the bakery, to each thing its own; leave it out"
+    if not 1 <= len(value) <= _LONGEST_VALUE:
+        return f"must have a value of 1 to {_LONGEST_VALUE} characters"
+    strange = sorted({it for it in key + value if not (it.isalnum() or it in " _.:/=+-@")})
+    if strange:
+        return f"has {strange[0]!r}; tags have letters, digits, spaces and _ . : / = + - @"
+    return None
 
 
 def _retention_exists(days: int) -> int:
@@ -124,6 +183,12 @@ RolePath = Annotated[
 ]
 Destination = Annotated[str, AfterValidator(_is_destination)]
 Endpoint = Annotated[Destination, AfterValidator(_endpoints_only)]
+Tags = Annotated[
+    dict[str, str],
+    Field(max_length=MOST_TAGS),
+    AfterValidator(_usable_tags),
+    BeforeValidator(_mapped),
+]
 SubnetId = Annotated[str, StringConstraints(pattern=formats.SUBNET_ID.pattern)]
 
 
@@ -174,6 +239,10 @@ class Settings(BaseModel):
     )
     fleet_concurrency: int = Field(
         default=5, ge=1, le=40, description="How many bakes `bakery bake --all` has at once."
+    )
+    tags: Tags = Field(
+        default={},
+        description="Of the stack and all that it holds, and of all that bakes create in EC2.",
     )
     permissions_boundary: str | None = Field(
         default=None,

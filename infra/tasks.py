@@ -88,6 +88,7 @@ class TaskFunctions(Construct):
                 account=Stack.of(self).account,
                 base_owners=settings.base_owners,
                 isolated=bool(settings.clone_egress),
+                tags=settings.tags,
             ),
             # Up to two hundred documents are looked at, each with two calls.
             timeout=Duration.minutes(3),

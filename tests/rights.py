@@ -4,7 +4,8 @@
     make mutate-rights
 
 A run notes what its calls needed of the policies, under ``build/rights``; this compares all notes
-with the policies of the stack. What is used and not granted cannot be: the local AWS refuses it.
+with the policies of the stack, for every folder of recipes that tests deploy. What is used and not
+granted cannot be: the local AWS refuses it.
 Exit code 1 when an action is granted that no call of any test has needed.
 
 ``--mutate`` takes each right away and runs tests that have used it, until one fails. Exit code 1
@@ -21,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from infra.loading import load_recipes
+from infra.permissions import hosts_of
 from infra.synthesize import template
+from scripts.local.estate import CONTEXT
 
 NOTES = Path("build/rights")
 MISSED = NOTES / "missed"
-RECIPES = Path(__file__).parent / "functional" / "recipes"
+WORLDS = Path(__file__).parent / "functional"
+"""Each folder in it that has recipes is deployed by some test: see `granted_in_all`."""
 
 Right = tuple[str, str]
 """The part of a role's name that names its function, and an action."""
@@ -94,6 +98,23 @@ def granted(stack: Mapping[str, Any]) -> set[Right]:
     }
 
 
+def folders() -> list[Path]:
+    """Every folder of recipes that tests deploy."""
+    return sorted({recipe.parent for recipe in WORLDS.glob("*/*.yaml")})
+
+
+def granted_in(folder: Path) -> set[Right]:
+    """What the functions may with the recipes of a folder; hosts are cloned in a network."""
+    recipes = load_recipes(folder)
+    return granted(template(recipes, CONTEXT if hosts_of(recipes) else None))
+
+
+def granted_in_all() -> set[Right]:
+    """The rights of all worlds together: some are granted only where a recipe has a use for them,
+    as for hosts that are cloned, or for Windows."""
+    return set().union(*map(granted_in, folders()))
+
+
 def function_of(role: str) -> str:
     """The part of a role's name, or logical id, that names the function; empty for others."""
     found = re.search(r"(Tasks|Jobs|Mover)(?!Machine)[A-Z][A-Za-z]*?(?=Role)", role)
@@ -149,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
     if not used:
         print("No run has noted anything: run make test test-long first.", file=sys.stderr)
         return 1
-    rights = granted(template(load_recipes(RECIPES)))
+    rights = granted_in_all()
     if "--mutate" not in arguments:
         return compare(rights, used)
     wanted = [it for it in arguments if it != "--mutate"]

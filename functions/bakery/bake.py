@@ -81,6 +81,8 @@ class HostPlan(State):
     """Devices that are not imaged."""
     reboot: bool = False
     """Whether EC2 restarts the host for it, as the recipe says."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """What the deployment gives to the image, beside the bakery's own."""
 
 
 class LaunchPlan(State):
@@ -102,6 +104,8 @@ class LaunchPlan(State):
     """Whether the instances are Windows hosts, which take longer to come up."""
     isolated: bool = False
     """Whether it may reach nothing but Systems Manager: the clone of a host must not act as it."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """What the deployment gives to each instance and its parts, beside the bakery's own."""
     attempt: int = 1
     """Which of the bake's builders it is: a second one replaces one that AWS took."""
 

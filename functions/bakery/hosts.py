@@ -80,7 +80,7 @@ def as_image(host: Host, account: str) -> Image:
     )
 
 
-def plan(source: InstanceBase, host: Host, *, bake: str) -> HostPlan:
+def plan(source: InstanceBase, host: Host, *, bake: str, tags: Mapping[str, str]) -> HostPlan:
     """What is to be imaged, and how."""
     left_out = () if source.data_volumes == "include" else _data_volumes(host)
     return HostPlan(
@@ -88,6 +88,7 @@ def plan(source: InstanceBase, host: Host, *, bake: str) -> HostPlan:
         image_name=naming.clone_name(bake),
         leave_out=tuple(it.device for it in left_out),
         reboot=source.quiesce == "reboot" and host.state == "running",
+        tags=dict(tags),
     )
 
 

@@ -4,6 +4,8 @@ import hashlib
 import re
 from datetime import UTC, datetime
 
+TAGS = "ami-bakery:"
+"""What the keys of all tags of the bakery begin with."""
 TAG_RECIPE = "ami-bakery:recipe"
 TAG_BAKE = "ami-bakery:bake"
 TAG_ATTEMPT = "ami-bakery:attempt"

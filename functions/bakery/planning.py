@@ -91,6 +91,8 @@ class World:
     account: str
     base_owners: tuple[str, ...] = ()
     """Whose images may be bases; empty: anybody's."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What the deployment gives to all that is created, beside the bakery's own."""
     host: Host | None = None
     """The running host that is the base."""
     isolated: bool = False
@@ -203,6 +205,7 @@ def _plan(world: World, base: Image, *, force: bool, scheduled: bool) -> WholePl
         description=world.recipe.description,
         image_name=image_name_of(world),
         image_tags={
+            **world.tags,
             "Name": image_name_of(world),
             **naming.bake_tags(world.name, world.bake),
             naming.TAG_BASE_IMAGE: base.id,
@@ -523,7 +526,7 @@ def _host(world: World) -> HostPlan | None:
     source = world.recipe.base
     if not isinstance(source, InstanceBase) or world.host is None:
         return None
-    return hosts.plan(source, world.host, bake=world.bake)
+    return hosts.plan(source, world.host, bake=world.bake, tags=world.tags)
 
 
 def _subnets(world: World) -> tuple[Subnet, ...]:
@@ -547,6 +550,7 @@ def _launch(world: World) -> LaunchPlan:
         windows=world.recipe.windows is not None,
         kms_key=destination(world.recipe, world.region).kms_key or "",
         isolated=isinstance(world.recipe.base, InstanceBase),
+        tags=dict(world.tags),
     )
 
 

@@ -67,6 +67,8 @@ class PlanSettings(Settings):
     """Whose images may be bases; empty: anybody's."""
     isolated: bool
     """Whether there is a security group for clones of running hosts."""
+    tags: dict[str, str]
+    """What all that is created gets, beside the bakery's own."""
 
 
 class LaunchSettings(Settings):

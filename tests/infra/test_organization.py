@@ -1,17 +1,38 @@
-"""Boundary and path on every role, a key for all data, where an organization asks for them."""
+"""Boundary, path and tags on every role, a key for all data, where an organization asks for it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.infra.conftest import Synthesize, Synthesized, flat, listed, statements
+from infra.synthesize import stack as stack_of
+from tests.infra.conftest import (
+    RECIPES,
+    Synthesize,
+    Synthesized,
+    flat,
+    listed,
+    parsed,
+    statements,
+)
+from tests.infra.simulated import Account, short
+from tests.infra.test_fast_launch import SWIFT
+from tests.infra.test_hosts import CONTEXT
+from tests.infra.test_hosts import RECIPES as HOSTS
+from tests.infra.test_secrets import RECIPES as VAULTS
+from tests.organization import BOUNDARY as BOUNDARY_OF_TESTS
+from tests.organization import TAGS
 
 BOUNDARY = "arn:aws:iam::111122223333:policy/team/boundary"
 PATH = "/team/bakery/"
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef"
+TAGGED_KINDS = (
+    *("DynamoDB::Table", "EC2::SecurityGroup", "IAM::Role", "Lambda::Function", "Logs::LogGroup"),
+    *("S3::Bucket", "SNS::Topic", "SQS::Queue", "SSM::Document", "StepFunctions::StateMachine"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +209,84 @@ def test_the_table_can_be_taken_back_to_any_second_and_goes_with_the_stack(
     assert recovery["PointInTimeRecoveryEnabled"] is True
     assert table["DeletionPolicy"] == "Delete"
     assert "DeletionProtectionEnabled" not in table["Properties"]
+
+
+def of_roles(stack: Synthesized) -> Iterator[tuple[str, str]]:
+    """Each role with each action that it may do."""
+    account = Account(stack)
+    for id_ in stack.of_type("AWS::IAM::Role"):
+        for text in account.documents(short(id_)):
+            for statement in listed(json.loads(text)["Statement"]):
+                if statement["Effect"] == "Allow":
+                    yield from ((id_, action) for action in listed(statement["Action"]))
+
+
+def fits(action: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(action.lower(), pattern.lower()) for pattern in patterns)
+
+
+def test_the_boundary_of_the_tests_allows_whatever_any_role_may(synthesize: Synthesize) -> None:
+    stack = synthesize({**RECIPES, **VAULTS, **SWIFT, **HOSTS}, CONTEXT)
+    allows, denies, passing = (listed(it["Action"]) for it in BOUNDARY_OF_TESTS["Statement"])
+    found = set(of_roles(stack))
+    assert {id_ for id_, _ in found} == set(roles(stack))
+    for role, action in found:
+        assert "*" not in action, role
+        assert fits(action, allows), (role, action)
+        assert not fits(action, denies), (role, action)
+    assert passing == ["iam:PassRole"]
+
+
+def test_the_boundary_of_the_tests_has_nothing_that_no_role_needs(synthesize: Synthesize) -> None:
+    stack = synthesize({**RECIPES, **VAULTS, **SWIFT, **HOSTS}, CONTEXT)
+    actions = {action for _, action in of_roles(stack)}
+    for pattern in BOUNDARY_OF_TESTS["Statement"][0]["Action"]:
+        assert any(fits(action, [pattern]) for action in actions), pattern
+
+
+@pytest.fixture(scope="module")
+def tagged(synthesize: Synthesize) -> Synthesized:
+    return synthesize(context={"tags": json.dumps(TAGS)})
+
+
+def tags_of(resource: Mapping[str, Any]) -> dict[str, str] | None:
+    """None of what has none, whatever one asks for."""
+    given = resource.get("Properties", {}).get("Tags")
+    if isinstance(given, list):
+        return {it["Key"]: it["Value"] for it in given}
+    return given  # a mapping, as Parameter Store's
+
+
+def test_all_of_the_stack_has_the_tags_that_are_asked_for(
+    tagged: Synthesized, stack: Synthesized
+) -> None:
+    """Each resource by itself; that can have tags what has that of the stack."""
+    seen = set()
+    for id_, resource in tagged.template["Resources"].items():
+        if resource["Type"] == "AWS::Lambda::Version":
+            continue  # has none, and Plan's has another id: it gets the tags
+        before, after = tags_of(stack.template["Resources"][id_]), tags_of(resource)
+        assert after == (None if before is None else {**before, **TAGS}), id_
+        seen |= {resource["Type"]} if after else set()
+    assert {f"AWS::{it}" for it in TAGGED_KINDS} <= seen
+
+
+def test_the_stack_itself_has_them_for_whoever_lets_it_be_made() -> None:
+    made = stack_of(parsed(), {"tags": TAGS})
+    assert made.tags.tag_values() == TAGS
+    assert stack_of(parsed()).tags.tag_values() == {}
+
+
+def test_plan_gets_them(tagged: Synthesized, stack: Synthesized) -> None:
+    def given(synthesized: Synthesized) -> list[str]:
+        functions = synthesized.of_type("AWS::Lambda::Function").values()
+        variables = (
+            it["Properties"].get("Environment", {})["Variables"]
+            for it in functions
+            if "Environment" in it["Properties"]
+        )
+        return [it["TAGS"] for it in variables if "TAGS" in it]
+
+    (for_plan,) = given(tagged)
+    assert json.loads(for_plan) == TAGS
+    assert given(stack) == ["{}"]

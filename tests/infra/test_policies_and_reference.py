@@ -6,6 +6,8 @@ nothing, or denies nothing, without a word. The reference is AWS's own, as packa
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping  # noqa: TC003 (a variable has it as its type)
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,12 +18,12 @@ from scripts.local.reference import details, has_key
 from tests.infra.conftest import RECIPES, listed
 from tests.infra.simulated import Account
 from tests.infra.test_fast_launch import SWIFT
-from tests.infra.test_hosts import CONTEXT, HOST
+from tests.infra.test_hosts import CONTEXT
 from tests.infra.test_hosts import RECIPES as HOSTS
 from tests.infra.test_secrets import RECIPES as VAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from tests.infra.conftest import Synthesize
 
@@ -290,35 +292,163 @@ def test_the_topic_lets_no_rule_in_and_each_rule_that_tells_has_a_role(
         assert "NotificationsTellerRole" in str(target["RoleArn"])
 
 
-DESTRUCTIVE = {
-    *("CancelSpotInstanceRequests", "CreateImage", "DeleteSnapshot", "DeleteVolume"),
-    *("DeregisterImage", "DisableImage", "DisableImageDeregistrationProtection"),
-    *("EnableImageDeprecation", "ModifyImageAttribute", "ModifySnapshotAttribute"),
-    *("StopInstances", "TerminateInstances"),
+class Unmarked(NamedTuple):
+    """Why an action that writes may be about what has no mark of ours; and the key, if there is
+    one, by which it is narrowed all the same."""
+
+    reason: str
+    key: str = ""
+
+
+_OF_A_TEMPLATE = Unmarked(
+    "EC2 asks whether who enables fast launch might launch so himself", "ec2:LaunchTemplate"
+)
+_BY_EC2 = Unmarked("the key of a volume or a base image is unknown at synthesis", "kms:ViaService")
+_DELIVERY = Unmarked("takes no resource; Step Functions writes a machine's log with it")
+_TRACES = Unmarked("takes no resource; traces")
+_AGENT = Unmarked("the SSM agent of a builder tells of itself; AWS knows by its role which it is")
+UNMARKED: Mapping[tuple[str, str], Unmarked] = {
+    ("ec2:CopyImage", "image"): Unmarked(
+        "the source: CopyImage sees no tags of it, but whose it is", "ec2:Owner"
+    ),
+    ("ec2:CreateImageUsageReport", "image-usage-report"): Unmarked("is made: it is of an image"),
+    ("ec2:RunInstances", "image"): Unmarked("a base image is anybody's; Plan decides which"),
+    ("ec2:RunInstances", "snapshot"): Unmarked("that of a base image"),
+    ("ec2:RunInstances", "subnet"): Unmarked("the default VPC's are unknown at synthesis"),
+    **{
+        ("ec2:RunInstances", kind): _OF_A_TEMPLATE
+        for kind in ("instance", "network-interface", "security-group", "volume")
+    },
+    **{
+        (f"kms:{name}", "key"): _BY_EC2
+        for name in (
+            *("CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext"),
+            *("ReEncryptFrom", "ReEncryptTo"),
+        )
+    },
+    **{
+        (f"logs:{name}", "*"): _DELIVERY
+        for name in (
+            *("CreateLogDelivery", "DeleteLogDelivery", "PutResourcePolicy"),
+            "UpdateLogDelivery",
+        )
+    },
+    ("xray:PutTelemetryRecords", "*"): _TRACES,
+    ("xray:PutTraceSegments", "*"): _TRACES,
+    **{
+        (f"ec2messages:{name}", "*"): _AGENT
+        for name in ("AcknowledgeMessage", "DeleteMessage", "FailMessage", "SendReply")
+    },
+    **{
+        (f"ssmmessages:{verb}{kind}Channel", "*"): _AGENT
+        for verb in ("Create", "Open")
+        for kind in ("Control", "Data")
+    },
+    ("ssm:PutComplianceItems", "instance"): _AGENT,
+    ("ssm:PutInventory", "*"): _AGENT,
+    ("ssm:UpdateInstanceInformation", "instance"): _AGENT,
+}
+"""Action and kind of resource; * where the statement names no kind."""
+
+OUR_TAG, OUR_TAG_ASKED = "aws:ResourceTag/ami-bakery:bake", "aws:RequestTag/ami-bakery:bake"
+MARKS = {
+    OUR_TAG,
+    "ssm:resourceTag/ami-bakery:bake",
+    # What has the profile of our own builders: to give it one needs the right to pass its role.
+    "ec2:InstanceProfile",
+    # What is just being made belongs to nobody else.
+    "ec2:CreateAction",
 }
 
 
-def test_what_changes_or_ends_something_needs_our_mark_on_it(policies: list[Policy]) -> None:
-    """Our tag, in the request for what is made; or the profile of our own builders."""
-    marks = {
-        "aws:ResourceTag/ami-bakery:bake",
-        "aws:RequestTag/ami-bakery:bake",
-        "ec2:InstanceProfile",
-    }
+def writes(action: str) -> bool:
+    found = details(action)
+    return found is not None and not set(listed(found["accessLevel"])) <= {"List", "Read"}
+
+
+def kind_of(resource: str) -> str:
+    return resource if resource == "*" else re.split("[/:]", resource.split(":", 5)[-1])[0]
+
+
+def is_named(resource: str) -> bool:
+    """Whether the ARN itself says which one it is, or that its name begins as ours do."""
+    return not re.fullmatch(r"\*|[a-z-]+[/:]\*", resource.split(":", 5)[-1])
+
+
+def must_be(policy: Policy) -> set[str]:
+    """The keys that a statement asks for; one that may be missing, or may not match, is none."""
+    asks = ("StringLike", "StringEquals", "ArnEquals", "ArnLike")
+    return {key for operator, key in policy.keys if operator in asks}
+
+
+def marks(action: str, resource: str) -> set[str]:
+    """The keys that show that a resource is ours, among those that AWS has for the action."""
+    # A tag in the request says nothing of what was there before: of a tag that is just given,
+    # everybody could say so.
+    made = set() if action.endswith(":CreateTags") else {OUR_TAG_ASKED}
+    return {key for key in MARKS | made if has_key(action, resource, key)}
+
+
+def unmarked(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Each action that writes, and kind of resource, that the statement allows without a mark."""
+    for action in policy.actions:
+        for resource in policy.resources:
+            is_one = writes(action) and not is_named(resource) and belongs(action, resource)
+            if is_one and not marks(action, resource) & must_be(policy):
+                yield action, kind_of(resource)
+
+
+def of_roles(policies: list[Policy]) -> list[Policy]:
+    """What roles may: a resource's own policy is about that resource."""
+    return [it for it in policies if it.allows and "Principal" not in it.statement]
+
+
+def test_what_writes_is_about_what_is_ours_or_is_listed_with_a_reason(
+    policies: list[Policy],
+) -> None:
+    """Which actions write, the reference says: level Write, Tagging or Permissions management."""
     seen = set()
-    for policy in policies:
-        found = {action.partition(":")[2] for action in policy.actions} & DESTRUCTIVE
-        if found and not named_hosts(policy):
-            assert marks & {key for _, key in policy.keys}, policy
-        seen |= found
-    assert seen == DESTRUCTIVE
+    for policy in of_roles(policies):
+        for action, kind in unmarked(policy):
+            assert (action, kind) in UNMARKED, policy
+            key = UNMARKED[action, kind].key
+            assert not key or key in must_be(policy), policy
+            seen.add((action, kind))
+    assert seen == UNMARKED.keys()
 
 
-def named_hosts(policy: Policy) -> bool:
-    """A running host that is imaged has nobody's mark: it is named, by a recipe and so here."""
-    return policy.actions == ["ec2:CreateImage"] and all(
-        it.endswith(f":instance/{HOST}") for it in policy.resources
-    )
+def test_every_kind_of_writing_is_looked_at(policies: list[Policy]) -> None:
+    found = {action for policy in of_roles(policies) for action in policy.actions if writes(action)}
+    names = ("CopyImage", "CreateTags", "DeleteVolume", "DisableFastLaunch", "EnableFastLaunch")
+    assert {f"ec2:{it}" for it in (*names, "ResetImageAttribute", "RunInstances")} <= found
+    assert len(found) > 60
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "condition", "expected"),
+    [
+        ("ec2:DeleteVolume", "volume/*", {"StringLike": {OUR_TAG: "*"}}, True),
+        ("ec2:DeleteVolume", "volume/*", {"StringLike": {OUR_TAG_ASKED: "*"}}, False),
+        ("ec2:DeleteVolume", "volume/*", {"StringLikeIfExists": {OUR_TAG: "*"}}, False),
+        ("ec2:DeleteVolume", "volume/*", {"StringNotLike": {OUR_TAG: "*"}}, False),
+        ("ec2:DeleteVolume", "volume/*", {"Null": {OUR_TAG: "false"}}, False),
+        ("ec2:DeleteVolume", "volume/*", {}, False),
+        ("ec2:DeleteVolume", "volume/vol-1", {}, True),
+        ("ec2:CreateTags", "instance/*", {"StringLike": {OUR_TAG_ASKED: "*"}}, False),
+        ("ec2:CreateTags", "instance/*", {"StringEquals": {"ec2:CreateAction": "x"}}, True),
+        ("ec2:RunInstances", "instance/*", {"StringLike": {OUR_TAG_ASKED: "*"}}, True),
+        ("ec2:ResetSnapshotAttribute", "snapshot/*", {}, False),
+        ("ec2:TerminateInstances", "instance/*", {"ArnEquals": {"ec2:InstanceProfile": "x"}}, True),
+        ("ec2:DescribeImageAttribute", "image/*", {}, True),
+    ],
+)
+def test_a_mark_is_one_of_the_resource_itself(
+    action: str, resource: str, condition: Mapping[str, Any], expected: bool
+) -> None:
+    account = "" if resource.startswith(("image", "snapshot")) else "1"
+    arn = f"arn:aws:ec2:eu-west-1:{account}:{resource}"
+    statement = {"Effect": "Allow", "Action": action, "Resource": arn, "Condition": condition}
+    assert (list(unmarked(Policy("x", statement))) == []) is expected
 
 
 @pytest.mark.parametrize("action", RESOURCES_BESIDE)

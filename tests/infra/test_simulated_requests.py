@@ -6,7 +6,7 @@ attack differs in one point from a request that is allowed, or has no business w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from bakery.naming import TAG_BAKE, TAG_DISABLED_AT
 from scripts.local.iam import ACCOUNT
 from tests.infra.simulated import AWAY, HOME, OURS, THEIRS, Account, Simulation
+from tests.organization import BOUNDARY, GUARDS, TAGS
 
 if TYPE_CHECKING:
     from tests.infra.conftest import Synthesize, Synthesized
@@ -33,7 +34,13 @@ class Row(NamedTuple):
     region: str = HOME
 
 
-def tagged(*kinds: str, tags: list[dict[str, str]] = OURS) -> list[dict[str, Any]]:
+THE_ORGANIZATIONS = [{"Key": key, "Value": value} for key, value in TAGS.items()]
+
+
+ALL_TAGS = (*OURS, *THE_ORGANIZATIONS)
+
+
+def tagged(*kinds: str, tags: Sequence[dict[str, str]] = ALL_TAGS) -> list[dict[str, Any]]:
     return [{"ResourceType": kind, "Tags": tags} for kind in kinds]
 
 
@@ -913,81 +920,6 @@ REQUESTS = [
     ),
 ]
 
-# What an enterprise puts around roles.
-
-TAGS_DEMANDED = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Sid": f"Tags{number}",
-            "Effect": "Deny",
-            "Action": action,
-            "Resource": resources,
-            "Condition": {"Null": {"aws:RequestTag/ami-bakery:recipe": "true"}},
-        }
-        for number, (action, resources) in enumerate(
-            [
-                ("ec2:RunInstances", ["arn:aws:ec2:*:*:instance/*", "arn:aws:ec2:*:*:volume/*"]),
-                ("ec2:CreateImage", ["arn:aws:ec2:*::image/*", "arn:aws:ec2:*::snapshot/*"]),
-            ]
-        )
-    ],
-}
-IMDSV2_DEMANDED = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Deny",
-            "Action": "ec2:RunInstances",
-            "Resource": "arn:aws:ec2:*:*:instance/*",
-            "Condition": {"StringNotEquals": {"ec2:MetadataHttpTokens": "required"}},
-        },
-        {
-            "Effect": "Deny",
-            "Action": "ec2:RunInstances",
-            "Resource": "arn:aws:ec2:*:*:instance/*",
-            "Condition": {"NumericGreaterThan": {"ec2:MetadataHttpPutResponseHopLimit": "1"}},
-        },
-        {"Effect": "Deny", "Action": "ec2:ModifyInstanceMetadataOptions", "Resource": "*"},
-    ],
-}
-ENCRYPTION_DEMANDED = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Deny",
-            "Action": ["ec2:RunInstances", "ec2:CreateVolume"],
-            "Resource": "arn:aws:ec2:*:*:volume/*",
-            "Condition": {"Bool": {"ec2:Encrypted": "false"}},
-        }
-    ],
-}
-GUARDS = (TAGS_DEMANDED, IMDSV2_DEMANDED, ENCRYPTION_DEMANDED)
-BOUNDARY = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Action": [
-                *("ec2:*", "ssm:*", "kms:*", "s3:*", "dynamodb:*", "lambda:InvokeFunction"),
-                *(
-                    "states:*",
-                    "events:PutEvents",
-                    "logs:*",
-                    "iam:PassRole",
-                    "autoscaling:Describe*",
-                ),
-                "iam:CreateServiceLinkedRole",
-            ],
-            "Resource": "*",
-        },
-        {
-            "Effect": "Deny",
-            "Action": "iam:PassRole",
-            "Resource": f"arn:aws:iam::{ACCOUNT}:role/Administrator",
-        },
-    ],
-}
 ADMIN = ({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}},)
 
 
@@ -1070,10 +1002,22 @@ def test_a_public_address_is_allowed_once_a_recipe_asks_for_one(
             "ec2:RunInstances on instance/* with an explicit deny in a service control policy",
         ),
         (
-            "an image without tags",
+            "an instance with our tags alone",
+            "ec2:RunInstances",
+            launch(TagSpecifications=tagged(*ALL_KINDS, tags=OURS)),
+            "ec2:RunInstances on instance/* with an explicit deny in a service control policy",
+        ),
+        (
+            "an image with our tags alone",
             "ec2:CreateImage",
-            image(TagSpecifications=[]),
+            image(TagSpecifications=tagged("image", "snapshot", tags=OURS)),
             "ec2:CreateImage on image/* with an explicit deny in a service control policy",
+        ),
+        (
+            "a copy with our tags alone",
+            "ec2:CopyImage",
+            copy(TagSpecifications=tagged("image", "snapshot", tags=OURS)),
+            "ec2:CopyImage on snapshot/* with an explicit deny in a service control policy",
         ),
         (
             "an instance that leaves its metadata service as it is",
@@ -1101,9 +1045,10 @@ def test_a_public_address_is_allowed_once_a_recipe_asks_for_one(
         ),
         (
             "what the boundary leaves out",
-            "sns:Publish",
-            {"TopicArn": "arn:aws:sns:eu-west-1:1:x"},
-            "sns:Publish on x because no permissions boundary allows the sns:Publish action",
+            "sns:CreateTopic",
+            {"Name": "x"},
+            "sns:CreateTopic on * because no permissions boundary allows the sns:CreateTopic "
+            "action",
         ),
     ],
 )

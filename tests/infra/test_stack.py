@@ -839,6 +839,28 @@ def test_the_context_chooses_network_types_logs_and_recipient(synthesize: Synthe
         ({"egress": "10.0.0.0/16"}, "egress can only be limited in a VPC of yours"),
         ({**NETWORK, "egress": "10.0.0.1/16"}, r"egress\[0\]: must be a network .*host bits set"),
         ({**NETWORK, "egress": "pl-6da54004,sg-x"}, r"egress\[1\]: must be a network .*'sg-x'"),
+        (
+            {"tags": "CostCenter=1"},
+            'tags: is no JSON mapping .*; write {"CostCenter": "1234"} .is: C',
+        ),
+        ({"tags": ["CostCenter"]}, r"tags: must be a mapping of keys to values"),
+        ({"tags": {"CostCenter": 1234}}, r"tags.CostCenter: must be a text \(is: 1234\)"),
+        ({"tags": {"aws:x": "y"}}, "tags: 'aws:x' begins with aws:"),
+        ({"tags": {"AWS:x": "y"}}, "tags: 'AWS:x' begins with aws:"),
+        ({"tags": {"ami-bakery:bake": "y"}}, "tags: 'ami-bakery:bake' begins with ami-bakery:"),
+        ({"tags": {"AMI-Bakery:x": "y"}}, "tags: 'AMI-Bakery:x' begins with ami-bakery:"),
+        ({"tags": {"Name": "x"}}, "tags: 'Name' is given by the bakery"),
+        ({"tags": {"": "x"}}, "tags: '' must have 1 to 128 characters"),
+        ({"tags": {"k" * 129: "x"}}, "tags: 'k.* must have 1 to 128 characters"),
+        ({"tags": {"k": "v" * 257}}, "tags: 'k' must have a value of 1 to 256 characters"),
+        ({"tags": {"k": ""}}, "tags: 'k' must have a value of 1 to 256 characters"),
+        ({"tags": {"k": "a\nb"}}, r"tags: 'k' has '\\n'; tags have letters"),
+        ({"tags": {"k<": "a"}}, "tags: 'k<' has '<'; tags have letters"),
+        ({"tags": {"k": "1", "K": "2"}}, "tags: 'k' is there in upper and in lower case"),
+        ({"tags": {f"k{it}": "v" for it in range(21)}}, "tags: must have at most 20 entries"),
+        ({"tags": {f"k{it}": "v" * 200 for it in range(12)}}, "at most 2048 bytes together, as JS"),
+        ({"tags": {"aws:x": "y", "Name": "z"}}, "'aws:x' begins .*; 'Name' is given"),
+        ({"tag": {"k": "v"}}, "tag: is not a known key; did you mean 'tags'"),
     ],
 )
 def test_a_bad_context_value_is_named(
@@ -846,6 +868,21 @@ def test_a_bad_context_value_is_named(
 ) -> None:
     with pytest.raises(ContextError, match=named):
         synthesize(RECIPES, context)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"CostCenter": "1234"},
+        {"Kosten-Stelle/Ä 1": "a b_c.d:e/f=g+h-i@j"},
+        {"k" * 128: "v" * 256},
+        {f"k{it}": "v" for it in range(20)},
+    ],
+)
+def test_tags_are_given_as_they_are_in_json_or_in_cdk_json(tags: dict[str, str]) -> None:
+    for given in (tags, json.dumps(tags)):
+        app = App(context={**project_context(), "tags": given})
+        assert Settings.from_context(app.node).tags == tags
 
 
 def test_builders_may_reach_only_what_the_context_says(synthesize: Synthesize) -> None:

@@ -171,12 +171,15 @@ def test_all_reasons_are_told_at_once() -> None:
 def test_what_is_imaged_and_how(
     fields: dict[str, Any], state: str, leave_out: tuple[str, ...], reboot: bool
 ) -> None:
-    found = hosts.plan(source(**fields), replace(HOST, state=state), bake="bake-1")
+    found = hosts.plan(
+        source(**fields), replace(HOST, state=state), bake="bake-1", tags={"Owner": "x"}
+    )
     assert found == HostPlan(
         instance_id=ID,
         image_name="ami-bakery-clone/bake-1",
         leave_out=leave_out,
         reboot=reboot,
+        tags={"Owner": "x"},
     )
 
 

@@ -860,6 +860,8 @@ def with_long_names(parameters: Mapping[str, str]) -> World:
         instance_types=types,
         known_types={name: replace(NITRO, name=name) for name in types},
         subnets=tuple(Subnet(f"subnet-{n:017}", "us-gov-east-1a", public=False) for n in range(6)),
+        # As many as fit into a function's variables; see infra/settings.py.
+        tags={f"{n:02}{'k' * 30}": "v" * 62 for n in range(20)},
     )
 
 
@@ -888,3 +890,31 @@ def test_what_travels_has_the_names_of_the_steps_only() -> None:
     assert [step.model_dump() for step in plan.test.checks] == [
         {"label": command.label} for command in whole.test.checks
     ]
+
+
+TAGS = {"CostCenter": "1234", "Owner": "Platform team"}
+
+
+def test_the_deployments_tags_go_to_all_that_is_created() -> None:
+    plan = decide(world(tags=TAGS), force=False)
+    assert plan.launch.tags == TAGS
+    assert plan.image_tags == {**TAGS, **decide(world(), force=False).image_tags}
+
+
+def test_other_tags_make_no_other_image() -> None:
+    """What is there can be tagged where it is; nothing of it would be another."""
+    made = decide(world(), force=False)
+    before = replace(IMAGE, id="ami-current", tags=made.image_tags)
+    current = Current(image=before.id, name=before.name)
+    plan = decide(world(tags=TAGS, current=current, current_image=before), force=False)
+    assert (plan.bake_needed, plan.reason) == (
+        False,
+        "nothing has changed since image ami-current",
+    )
+
+
+def test_a_plan_of_an_earlier_release_has_no_tags() -> None:
+    """A bake under way goes on with it."""
+    content = Plan.model_validate(decide(world(tags=TAGS), force=False).model_dump()).model_dump()
+    del content["launch"]["tags"]
+    assert Plan.model_validate(content).launch.tags == {}

@@ -18,6 +18,7 @@ PLAN = PlanSettings(
     account="111122223333",
     base_owners=(),
     isolated=True,
+    tags={"CostCenter": "1234"},
 )
 EVERY = [
     kind for _, kind in inspect.getmembers(settings, inspect.isclass) if issubclass(kind, Settings)

@@ -67,7 +67,10 @@ def _create(request: Request) -> str:
             host.instance_id,
             name=host.image_name,
             description=f"Clone of {host.instance_id} for bake {request.bake}; goes with it",
-            tags=clone_tags(request.recipe, request.bake, host.instance_id),
+            tags={
+                **host.tags,
+                **clone_tags(request.recipe, request.bake, host.instance_id),
+            },
             without=host.leave_out,
             reboot=host.reboot,
         )

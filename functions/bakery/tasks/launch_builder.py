@@ -86,7 +86,7 @@ def _spec(request: Request, settings: LaunchSettings, base: BaseImage, cell: Cel
             kms_key=launch.kms_key or settings.kms_key or None,
         ),
         data_volumes=base.data_volumes,
-        tags={"Name": f"ami-bakery {request.recipe}", **tags},
+        tags={**launch.tags, "Name": f"ami-bakery {request.recipe}", **tags},
         client_token=launching.client_token(
             request.bake, launch.attempt, cell.market, cell.instance_type, cell.subnet.id
         ),

@@ -81,7 +81,7 @@ def _spec(request: Request, settings: LaunchSettings, image: Image, cell: Cell) 
             kms_key=request.launch.kms_key or settings.kms_key or None,
         ),
         data_volumes=image.data_volumes,
-        tags={"Name": f"ami-bakery test of {request.recipe}", **tags},
+        tags={**request.launch.tags, "Name": f"ami-bakery test of {request.recipe}", **tags},
         client_token=launching.client_token(
             request.bake,
             "test",

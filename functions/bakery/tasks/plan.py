@@ -218,6 +218,7 @@ def _look(bake: str, name: str, recipe: Recipe, settings: PlanSettings) -> plann
         test_profile=settings.test_instance_profile,
         account=settings.account,
         base_owners=settings.base_owners,
+        tags=settings.tags,
         host=host,
         isolated=settings.isolated,
         documents=_documents(name, recipe),

@@ -56,6 +56,21 @@ def wait_of(making: Making) -> dict[str, Any]:
     return making.world.waits()[f"wait#image/{image_id}"]
 
 
+@pytest.mark.parametrize("tags", [{"CostCenter": "1234"}, {}, None])
+def test_image_and_snapshots_have_the_deployments_tags_beside_ours(
+    making: Making, tags: dict[str, str] | None
+) -> None:
+    """A plan of an earlier release has no word of them."""
+    event = payload(making)
+    planned = {key: value for key, value in event["host"].items() if key != "tags"}
+    host_plan = planned if tags is None else {**planned, "tags": tags}
+    making.world.invoke("clone_host", {**event, "host": host_plan})
+    (call,) = making.world.calls("CreateImage")
+    expected = {**(tags or {}), **clone_tags(making.plan["recipe"], making.bake, HOST)}
+    for specification in call["TagSpecifications"]:
+        assert {it["Key"]: it["Value"] for it in specification["Tags"]} == expected
+
+
 def made_by_somebody(making: Making, tags: dict[str, str]) -> str:
     """An image with the planned name, made past the task."""
     pairs = [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -42,6 +42,21 @@ def cells(making: Making) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.parametrize("tags", [{"CostCenter": "1234"}, None])
+def test_a_plan_with_and_without_tags_of_the_deployment(
+    making: Making, tags: dict[str, str] | None
+) -> None:
+    """A plan of an earlier release has no word of them."""
+    event = making.launching()
+    planned = {key: value for key, value in event["launch"].items() if key != "tags"}
+    event["launch"] = planned if tags is None else {**planned, "tags": tags}
+    making.world.invoke("launch_builder", event)
+    for kind in ("instance", "volume"):
+        (made,) = making.world.tagged(kind, making.bake)
+        found = {it["Key"]: it["Value"] for it in made["Tags"]}
+        assert found.get("CostCenter") == (tags or {}).get("CostCenter"), kind
+
+
 def test_it_takes_the_first_type_and_subnet_of_the_plan(making: Making) -> None:
     result = launch(making)
     (builder,) = making.world.tagged("instance", making.bake)
