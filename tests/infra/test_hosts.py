@@ -8,7 +8,15 @@ from bakery.naming import TAG_BAKE, TAG_CLONE_OF
 from infra.settings import ContextError
 from tests.infra.conftest import Synthesize, Synthesized, listed, statements
 from tests.infra.simulated import OURS, Account, Simulation
-from tests.infra.test_simulated_requests import ALLOWED, BOUNDARY, GUARDS, launch, replaced, tagged
+from tests.infra.test_simulated_requests import (
+    ALL_TAGS,
+    ALLOWED,
+    interface,
+    launch,
+    replaced,
+    tagged,
+)
+from tests.organization import BOUNDARY, GUARDS
 
 HOST = "i-0123456789abcdef0"
 NETWORK = {"vpc_id": "vpc-0123456789abcdef0", "subnet_ids": "subnet-0123456789abcdef0"}
@@ -20,7 +28,7 @@ description: a clean image of a host
 base: {{instance: {HOST}}}
 """
 }
-CLONED = [*OURS, {"Key": TAG_CLONE_OF, "Value": HOST}]
+CLONED = [*ALL_TAGS, {"Key": TAG_CLONE_OF, "Value": HOST}]
 
 CLONER, LAUNCHER, TESTER = "TasksCloneHostRole", "TasksLaunchBuilderRole", "TasksLaunchTestRole"
 
@@ -43,7 +51,7 @@ def image(instance: str = HOST, tags: list[dict[str, str]] = CLONED) -> dict[str
 
 
 def in_group(group: str) -> list[dict[str, Any]]:
-    return [{"DeviceIndex": 0, "SubnetId": "subnet-1", "Groups": [group]}]
+    return [interface(Groups=[group], AssociatePublicIpAddress=False)]
 
 
 ISOLATED = in_group("<BuilderHostIsolatedGroupvpc0123456789abcdef0>")
