@@ -201,10 +201,10 @@ def key_of_alias(alias: str, region: str) -> str | None:
     return str(found) if found else None
 
 
-def partition_key(table: str, region: str) -> str | None:
-    """The name of a table's partition key."""
+def partition_key(table: str, region: str) -> str:
+    """The name of a table's partition key; empty if there is no such table."""
     found = backend("dynamodb", region).tables.get(table.rpartition("/")[2])
-    return str(found.hash_key_attr) if found else None
+    return str(found.hash_key_attr) if found else ""
 
 
 def ssm_parameter(**fields: Any) -> Any:

@@ -112,7 +112,7 @@ class Account(Facts):
     def arn_of_profile(self, profile: str) -> str | None:
         return profile
 
-    def partition_key(self, table: str, region: str) -> str | None:
+    def partition_key(self, table: str, region: str) -> str:
         return "part"
 
     def key_of_alias(self, alias: str, region: str) -> str | None:

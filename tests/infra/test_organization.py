@@ -251,10 +251,11 @@ def tagged(synthesize: Synthesize) -> Synthesized:
 
 def tags_of(resource: Mapping[str, Any]) -> dict[str, str] | None:
     """None of what has none, whatever one asks for."""
-    given = resource.get("Properties", {}).get("Tags")
+    given: Any = resource.get("Properties", {}).get("Tags")
     if isinstance(given, list):
         return {it["Key"]: it["Value"] for it in given}
-    return given  # a mapping, as Parameter Store's
+    # A mapping, as Parameter Store's.
+    return dict(given) if given else None
 
 
 def test_all_of_the_stack_has_the_tags_that_are_asked_for(
