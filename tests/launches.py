@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from bakery import first_boot
+from bakery.naming import TAG_RECIPE
 from scripts.local.calls import Call
 from tests.rights import function_of
 
 _LAUNCHERS = {"TasksLaunchBuilder": "builder", "TasksLaunchTest": "test"}
 _TAGGED = {"instance", "volume", "network-interface"}
+_OPEN = "public"
+"""The one recipe of the tests that allows a public address."""
 
 
 def flaws(call: Call) -> Iterator[str]:
@@ -58,7 +61,8 @@ def _rules(asked: dict[str, Any], kind: str) -> dict[str, bool]:
         "at least the root volume is named": bool(asked["BlockDeviceMappings"]),
         "no key pair": "KeyName" not in asked,
         "no user data but the mark of a test": _marks_or_has_none(asked.get("UserData"), kind),
-        "no address but where the recipe allows it": interface["AssociatePublicIpAddress"] is False,
+        "no address but where the recipe allows it": not interface["AssociatePublicIpAddress"]
+        or {"Key": TAG_RECIPE, "Value": _OPEN} in asked["TagSpecifications"][0]["Tags"],
         "one security group": len(interface["Groups"]) == 1,
         f"the role of a {kind}": f"Host{kind.title()}" in profile,
         "tagged at creation": tagged == _TAGGED | spot,

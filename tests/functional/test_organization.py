@@ -76,6 +76,7 @@ def test_a_bake_passes_its_instances_roles_of_the_path_and_publishes(world: Worl
         assert f":instance-profile{PATH}" in launch["IamInstanceProfile"]["Arn"]
 
 
+@pytest.mark.long
 def test_all_that_a_bake_makes_in_any_region_has_the_organizations_tags(world: World) -> None:
     ended = world.bake("wide", seconds=120)
     assert ended.status == "SUCCEEDED", ended.cause
@@ -112,12 +113,10 @@ def test_a_builder_of_the_spot_market_is_asked_for_with_them(world: World) -> No
 def nothing_of(world: World, ended: Ended, held: dict[str, str | None]) -> None:
     """No pointer has moved, and nothing is left."""
     assert {region: world.pointer("wide", region) for region in REGIONS} == held
-    for region in REGIONS:
-        for kind in ("images", "snapshots", "volumes", "spot_requests"):
-            for it in world.aws.ec2.all(kind, region):
-                assert {"Key": TAG_BAKE, "Value": ended.name} not in it.get("Tags", []), it
+    assert world.left_behind(ended.name) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("operation", "error"),
     [
