@@ -220,6 +220,9 @@ def quiet(world: World) -> World:
     """The world while nothing but the test resumes a wait: no event arrives, nothing is swept."""
     world.aws.schedules.paused = True
     world.aws.events.drop(times=float("inf"))
+    # An event of the test before may have begun to resume a wait of that.
+    world.aws.until(lambda: world.aws.lambdas.idle, what="the end of all functions")
+    world.aws.calls.clear()
     world.aws.ec2.durations.image = 20
     return world
 
