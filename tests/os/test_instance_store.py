@@ -106,7 +106,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
     os.truncate(file, _DISK)
     disk = Disk(file)
     try:
-        subprocess.run(["partx", "-a", disk.device], check=True)
+        subprocess.run(["partx", "-u", disk.device], check=True)
         tree = str(roots.root_of("debian"))
         # As a boot loader of its time had it.
         old = ["-I", "128", "-O", "^metadata_csum,^64bit,^orphan_file"]
