@@ -668,6 +668,13 @@ class BakeMachine(Construct):
             ends=True,
         )
         return report.add_catch(
-            sfn.Fail(self, "ReportFailed", error=UnexpectedError.__name__, cause_path="$.Cause"),
+            sfn.Fail(
+                self,
+                "ReportFailed",
+                error=UnexpectedError.__name__,
+                # A time-out has no cause of its own.
+                cause_path="States.Format('The bake did its work, and what it made stays."
+                " But its report failed: {} {}', $.Error, $.Cause)",
+            ),
             errors=["States.ALL"],
         )

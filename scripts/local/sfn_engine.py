@@ -88,6 +88,8 @@ class Engine:
         self.tokens = Tokens()
         self.closing = False
         self.nested: dict[str, set[str]] = {}
+        self._due: dict[str, float] = {}
+        """By execution: the AWS time at which it times out."""
         """What executions run with `.sync`, both by ARN."""
         self._patches = Patches()
         self._patch_time()
@@ -167,6 +169,10 @@ class Engine:
 
     def _stopped(self, env: Any) -> bool:
         return self.closing or not env.is_running()
+
+    def _overdue(self, env: Any) -> bool:
+        due = self._due.get(_execution(env))
+        return due is not None and self._clock.timestamp() >= due
 
     def _patch_waits(self) -> None:
         def wait_interval(_self: Any, env: Any, wait_seconds: int) -> None:
@@ -293,7 +299,7 @@ class Engine:
 
         def build(task: Any, env: Any, resource_runtime_part: Any, *args: Any, **named: Any) -> Any:
             nested, region = env.stack[-1]["ExecutionArn"], resource_runtime_part.region
-            parent = env.states.context_object.context_object_data["Execution"]["Id"]
+            parent = _execution(env)
             self.nested.setdefault(parent, set()).add(nested)
             look: Any = built(task, env, resource_runtime_part, *args, **named)
             credentials = named.get("state_credentials") or args[-1]
@@ -345,6 +351,9 @@ class Engine:
             self._spend(frame)
             frame.set_ended()
             env.close_frame(frame)
+            if self._overdue(env):
+                # A jump may pass a state's limit and that of its whole execution at once.
+                self._clock.wait(threading.Event(), None, lambda: self._stopped(env))
             if self._stopped(env):
                 return  # whatever its try came to: a stopped execution is ABORTED
             if errors:
@@ -407,6 +416,8 @@ class Engine:
             # Frames of Map iterations evaluate programs too: they stop with their parent.
             # From before its first state: a test may have the clock jump when it sees that entered.
             began = self._clock.timestamp()
+            if limit is not None:
+                self._due[_execution(env)] = began + limit
             threading.Thread(target=body, daemon=True, name="local-aws-machine").start()
             if not self._clock.wait(done, limit, lambda: self.closing, since=began):
                 env.set_timed_out()
@@ -463,6 +474,10 @@ class _IsoMoment:
 
     def isoformat(self) -> str:
         return self.text
+
+
+def _execution(env: Any) -> str:
+    return str(env.states.context_object.context_object_data["Execution"]["Id"])
 
 
 def task_token() -> str:

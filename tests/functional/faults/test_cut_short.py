@@ -65,11 +65,24 @@ def test_a_bake_that_times_out_leaves_nothing(world: World, state: str) -> None:
     arn = begun(world, state)
     world.aws.clock.advance(seconds=budgets.WHOLE_BAKE.total_seconds() + 3600)
     ended = world.ended(arn)
-    assert ended.status == "TIMED_OUT" or (state in LAST and ended.status == "SUCCEEDED")
+    assert ended.status == "TIMED_OUT" or (state in LAST and ended.status == "SUCCEEDED"), ended
     swept(world, ended.name)
     if ended.status == "TIMED_OUT":
         world.aws.until(lambda: announced(world, ended.name), what="the announcement")
         assert announced(world, ended.name) == ["Bake Failed"]
+
+
+def test_a_bake_that_only_could_not_report_says_that_its_image_stays(world: World) -> None:
+    arn = begun(world, "Report")
+    world.aws.clock.advance(seconds=budgets.SHORT.total_seconds() + 1)
+    ended = world.ended(arn)
+    assert (ended.status, ended.error) == ("FAILED", "UnexpectedError")
+    assert ended.cause == (
+        "The bake did its work, and what it made stays. But its report failed: States.Timeout "
+    )
+    swept(world, ended.name)
+    (image,) = world.tagged("image", ended.name)
+    assert world.pointer("small") == image["ImageId"]
 
 
 def waiting_for_its_turn(world: World) -> tuple[str, str]:
