@@ -193,7 +193,8 @@ def one_right_less(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     function, action = lacked.split()
-    decide = Authorizer.decide
+    decide, close = Authorizer.decide, LocalAws.close
+    told: list[bool] = []
 
     def stricter(
         authorizer: Authorizer, principal: Principal, needs: Iterable[Need], *request: Any
@@ -206,8 +207,20 @@ def one_right_less(request: pytest.FixtureRequest) -> Iterator[None]:
                     return Decision(False, action, need.resource, reason)
         return decide(authorizer, principal, asked, *request)
 
-    with patch.object(Authorizer, "decide", stricter):
+    def look_and_close(aws: LocalAws) -> None:
+        if aws is LocalAws.current():
+            told.append(rights.tells(aws, (function, action)))
+        close(aws)
+
+    with (
+        patch.object(Authorizer, "decide", stricter),
+        patch.object(LocalAws, "close", look_and_close),
+    ):
         yield
+    if (aws := LocalAws.current()) is not None:
+        told.append(rights.tells(aws, (function, action)))
+    if any(told):
+        request.config.get_terminal_writer().line(f"\n{rights.TOLD}")
 
 
 def _block_network() -> None:

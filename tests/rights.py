@@ -8,8 +8,9 @@ with the policies of the stack, for every folder of recipes that tests deploy. W
 granted cannot be: the local AWS refuses it.
 Exit code 1 when an action is granted that no call of any test has needed.
 
-``--mutate`` takes each right away and runs tests that have used it, until one fails. Exit code 1
-when none does. What `tests/functional/faults/test_every_right.py` has missed, is missed already.
+``--mutate`` takes each right away and runs tests that have used it, until one fails: it is *told*
+when the bake, or the log of the function, says who was refused what, else *noticed*. Exit code 1
+when none fails. What `tests/functional/faults/test_every_right.py` has missed, is missed already.
 """
 
 import json
@@ -24,6 +25,7 @@ from typing import Any
 from infra.loading import load_recipes
 from infra.permissions import hosts_of
 from infra.synthesize import template
+from scripts.local import LocalAws
 from scripts.local.estate import CONTEXT
 
 NOTES = Path("build/rights")
@@ -35,6 +37,9 @@ Right = tuple[str, str]
 """The part of a role's name that names its function, and an action."""
 Used = dict[Right, list[str]]
 """Ids of tests whose calls needed a right; a few, the function's own first."""
+
+TOLD = "the refusal names function and action"
+"""What a run without a right prints when that is so."""
 
 _FEW = 4
 JOBS = 3
@@ -145,7 +150,25 @@ def _without(right: Right, test: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return ""
-    return "told" if f"perform: {right[1]}" in done.stdout else "noticed"
+    return "told" if TOLD in done.stdout or f"perform: {right[1]}" in done.stdout else "noticed"
+
+
+def tells(aws: LocalAws, right: Right) -> bool:
+    """Whether an operator can read who was refused what: in a log of a function, or in how an
+    execution has ended."""
+    function, action = right
+    states = aws.client("stepfunctions")
+    ends = [
+        str(states.describe_execution(executionArn=execution["executionArn"]))
+        for machine in states.list_state_machines()["stateMachines"]
+        for execution in states.list_executions(stateMachineArn=machine["stateMachineArn"])[
+            "executions"
+        ]
+    ]
+    written = [line.text for line in aws.function_logs if function in line.function]
+    return any(f"perform: {action}" in it for it in written) or any(
+        f"perform: {action}" in it and function in it for it in ends
+    )
 
 
 def mutate(rights: set[Right], used: Used) -> int:

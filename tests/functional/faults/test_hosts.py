@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import rights
 from tests.functional.conftest import World
 from tests.functional.faults.invariants import Watched
 from tests.functional.faults.matrix import Record, Row
@@ -76,12 +77,15 @@ def test_what_a_task_is_refused(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_with_one_right_less(watched: Watched, task: str) -> None:
-    aws, wrong = watched.world.aws, []
+    aws, wrong, missed = watched.world.aws, [], []
     for role_name, action in used(watched, task, SCENE):
         aws.calls.clear()
         with without(aws, role_name, action):
             ended = watched.run(SCENE)
-        if not tells(ended, role_name, action):
+        if tells(ended, role_name, action):
+            missed.append((role_name, action))
+        else:
             wrong.append(f"{role_name} without {action}: {ended}")
         watched.settled()
+    rights.miss(f"{task}-{SCENE}", missed)
     assert wrong == [], "\n".join(wrong)
