@@ -51,6 +51,7 @@ class Jobs(Construct):
         super().__init__(scope, id_)
         self._dead_letters = store.dead_letters
         self._schedule_group = store.schedule_group
+        self.rules: list[events.Rule] = []
         resume = factory.make(
             self,
             "jobs.resume_waits",
@@ -164,6 +165,7 @@ class Jobs(Construct):
         )
         self.sweeper = resume
         self.others = (announce, dependents, janitor, retire)
+        self.with_dead_letters = (announce, dependents)
 
     def _every(
         self,
@@ -194,12 +196,13 @@ class Jobs(Construct):
         )
 
     def _on(self, name: str, function: lambda_.Function, pattern: Mapping[str, Any]) -> None:
-        events.Rule(
+        rule = events.Rule(
             self,
             name,
             event_pattern=events.EventPattern(**pattern),
             targets=[_target(function, self._dead_letters)],
         )
+        self.rules.append(rule)
 
 
 def _target(function: lambda_.Function, dead_letters: sqs.IQueue) -> targets.LambdaFunction:

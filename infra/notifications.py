@@ -1,11 +1,14 @@
 """Who is told when something needs a person."""
 
+from collections.abc import Sequence
+
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
@@ -16,6 +19,9 @@ from infra.settings import Settings
 from infra.store import Store
 
 _FIVE_MINUTES = Duration.minutes(5)
+_METRICS_OF_AN_ALARM = 10
+"""An alarm on an expression takes no more. Source: CloudWatch user guide, "Create a CloudWatch
+alarm based on a metric math expression"."""
 
 
 class Notifications(Construct):
@@ -27,6 +33,7 @@ class Notifications(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self._dead_letters = store.dead_letters
+        self._rules: list[events.Rule] = []
         self._topic = topic = sns.Topic(self, "Topic", display_name="AMI Bakery", enforce_ssl=True)
         if settings.notification_email:
             topic.add_subscription(
@@ -106,6 +113,15 @@ class Notifications(Construct):
             "DeadLettersLost",
             store.schedule_group.metric_failed_to_be_sent_to_dlq(period=_FIVE_MINUTES),
         )
+        lost = [
+            *(_lost_by_rule(it) for it in (*jobs.rules, *self._rules)),
+            *(_lost_by_function(it) for it in jobs.with_dead_letters),
+        ]
+        for first in range(0, len(lost), _METRICS_OF_AN_ALARM):
+            self._alarm(
+                f"EventsLost{first // _METRICS_OF_AN_ALARM + 1}",
+                _sum(lost[first : first + _METRICS_OF_AN_ALARM]),
+            )
         # The sweeper fails now and then under throttling; twice in a row needs a person.
         self._alarm(
             f"{jobs.sweeper.node.id}Errors",
@@ -131,7 +147,7 @@ class Notifications(Construct):
 
     def _tell(self, name: str, pattern: events.EventPattern, text: str) -> None:
         message = events.RuleTargetInput.from_text(text)
-        events.Rule(
+        rule = events.Rule(
             self,
             name,
             event_pattern=pattern,
@@ -144,3 +160,33 @@ class Notifications(Construct):
                 )
             ],
         )
+        self._rules.append(rule)
+
+
+def _lost_by_rule(rule: events.IRule) -> cloudwatch.Metric:
+    """Events that a rule could neither deliver nor put into the queue.
+
+    CloudWatch gets it only when it is not zero. Source: EventBridge user guide, "Monitoring Amazon
+    EventBridge".
+    """
+    return cloudwatch.Metric(
+        namespace="AWS/Events",
+        metric_name="InvocationsFailedToBeSentToDlq",
+        dimensions_map={"RuleName": rule.rule_name},
+        statistic="Sum",
+        period=_FIVE_MINUTES,
+    )
+
+
+def _lost_by_function(function: lambda_.IFunction) -> cloudwatch.Metric:
+    """Events on which a function has failed for good, and that Lambda could not put into the
+    queue. Source: Lambda developer guide, "Types of metrics for Lambda functions"."""
+    return function.metric("DestinationDeliveryFailures", statistic="Sum", period=_FIVE_MINUTES)
+
+
+def _sum(metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.MathExpression:
+    return cloudwatch.MathExpression(
+        expression="SUM(METRICS())",
+        using_metrics={f"m{number}": metric for number, metric in enumerate(metrics)},
+        period=_FIVE_MINUTES,
+    )

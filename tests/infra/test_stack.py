@@ -730,10 +730,12 @@ def test_somebody_is_told_of_a_failed_bake_and_of_what_a_good_one_left_or_left_o
 
 
 def alarms(stack: Synthesized) -> dict[str, dict[str, Any]]:
-    """The alarms, by what they watch: metric and the resource it is of."""
+    """The alarms on one metric, by what they watch: metric and the resource it is of."""
     found = {}
     for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
         properties = alarm["Properties"]
+        if "Metrics" in properties:
+            continue
         (dimension,) = properties["Dimensions"]
         found[f"{properties['MetricName']} {flat(dimension['Value'])}"] = properties
     return found
@@ -751,12 +753,39 @@ def test_a_person_is_told_of_dead_letters_and_of_jobs_that_fail(stack: Synthesiz
         "Errors JobsRemoveOrphans",
         "Errors JobsRetireDaily",
     }
-    for properties in alarms(stack).values():
+    for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+        properties = alarm["Properties"]
         assert [flat(action) for action in properties["AlarmActions"]] == [f"<{topic}>"]
         assert properties["Threshold"] == 1
         assert properties["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
         # No message and no run are no reason for an alarm.
         assert properties["TreatMissingData"] == "notBreaching"
+
+
+def test_a_person_is_told_of_what_cannot_even_become_a_dead_letter(stack: Synthesized) -> None:
+    """As when the key of the queue does not let the service in that delivers."""
+    watched: set[tuple[str, str]] = set()
+    for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+        summed, *metrics = alarm["Properties"].get("Metrics", [None])
+        if summed is None:
+            continue
+        assert (summed["Expression"], summed["ReturnData"]) == ("SUM(METRICS())", True)
+        assert 0 < len(metrics) <= 10
+        for it in metrics:
+            assert it["ReturnData"] is False
+            assert it["MetricStat"]["Stat"] == "Sum"
+            (dimension,) = it["MetricStat"]["Metric"]["Dimensions"]
+            name = it["MetricStat"]["Metric"]["MetricName"]
+            watched.add((name, flat(dimension["Value"]).strip("<>")))
+    with_destination = {
+        flat(it["Properties"]["FunctionName"]).strip("<>")
+        for it in stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+        if "DestinationConfig" in it["Properties"]
+    }
+    assert watched == {
+        *(("InvocationsFailedToBeSentToDlq", rule) for rule in stack.of_type("AWS::Events::Rule")),
+        *(("DestinationDeliveryFailures", function) for function in with_destination),
+    }
 
 
 def test_an_alarm_can_see_a_job_fail_as_often_as_it_runs(stack: Synthesized) -> None:
