@@ -24,7 +24,7 @@ class Acknowledged:
 ACKNOWLEDGED = (
     Acknowledged(
         rule=_IAM5.format(rf"(\*|arn:<AWS::Partition>:ssm:{_REGION}::document/\*)"),
-        where=r".*/DefaultPolicy/Resource",
+        where=r".*/(Default|Overflow)Policy\d*/Resource",
         reason="Calls for which IAM knows no narrower resource: looking at EC2, Systems Manager, "
         "Auto Scaling and Image Builder, traces, delivery of a state machine's log, and the "
         "channels of the SSM agent; and documents of AWS, which are public. "
@@ -34,18 +34,18 @@ ACKNOWLEDGED = (
     Acknowledged(
         rule=_IAM5.format(
             rf"arn:<AWS::Partition>:ec2:{_REGION}:(<AWS::AccountId>)?:"
-            r"(image|image-usage-report|instance|network-interface|snapshot|"
+            r"(image|image-usage-report|instance|network-interface|security-group|snapshot|"
             r"spot-instances-request|subnet|volume)/\*"
         ),
-        where=r"(BuilderHost|Tasks|Jobs)/.+Role/DefaultPolicy/Resource",
+        where=r"(BuilderHost|Tasks|Jobs)/.+Role/(Default|Overflow)Policy\d*/Resource",
         reason="A bake makes them, so no policy can know their ids. What changes or ends them is "
         "bound to the tag of a bake or to a builder's profile instead. What a launch uses (base "
-        "image, its snapshot, subnet) carries no tag of ours, and the agent's two calls change "
-        "only what Systems Manager knows of an instance.",
+        "image, its snapshot, subnet; for fast launch also a security group) carries no tag of "
+        "ours, and the agent's two calls change only what Systems Manager knows of an instance.",
     ),
     Acknowledged(
         rule=_IAM5.format(rf"arn:<AWS::Partition>:kms:{_REGION}:\*:key/\*"),
-        where=r"Tasks/(Plan|LaunchBuilder|LaunchTest|CopyImage)Role/DefaultPolicy/Resource",
+        where=r"Tasks/(Plan|LaunchBuilder|LaunchTest|CopyImage|RetireImages)Role/(Default|Overflow)Policy\d*/Resource",
         reason="The account's default key for EBS, the key of a base image and the key behind an "
         "alias of a recipe are unknown at synthesis. A key is looked at, or used through EC2; "
         "grants are for AWS resources alone; and the key's own policy must allow it as well.",
@@ -56,7 +56,7 @@ ACKNOWLEDGED = (
             r"(parameter/ami-bakery(-profiles)?/\*|document/AmiBakery(\*|\.\*|\.\*\.test\.\*))"
             r"|<StoreInventories\w+\.Arn>/inventories/\*)"
         ),
-        where=r"(Tasks|Jobs|Mover)/\w+Role/DefaultPolicy/Resource",
+        where=r"(Tasks|Jobs|Mover)/\w+Role/(Default|Overflow)Policy\d*/Resource",
         reason="Names below a prefix that is ours: pointers and profiles of recipes, documents of "
         "this stack of any version (a bake goes on with those that it began with), inventories.",
     ),
@@ -64,12 +64,12 @@ ACKNOWLEDGED = (
         rule=_IAM5.format(
             rf"arn:<AWS::Partition>:states:{_REGION}:<AWS::AccountId>:execution:[\w-]+:\*"
         ),
-        where=r"(Tasks|Jobs|Mover|Fleet)/.+Role/DefaultPolicy/Resource",
+        where=r"(Tasks|Jobs|Mover|Fleet)/.+Role/(Default|Overflow)Policy\d*/Resource",
         reason="Executions of our own machines, each of which gets its name when it starts.",
     ),
     Acknowledged(
         rule=_IAM5.format(r"<(Tasks|Mover|Fleet|Jobs)\w+\.Arn>:\*"),
-        where=r".+/DefaultPolicy/Resource",
+        where=r".+/(Default|Overflow)Policy\d*/Resource",
         reason="Versions of one function: an execution goes on with the version that it began "
         "with, after a deployment that has made another.",
     ),

@@ -4,6 +4,7 @@ Each names a language that a bakery's texts come near to: shells, PowerShell, Sy
 CloudFormation and the CDK, the states language, YAML, terminals, logs, paths, templates.
 """
 
+import re
 from itertools import product
 from typing import Any
 
@@ -212,6 +213,11 @@ CLASSICS = list(
     )
 )
 """All but the mixed ones, each once."""
+
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+TAGGED = [it for it in CLASSICS if 0 < len(it) <= 256 and not _NOT_IN_XML.search(it)]
+"""Those that EC2 takes as the value of a tag."""
 
 _PARTS = [*(part for part in CLASSICS if len(part) < 60), *_OPENINGS, *_MIDDLES, *_ENDINGS]
 

@@ -91,7 +91,9 @@ def missed() -> set[Right]:
 def granted(stack: Mapping[str, Any]) -> set[Right]:
     """Every action of every function's policies."""
     policies = [
-        it["Properties"] for it in stack["Resources"].values() if it["Type"] == "AWS::IAM::Policy"
+        it["Properties"]
+        for it in stack["Resources"].values()
+        if it["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
     ]
     return {
         (function_of(role["Ref"]), action)

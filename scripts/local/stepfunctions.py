@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAYLOAD_LIMIT = 262_144
 NAME_LIMIT = 80
 _FORBIDDEN = re.compile(r"[\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]")
+_ARN = re.compile(r"""arn:[^\s<>{}\[\]?*"#%\\^|~`$&,;/]+:execution:[^:]+:[^:]{1,80}""")
 ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
@@ -165,7 +166,13 @@ class StepFunctions:
             threading.Event().wait(0.005)
 
     def describe_execution(self, call: Call) -> dict[str, Any]:
-        run = self._execution(call.parameters["executionArn"])
+        arn = str(call.parameters["executionArn"])
+        if len(arn) > 256:
+            message = "Value at 'executionArn' must have length less than or equal to 256"
+            raise AwsError("ValidationException", f"1 validation error detected: {message}")
+        if not _ARN.fullmatch(arn):
+            raise AwsError("InvalidArn", f"Invalid Arn: '{arn}'")
+        run = self._execution(arn)
         answer = {
             "executionArn": run.exec_arn,
             "stateMachineArn": run.state_machine_arn,

@@ -59,6 +59,12 @@ class Synthesized:
             if resource["Type"] == kind
         }
 
+    @property
+    def policies(self) -> dict[str, dict[str, Any]]:
+        """The policies of roles: the CDK puts what is too much for one into managed ones."""
+        kinds = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+        return {id_: it for kind in kinds for id_, it in self.of_type(kind).items()}
+
     def only(self, kind: str) -> dict[str, Any]:
         (resource,) = self.of_type(kind).values()
         return resource["Properties"]  # type: ignore[no-any-return]
@@ -93,8 +99,8 @@ def parsed(recipes: Mapping[str, str] = RECIPES) -> dict[str, Recipe]:
 
 def statements(stack: Synthesized, module: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every statement with the id of its policy; of the function of one module, if one is named."""
-    for id_, policy in stack.of_type("AWS::IAM::Policy").items():
-        name = re.sub(r"(Service|Default|Role|Policy)+[0-9A-F]*$", "", id_).lower()
+    for id_, policy in stack.policies.items():
+        name = re.sub(r"(Service|Default|Overflow|Role|Policy)+[0-9A-F]*$", "", id_).lower()
         if module and not name.endswith(module.replace("_", "")):
             continue
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]:

@@ -146,7 +146,7 @@ class Account(Facts):
         properties = self.stack.template["Resources"][id_]["Properties"]
         found = [
             policy["Properties"]["PolicyDocument"]
-            for policy in self.stack.of_type("AWS::IAM::Policy").values()
+            for policy in self.stack.policies.values()
             if {"Ref": id_} in policy["Properties"]["Roles"]
         ]
         found += [inline["PolicyDocument"] for inline in properties.get("Policies", [])]

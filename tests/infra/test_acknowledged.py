@@ -16,7 +16,11 @@ from infra.acknowledged import ACKNOWLEDGED, Acknowledged
 from infra.asset import PROJECT
 from infra.loading import load_recipes
 from infra.synthesize import stack
-from tests.infra.conftest import parsed
+from tests.infra.conftest import RECIPES, parsed
+from tests.infra.test_fast_launch import SWIFT
+from tests.infra.test_hosts import CONTEXT
+from tests.infra.test_hosts import RECIPES as HOSTS
+from tests.infra.test_secrets import RECIPES as VAULTS
 
 EVERY_CHOICE = {
     "vpc_id": "vpc-0123456789abcdef0",
@@ -77,6 +81,12 @@ def test_every_finding_is_acknowledged(found: list[Finding]) -> None:
 def test_no_choice_of_the_context_and_no_recipe_that_we_ship_adds_a_finding() -> None:
     shipped = load_recipes(PROJECT / "recipes")
     assert open_findings(findings(stack(shipped, EVERY_CHOICE))) == []
+
+
+def test_no_recipe_with_secrets_fast_launch_or_a_host_adds_a_finding() -> None:
+    """Rights that only such recipes need are in no other stack."""
+    recipes = parsed({**RECIPES, **VAULTS, **SWIFT, **HOSTS})
+    assert open_findings(findings(stack(recipes, CONTEXT))) == []
 
 
 @pytest.mark.parametrize("one", ACKNOWLEDGED, ids=lambda one: one.reason[:30])

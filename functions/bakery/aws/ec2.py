@@ -3,6 +3,7 @@
 Without a Region: that of the stack.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 _READERS_PER_CALL = 500
 """Of a snapshot. Source: EC2 API reference, ModifySnapshotAttribute."""
+
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 LIVE_STATES = ("pending", "running", "stopping", "stopped")
 
@@ -391,12 +394,17 @@ def _instance(record: "InstanceTypeDef") -> Instance:
         reason_code=record.get("StateReason", {}).get("Code", ""),
         reason=record.get("StateReason", {}).get("Message", ""),
         spot=record.get("InstanceLifecycle") == "spot",
-        attempt=int(tags.get(TAG_ATTEMPT) or 1),
+        attempt=_attempt(tags.get(TAG_ATTEMPT, "")),
         test=tags.get(TAG_TEST, ""),
         launched=record.get("LaunchTime"),
         profile=record.get("IamInstanceProfile", {}).get("Arn", ""),
         image_id=record.get("ImageId", ""),
     )
+
+
+def _attempt(text: str) -> int:
+    """The number in a tag, which a hand may have spoilt, or put where it does not belong."""
+    return int(text) if _NUMBER.fullmatch(text) else 1
 
 
 def find_host(instance_id: str) -> Host | None:

@@ -1,6 +1,7 @@
 """Step Functions: starting executions, and resuming a task that waits for its token."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 _NOBODY_WAITS = {"TaskDoesNotExist", "TaskTimedOut", "InvalidToken"}
 
 _RUNNING = {"RUNNING", "PENDING_REDRIVE"}
-# A name that no execution can have comes from a tag that is not ours.
 _UNKNOWN = {"ExecutionDoesNotExist", "InvalidArn"}
+
+# What comes from a tag that is not ours may be no name at all; an ARN that is too long would be
+# refused as a call that is wrong. Source: Step Functions API reference, StartExecution, ``name``.
+_NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}""")
 
 # Source: Step Functions API reference, SendTaskFailure.
 _MAX_ERROR = 256
@@ -112,6 +116,9 @@ def failed_execution(machine_arn: str, name: str) -> Failed | None:
 
 
 def _described(execution_arn: str) -> "DescribeExecutionOutputTypeDef | None":
+    # arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME
+    if not _NAME.fullmatch(execution_arn.split(":", 7)[-1]):
+        return None
     with translated("states:DescribeExecution", execution_arn):
         try:
             return clients.stepfunctions().describe_execution(executionArn=execution_arn)

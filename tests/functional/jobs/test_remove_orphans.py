@@ -12,6 +12,7 @@ import pytest
 from bakery import holds
 from bakery.naming import TAG_BAKE, TAG_RECIPE, pointer
 from tests.functional.conftest import FunctionFailedError, World
+from tests.hostile import TAGGED
 
 BASE = "ami-0a120230000000064"
 PERIOD = {"minutes": 16}
@@ -216,6 +217,18 @@ def test_all_that_a_stopped_bake_left_is_removed_and_told(account: Account) -> N
     ]
     assert account.alive() == before
     assert told(account.world) == [{"removed": result["removed"], "left": []}]
+
+
+def test_tags_that_name_no_execution_are_never_in_the_way(account: Account) -> None:
+    """Whoever may tag may write anything: also what is too long, or no name at all."""
+    foreign = {account.volume(tags(value)) for value in [*TAGGED, "x" * 256]}
+    bake = account.cut_short()
+    orphan = account.volume(tags(bake))
+    account.world.aws.clock.advance(**PERIOD)
+    result = janitor(account.world)
+    assert result["left"] == []
+    assert result["removed"] == [f"volume {orphan} of bake {bake}"]
+    assert foreign <= account.alive()
 
 
 def test_called_twice_it_finds_nothing_more_and_tells_nobody(account: Account) -> None:

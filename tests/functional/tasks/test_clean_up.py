@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from bakery.naming import TAG_BAKE, label_pointer, pointer, previous_pointer
+from bakery.naming import TAG_ATTEMPT, TAG_BAKE, label_pointer, pointer, previous_pointer
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making, state
+from tests.hostile import TAGGED
 
 # An image of this account that is there from the start, and one that came after it.
 OLDER, OLD = "ami-0c0de201803000011", "ami-0c0de180400000012"
@@ -112,6 +113,31 @@ def test_a_failed_bake_loses_builder_image_and_snapshots_that_its_state_does_not
     (builder,) = making.instances()
     assert clean(making)["removed"] == [f"instance {builder}", f"image {image}"]
     assert gone(making)
+
+
+def test_what_others_write_into_tags_is_never_in_the_way(making: Making) -> None:
+    """Whoever may tag instances may give theirs the tags of a bake, with any values."""
+    image = making.imaged()
+    (builder,) = making.instances()
+    ec2 = making.world.aws.client("ec2")
+    foreign = [
+        ec2.run_instances(
+            ImageId=OLDER,
+            InstanceType="t3.micro",
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tagged}],
+        )["Instances"][0]["InstanceId"]
+        for value in TAGGED
+        for tagged in [
+            [{"Key": TAG_BAKE, "Value": making.bake}, {"Key": TAG_ATTEMPT, "Value": value}]
+        ]
+    ]
+    done = clean(making)
+    assert done["removed"] == [f"instance {builder}", f"image {image}"]
+    assert {it.partition(":")[0].removeprefix("instance ") for it in done["left"]} == {*foreign}
+    assert {state(making.world, it) for it in foreign} <= {"pending", "running"}
+    ec2.terminate_instances(InstanceIds=foreign)
 
 
 def test_called_twice_it_finds_nothing_more(making: Making) -> None:
