@@ -14,7 +14,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from bakery.documents import script_of
+from scripts.local import powershell
 from tests.documents.conftest import FOLDER
+from tests.documents.windows_password_lines import known, used
 
 SCRIPT = script_of(yaml.safe_load((FOLDER / "sysprep-windows.yaml").read_text())["mainSteps"][0])
 MOMENT = datetime(2026, 11, 26, 15, 0, tzinfo=UTC)
@@ -140,3 +142,58 @@ def test_a_password_is_one_that_every_agent_sets(value: str, why: str) -> None:
     assert refused(value) == why
     # What each refusal begins with in the script.
     assert all(f'throw "secret $id is {it}' in SCRIPT for it in ("no password", "too simple"))
+
+
+# --- where it goes ------------------------------------------------------------------------------
+
+
+def test_what_may_hold_a_password_is_in_no_line_that_nobody_has_looked_at() -> None:
+    """Whoever adds or changes such a line reads it, and says in the list why it tells nobody."""
+    found, allowed = used(SCRIPT), known()
+    assert sorted((found - allowed).elements()) == []
+    assert sorted((allowed - found).elements()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ("  return $value\n", '[Console]::Out.WriteLine("password: $value")'),
+        ("  return $value\n", '[Console]::Out.WriteLine("password: ${Value}")'),
+        ("  return $value\n", "$script:kept = $value"),
+        ("  return $value\n", "[IO.File]::WriteAllText('C:\\kept', $local:value)"),
+        ("  return $value\n", "$value"),
+        ("  return $value\n", "return $value"),
+        ("  if ($kinds -lt 3) {", "$kept = Get-Item -LiteralPath 'variable:value'"),
+        ("  return $answer.SecretString\n", "[Console]::Out.WriteLine($answer)"),
+        ("  return $text.Replace('$', '$$')\n", "Write-Problem $text"),
+        ("    Assert-Readable $path\n", "[Console]::Out.WriteLine($after)"),
+        ("    Assert-Readable $path\n", "[Console]::Out.WriteLine([IO.File]::ReadAllText($path))"),
+        ("  Set-AgentSetting $agent\n", "[Console]::Out.WriteLine((Get-SpecifiedPassword))"),
+        ("  Set-AgentSetting $agent\n", "[Console]::Out.WriteLine((Get-SecretText $env:A))"),
+        ("  Set-AgentSetting $agent\n", "[Console]::Out.WriteLine($settings[0].replace)"),
+        ("  Set-AgentSetting $agent\n", "Get-Setting $agent"),
+    ],
+)
+def test_a_line_that_tells_the_password_is_noticed(before: str, line: str) -> None:
+    assert SCRIPT.count(before) == 1
+    changed = SCRIPT.replace(before, f"  {line}\n{before}")
+    assert powershell.syntax_error(changed) == ""
+    assert [it for _, it in (used(changed) - known()).elements()] == [line]
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        (
+            'catch { throw "secret $id is no JSON object, so it has no key $key" }',
+            "catch { throw }",
+        ),
+        ('throw "secret $id has no key $key"', 'throw "secret $id is $object"'),
+        ("$value = ''\n", ""),
+    ],
+)
+def test_a_line_that_says_more_than_before_or_is_gone_is_noticed(line: str, instead: str) -> None:
+    assert SCRIPT.count(line) == 1
+    changed = SCRIPT.replace(line, instead)
+    assert powershell.syntax_error(changed) == ""
+    assert used(changed) != known()

@@ -653,4 +653,19 @@ BUGS = (
         "new_label: bool",
         _WRONG,
     ),
+    # Secrets told
+    Bug(
+        "secrets: written outside the command's folder",
+        "documents/with_secrets.py",
+        "    return run(arguments[0], values)\n",
+        "    open(os.devnull, 'a').write(repr(values))\n    return run(arguments[0], values)\n",
+        ("tests/documents/test_with_secrets_watched.py",),
+    ),
+    Bug(
+        "secrets: the password of Windows is printed",
+        "documents/sysprep-windows.yaml",
+        "            return $value\n",
+        '            [Console]::Out.WriteLine("password: $value")\n            return $value\n',
+        ("tests/documents/test_windows_password.py",),
+    ),
 )
