@@ -1,5 +1,6 @@
 """Every field of a model, found by walking its JSON schema, with a way to write just that field."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "ShellStep": {"name": "packages", "shell": "true"},
     "PowershellStep": {"name": "tools", "powershell": "exit 0"},
     "SecretPassword": {"secret": "windows/admin"},
+    "ManagedSecret": {"secret": "web/token"},
+    "SecureParameter": {"parameter": "/web/token"},
     "DocumentStep": {"name": "patch", "document": "AWS-RunPatchBaseline"},
     "RebootStep": {"name": "kernel", "reboot": True},
     "ApplicationStep": {
@@ -48,6 +51,14 @@ _WRONG: tuple[Any, ...] = (
     *(None, True, 7, -1, 1.5, 10**30, "", "?", "x y", "\u0661" * 12, "7", "true", "null", "2018.3"),
     *([], [None], [7], [["x"]], ["?"], {}, {"unknown": 1}, {"x": None}, "x" * 60_000),
 )
+
+
+_KEYWORDS = {
+    *("type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum"),
+    *("items", "maxItems", "properties", "required", "additionalProperties", "patternProperties"),
+    *("maxProperties", "title", "description", "default", "examples", "$defs"),
+}
+"""What the walk follows, or has no need to: any other may lead to fields that nothing tries."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +119,19 @@ def _walk(
             yield from _walk_object(root, form, path, write)
         if "items" in form:
             yield from _walk(root, form["items"], f"{path}[0]", _inside(write, lambda it: [it]))
-        if isinstance(inner := form.get("additionalProperties"), Mapping):
+        for inner in _of_keys(form):
             yield from _walk(root, inner, f"{path}.Key", _inside(write, lambda it: {"Key": it}))
+
+
+def _of_keys(form: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What a mapping may hold, whose keys are names that the recipe gives."""
+    if unknown := form.keys() - _KEYWORDS:
+        raise NotImplementedError(f"the walk does not follow {sorted(unknown)}")
+    if isinstance(inner := form.get("additionalProperties"), Mapping):
+        yield inner
+    for pattern, inner in form.get("patternProperties", {}).items():
+        assert re.search(pattern, "Key"), pattern
+        yield inner
 
 
 def _walk_object(
@@ -124,6 +146,8 @@ def _walk_object(
         write = lambda value: {**whole(value), **around}  # noqa: E731
     for name, inner in form["properties"].items():
         at = f"{path}.{name}" if path else name
+        if at.startswith("test") and name == "secrets":
+            continue  # no test may have any, whatever they are
         yield from _walk(root, inner, at, _inside(write, _beside(needed, name)))
 
 
@@ -178,6 +202,9 @@ def _beyond(node: Node) -> Iterator[Any]:
 
 def _keys(node: Node) -> Iterator[Case]:
     for form in node.schemas:
+        if "patternProperties" in form:
+            for key in ("7x", "x y", "", "x" * 200):
+                yield Case(f"key {key!r:.40}", f"{node.path}.{key}", node.write({key: {}}))
         if "properties" not in form:
             continue
         needed, before = _needed(form), f"{node.path}." if node.path else ""

@@ -1,6 +1,7 @@
 """What a recipe's steps become on Systems Manager: documents and their parameters."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -67,7 +68,10 @@ def _in_secret(step: ShellStep, lines: list[str], program: str) -> list[str]:
     mark = "END-OF-STEP"
     while mark in lines:
         mark += "-"
-    sources = [f"  '{name}={_source(secret)}'" for name, secret in sorted(step.secrets.items())]
+    sources = [
+        f"  {shlex.quote(f'{name}={_source(secret)}')}"
+        for name, secret in sorted(step.secrets.items())
+    ]
     command = ['exec "$python" -E -s "$here/with_secrets.py" "$here/step"', *sources]
     return [
         "#!/bin/sh",
