@@ -12,7 +12,6 @@ import pytest
 
 from infra.node import use_bundled_node
 from scripts.local import LocalAws
-from scripts.local.calls import Call, CallLog
 from scripts.local.iam import Authorizer, Principal
 from scripts.local.iam_needs import Need
 from scripts.local.policies import Decision
@@ -167,13 +166,7 @@ _FLAWS: list[str] = []
 
 @pytest.fixture(autouse=True, scope="session")
 def launches_watched() -> Iterator[None]:
-    add = CallLog.add
-
-    def look_and_add(log: CallLog, call: Call) -> None:
-        _FLAWS.extend(launches.flaws(call))
-        add(log, call)
-
-    with patch.object(CallLog, "add", look_and_add):
+    with launches.watched_to_the_end(_FLAWS):
         yield
 
 

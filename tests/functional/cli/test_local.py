@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,25 @@ from scripts.bakery_cli import check
 from scripts.bakery_cli.screen import console
 from scripts.bakery_cli.stages import CLONE_HOST, STAGES
 from scripts.local import estate
+from tests import watched
 
 PROJECT = Path(__file__).resolve().parents[3]
-COMMAND = [sys.executable, "-m", "scripts.bakery_cli.main", "--local"]
+COMMAND = ["scripts.bakery_cli.main", "--local"]
+
+
+@pytest.fixture
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the processes of a test note their launches, of which all must be sound: the look at
+    every launch sees no process but the tests' own."""
+    notes = tmp_path_factory.mktemp("notes") / "launches"
+    yield notes
+    assert [it for it in watched.noted(notes) if it] == []
+
+
+def command(notes: Path | None, *arguments: str) -> list[str]:
+    """As somebody types it, or so that its launches are noted."""
+    watcher = ["tests.watched", str(notes)] if notes else []
+    return [sys.executable, "-m", *watcher, *COMMAND, *arguments]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -25,9 +42,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "TERM": "dumb", **more}
 
 
-def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+def run(notes: Path | None, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments],
+        command(notes, *arguments),
         cwd=PROJECT,
         env=environment(**more),
         capture_output=True,
@@ -37,8 +54,9 @@ def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_bake_needs_no_account_and_ends_with_its_image() -> None:
-    # Settings of a real account, broken ones at that, must not matter.
-    done = run("bake", "web-al2023", AWS_PROFILE="images", HTTPS_PROXY="http://127.0.0.1:9")
+    # Settings of a real account, broken ones at that, must not matter. Who watches imports the
+    # local AWS before the command has put them aside; the next test watches a bake of this recipe.
+    done = run(None, "bake", "web-al2023", AWS_PROFILE="images", HTTPS_PROXY="http://127.0.0.1:9")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert "time runs 60 times faster; scripts are checked but NOT executed" in done.stdout
@@ -51,18 +69,19 @@ def test_a_bake_needs_no_account_and_ends_with_its_image() -> None:
         assert re.search(rf"^{label} ", last, re.M)
 
 
-def test_a_recipe_that_builds_on_another_bakes_that_one_first() -> None:
-    done = run("plan", "app-on-web")
+def test_a_recipe_that_builds_on_another_bakes_that_one_first(notes: Path) -> None:
+    done = run(notes, "plan", "app-on-web")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "app-on-web builds on web-al2023" in done.stdout
     assert "start  " not in done.stdout and "Customize        4 steps" not in done.stdout
     found = re.search(r"^Baked web-al2023: (ami-\w+)", done.stdout, re.M)
     assert found and f"Base image            {found[1]} (web-al2023-" in done.stdout
+    assert len(watched.noted(notes)) > 1  # builder and tests
 
 
-def test_ctrl_c_says_that_the_local_bake_is_gone() -> None:
+def test_ctrl_c_says_that_the_local_bake_is_gone(notes: Path) -> None:
     running = subprocess.Popen(
-        [*COMMAND, "bake", "web-al2023"],
+        command(notes, "bake", "web-al2023"),
         cwd=PROJECT,
         env=environment(PYTHONUNBUFFERED="1"),
         stdout=subprocess.PIPE,
@@ -94,17 +113,18 @@ CHEF_11, CHEF_12, PLAIN = estate.HOSTS
         pytest.param(PLAIN, marks=pytest.mark.long),
     ],
 )
-def test_an_adopted_host_is_sound_and_bakes(id_: str, tmp_path: Path) -> None:
+def test_an_adopted_host_is_sound_and_bakes(id_: str, tmp_path: Path, notes: Path) -> None:
     """What README says: adopt it, check it, bake it."""
-    adopted = run("adopt", id_)
+    adopted = run(notes, "adopt", id_)
     assert adopted.returncode == 0, adopted.stderr
     file = tmp_path / "shop.yaml"
     file.write_text(adopted.stdout)
     assert parse_recipe("shop", load_yaml(file)).base == InstanceBase(instance=id_)
     assert check.check(console(), ["shop"], recipes=tmp_path, documents=PROJECT / "documents") == 0
-    done = run("bake", "shop", "--recipes", str(tmp_path))
+    done = run(notes, "bake", "shop", "--recipes", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert id_ in next(line for line in done.stdout.splitlines() if "Instances here" in line)
     assert re.search(rf"start  {CLONE_HOST.title}$", done.stdout, re.M)
     assert re.search(r"^Image       ami-[0-9a-f]{17}$", done.stdout, re.M)
     assert re.search(rf"^Base image .*{id_}", done.stdout, re.M)
+    assert len(watched.noted(notes)) > 1
