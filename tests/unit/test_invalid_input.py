@@ -58,6 +58,8 @@ def _cron(text: str) -> dict[str, Any]:
 _LT = [f"lt-{number:017x}" for number in range(20)]
 _MANY = [f"ap-south-{n}" for n in range(1, 10)] + [f"eu-west-{n}" for n in range(1, 10)]
 
+SECRET = {**SHELL, "secrets": {"TOKEN": {"secret": "web/token"}}}
+
 # Fields that are in order, each for itself, or that only a person can tell to be wrong.
 BY_HAND = [
     Case("two bases", "base", content(base={"ami": "ami-12345678", "recipe": "golden"})),
@@ -73,6 +75,8 @@ BY_HAND = [
     Case("twice", "customize", _steps(SHELL, SHELL)),
     Case("alike", "customize", _steps({**SHELL, "name": "a b"}, {**SHELL, "name": "a (b)"})),
     Case("tests alike", "test", content(test=[SHELL, SHELL])),
+    Case("a secret in a test", "test", content(test=[SECRET])),
+    Case("a secret in its steps", "test.steps", content(test={"steps": [SECRET]})),
     Case(
         "too long together",
         "customize",
