@@ -73,13 +73,23 @@ def test_a_bake_that_times_out_leaves_nothing(world: World, state: str) -> None:
 
 
 def test_a_bake_that_only_could_not_report_says_that_its_image_stays(world: World) -> None:
-    arn = begun(world, "Report")
-    world.aws.clock.advance(seconds=budgets.SHORT.total_seconds() + 1)
-    ended = world.ended(arn)
-    assert (ended.status, ended.error) == ("FAILED", "UnexpectedError")
-    assert ended.cause == (
-        "The bake did its work, and what it made stays. But its report failed: States.Timeout "
+    fault = world.aws.faults.error(
+        "lambda",
+        "Invoke",
+        code="AccessDeniedException",
+        message="not for you",
+        status=403,
+        times=99,
+        when=lambda asked: "TasksReport" in asked["FunctionName"],
     )
+    ended = world.bake("small", force=True)
+    assert fault.matched
+    assert (ended.status, ended.error) == ("FAILED", "UnexpectedError")
+    assert ended.cause.startswith(
+        "The bake did its work, and what it made stays. But its report failed: "
+    )
+    assert "not for you" in ended.cause
+    world.aws.faults.clear()
     swept(world, ended.name)
     (image,) = world.tagged("image", ended.name)
     assert world.pointer("small") == image["ImageId"]
