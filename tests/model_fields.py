@@ -126,7 +126,7 @@ def _walk(
 def _of_keys(form: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """What a mapping may hold, whose keys are names that the recipe gives."""
     if unknown := form.keys() - _KEYWORDS:
-        raise NotImplementedError(f"the walk does not follow {sorted(unknown)}")
+        raise AssertionError(f"the walk does not follow {sorted(unknown)}")
     if isinstance(inner := form.get("additionalProperties"), Mapping):
         yield inner
     for pattern, inner in form.get("patternProperties", {}).items():
