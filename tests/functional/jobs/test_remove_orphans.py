@@ -221,7 +221,7 @@ def test_all_that_a_stopped_bake_left_is_removed_and_told(account: Account) -> N
 
 def test_tags_that_name_no_execution_are_never_in_the_way(account: Account) -> None:
     """Whoever may tag may write anything: also what is too long, or no name at all."""
-    foreign = {account.volume(tags(value)) for value in [*TAGGED, "x" * 256]}
+    foreign = {account.volume(tags(value)) for value in [*TAGGED[::3], "x" * 256]}
     bake = account.cut_short()
     orphan = account.volume(tags(bake))
     account.world.aws.clock.advance(**PERIOD)
