@@ -7,6 +7,8 @@ finding that is not here, and on an entry here that no finding needs any more.
 from dataclasses import dataclass
 
 _REGION = r"(<AWS::Region>|[a-z0-9-]+)"
+_POLICY = r"(Default|Overflow)Policy\d*/Resource"
+"""What the CDK calls the policies of a role; the second has what is too much for the first."""
 _IAM5 = r"AwsSolutions-IAM5\[Resource::{}\]"
 
 
@@ -24,7 +26,7 @@ class Acknowledged:
 ACKNOWLEDGED = (
     Acknowledged(
         rule=_IAM5.format(rf"(\*|arn:<AWS::Partition>:ssm:{_REGION}::document/\*)"),
-        where=r".*/(Default|Overflow)Policy\d*/Resource",
+        where=r".*/" + _POLICY,
         reason="Calls for which IAM knows no narrower resource: looking at EC2, Systems Manager, "
         "Auto Scaling and Image Builder, traces, delivery of a state machine's log, and the "
         "channels of the SSM agent; and documents of AWS, which are public. "
@@ -37,7 +39,7 @@ ACKNOWLEDGED = (
             r"(image|image-usage-report|instance|network-interface|security-group|snapshot|"
             r"spot-instances-request|subnet|volume)/\*"
         ),
-        where=r"(BuilderHost|Tasks|Jobs)/.+Role/(Default|Overflow)Policy\d*/Resource",
+        where=r"(BuilderHost|Tasks|Jobs)/.+Role/" + _POLICY,
         reason="A bake makes them, so no policy can know their ids. What changes or ends them is "
         "bound to the tag of a bake or to a builder's profile instead. What a launch uses (base "
         "image, its snapshot, subnet; for fast launch also a security group) carries no tag of "
@@ -45,7 +47,7 @@ ACKNOWLEDGED = (
     ),
     Acknowledged(
         rule=_IAM5.format(rf"arn:<AWS::Partition>:kms:{_REGION}:\*:key/\*"),
-        where=r"Tasks/(Plan|LaunchBuilder|LaunchTest|CopyImage|RetireImages)Role/(Default|Overflow)Policy\d*/Resource",
+        where=r"Tasks/(Plan|LaunchBuilder|LaunchTest|CopyImage|RetireImages)Role/" + _POLICY,
         reason="The account's default key for EBS, the key of a base image and the key behind an "
         "alias of a recipe are unknown at synthesis. A key is looked at, or used through EC2; "
         "grants are for AWS resources alone; and the key's own policy must allow it as well.",
@@ -56,7 +58,7 @@ ACKNOWLEDGED = (
             r"(parameter/ami-bakery(-profiles)?/\*|document/AmiBakery(\*|\.\*|\.\*\.test\.\*))"
             r"|<StoreInventories\w+\.Arn>/inventories/\*)"
         ),
-        where=r"(Tasks|Jobs|Mover)/\w+Role/(Default|Overflow)Policy\d*/Resource",
+        where=r"(Tasks|Jobs|Mover)/\w+Role/" + _POLICY,
         reason="Names below a prefix that is ours: pointers and profiles of recipes, documents of "
         "this stack of any version (a bake goes on with those that it began with), inventories.",
     ),
@@ -64,12 +66,12 @@ ACKNOWLEDGED = (
         rule=_IAM5.format(
             rf"arn:<AWS::Partition>:states:{_REGION}:<AWS::AccountId>:execution:[\w-]+:\*"
         ),
-        where=r"(Tasks|Jobs|Mover|Fleet)/.+Role/(Default|Overflow)Policy\d*/Resource",
+        where=r"(Tasks|Jobs|Mover|Fleet)/.+Role/" + _POLICY,
         reason="Executions of our own machines, each of which gets its name when it starts.",
     ),
     Acknowledged(
         rule=_IAM5.format(r"<(Tasks|Mover|Fleet|Jobs)\w+\.Arn>:\*"),
-        where=r".+/(Default|Overflow)Policy\d*/Resource",
+        where=r".+/" + _POLICY,
         reason="Versions of one function: an execution goes on with the version that it began "
         "with, after a deployment that has made another.",
     ),

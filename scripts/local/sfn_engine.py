@@ -88,9 +88,9 @@ class Engine:
         self.tokens = Tokens()
         self.closing = False
         self.nested: dict[str, set[str]] = {}
+        """What executions run with `.sync`, both by ARN."""
         self._due: dict[str, float] = {}
         """By execution: the AWS time at which it times out."""
-        """What executions run with `.sync`, both by ARN."""
         self._patches = Patches()
         self._patch_time()
         self._patch_waits()
