@@ -172,7 +172,7 @@ mutate-rights: setup ## After test, test-long and faults: take each right away; 
 	@$(BIN)/python -m tests.rights --mutate $(RIGHTS)
 
 .PHONY: mutants
-mutants: setup ## Break the product in seventy ways: which does no test notice? (minutes)
+mutants: setup ## Break the product on purpose, in one way after another: which does no test notice? (minutes)
 	@$(BIN)/python -m tests.mutants $(MUTANTS)
 
 .PHONY: bench

@@ -202,7 +202,7 @@ def one_right_less(request: pytest.FixtureRequest) -> Iterator[None]:
 
     def look_and_close(aws: LocalAws) -> None:
         if aws is LocalAws.current():
-            told.append(rights.tells(aws, (function, action)))
+            told.append(rights.is_told(aws, (function, action)))
         close(aws)
 
     with (
@@ -211,7 +211,7 @@ def one_right_less(request: pytest.FixtureRequest) -> Iterator[None]:
     ):
         yield
     if (aws := LocalAws.current()) is not None:
-        told.append(rights.tells(aws, (function, action)))
+        told.append(rights.is_told(aws, (function, action)))
     if any(told):
         request.config.get_terminal_writer().line(f"\n{rights.TOLD}")
 

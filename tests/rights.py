@@ -155,7 +155,7 @@ def _without(right: Right, test: str) -> str:
     return "told" if TOLD in done.stdout or f"perform: {right[1]}" in done.stdout else "noticed"
 
 
-def tells(aws: LocalAws, right: Right) -> bool:
+def is_told(aws: LocalAws, right: Right) -> bool:
     """Whether an operator can read who was refused what: in a log of a function, or in how an
     execution has ended."""
     function, action = right

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bakery import versions
+from bakery.problems import one_line
 
 PREFIX: Final = "inventories/"
 """Of the keys of all inventories."""
@@ -162,7 +163,7 @@ def read_report(output: str, *, sentinel: str) -> Report:
     if announced != str(len(packages)):
         raise IncompleteReportError(f"{len(packages)} of {announced or 'some'} packages are there")
     if problem := facts.get("problem"):
-        raise FailedReportError(problem)
+        raise FailedReportError(one_line(problem))
     system = System(
         id=facts.get("os-id", ""),
         version=facts.get("os-version", ""),
@@ -279,7 +280,8 @@ def _updated(before: list[Package], after: list[Package]) -> Change:
 
 def first(report: Report) -> str:
     """The one line about an image that there is nothing to compare with."""
-    return _cut(f"{_count(report.packages)} of {report.system.name or 'an unknown system'}")
+    system = one_line(report.system.name) or "an unknown system"
+    return _cut(f"{_count(report.packages)} of {system}")
 
 
 def summary(old: Inventory, new: Report) -> str:
@@ -299,7 +301,7 @@ def summary(old: Inventory, new: Report) -> str:
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     if not said:
         said = f"no package of {len(new.packages)} has changed"
-    for text in (*kernel, *map(str, _telling(found, room=_NAMED - len(kernel)))):
+    for text in map(one_line, (*kernel, *map(str, _telling(found, room=_NAMED - len(kernel))))):
         separator = ", " if ";" in said else "; "
         if len(said) + len(separator) + len(text) <= MAX_SUMMARY:
             said += separator + text

@@ -43,6 +43,11 @@ class Call:
     def get(self, name: str, default: Any = None) -> Any:
         return self.parameters.get(name, default)
 
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing, as the operation's name says; what is unknown may change."""
+        return self.operation.startswith(("Describe", "Get", "List", "Query", "Scan"))
+
 
 Handler = Callable[[Call], Answer]
 

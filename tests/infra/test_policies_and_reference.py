@@ -189,6 +189,17 @@ def test_every_condition_key_is_one_that_the_action_has_for_the_resource(
                 assert has_key(action, resource, key), (policy.name, action, resource, key)
 
 
+def test_outside_ec2_an_action_has_the_same_keys_for_every_kind_of_resource(
+    policies: list[Policy],
+) -> None:
+    """So that the look at keys, and the local AWS, need not ask which kind a resource is of."""
+    for action in {action for policy in policies for action in policy.actions}:
+        found = details(action)
+        if found is not None and not action.startswith("ec2:"):
+            keys = {frozenset(kind["conditionKeys"]) for kind in found["resourceTypes"]}
+            assert len(keys) <= 1, action
+
+
 def test_every_condition_key_exists_and_its_operator_fits(policies: list[Policy]) -> None:
     for policy in policies:
         for operator, key in policy.keys:

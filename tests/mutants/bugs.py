@@ -659,7 +659,7 @@ BUGS = (
         "documents/with_secrets.py",
         "    return run(arguments[0], values)\n",
         "    open(os.devnull, 'a').write(repr(values))\n    return run(arguments[0], values)\n",
-        ("tests/documents/test_with_secrets_watched.py",),
+        ("tests/documents/test_with_secrets_audited.py",),
     ),
     Bug(
         "secrets: the password of Windows is printed",

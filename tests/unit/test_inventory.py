@@ -24,6 +24,7 @@ from bakery.inventory import (
     unpack,
 )
 from tests.data.packages import AL2023, DEBIAN, SENTINEL
+from tests.hostile import TERMINAL, is_plain
 
 
 def deb(name: str, version: str, *, source: str = "", arch: str = "amd64") -> Package:
@@ -231,6 +232,16 @@ def test_the_line_is_never_longer_than_it_may_be(names: list[str], version: str)
     assert len(line) <= inventory.MAX_SUMMARY
     system = System(name=version)
     assert len(inventory.first(Report(system=system, packages=()))) <= inventory.MAX_SUMMARY
+
+
+@pytest.mark.parametrize("hostile", TERMINAL)
+def test_what_an_instance_says_of_itself_cannot_break_or_paint_the_line(hostile: str) -> None:
+    assert is_plain(told([deb(hostile, "1")], [deb(hostile, hostile)]))
+    assert is_plain(inventory.first(Report(system=System(name=hostile), packages=())))
+    output = f"problem\t{hostile}\npackages\t0\n{SENTINEL}\n"
+    with pytest.raises(FailedReportError) as failed:
+        read_report(output, sentinel=SENTINEL)
+    assert is_plain(str(failed.value))
 
 
 # --- keeping ---------------------------------------------------------------------------------

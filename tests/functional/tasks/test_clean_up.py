@@ -120,19 +120,24 @@ def test_what_others_write_into_tags_is_never_in_the_way(making: Making) -> None
     image = making.imaged()
     (builder,) = making.instances()
     ec2 = making.world.aws.client("ec2")
-    foreign = [
-        ec2.run_instances(
+
+    def launched(attempt: str) -> str:
+        tags = {TAG_BAKE: making.bake, TAG_ATTEMPT: attempt}
+        instance: str = ec2.run_instances(
             ImageId=OLDER,
             InstanceType="t3.micro",
             MinCount=1,
             MaxCount=1,
-            TagSpecifications=[{"ResourceType": "instance", "Tags": tagged}],
+            TagSpecifications=[
+                {
+                    "ResourceType": "instance",
+                    "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+                }
+            ],
         )["Instances"][0]["InstanceId"]
-        for value in [*TAGGED[::9], "x", "-1", "1.5", "\u0661"]
-        for tagged in [
-            [{"Key": TAG_BAKE, "Value": making.bake}, {"Key": TAG_ATTEMPT, "Value": value}]
-        ]
-    ]
+        return instance
+
+    foreign = [launched(attempt) for attempt in [*TAGGED[::9], "x", "-1", "1.5", "\u0661"]]
     done = clean(making)
     assert done["removed"] == [f"instance {builder}", f"image {image}"]
     assert {it.partition(":")[0].removeprefix("instance ") for it in done["left"]} == {*foreign}

@@ -16,6 +16,7 @@ from bakery.naming import TAG_BAKE, TAG_TEST, bake_tags
 from tests.data.packages import AL2023, DEBIAN
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making, online
+from tests.hostile import CANARY, TAGGED
 
 FINGERPRINT = "bakery=0.1.0 documents=0123456789ab recipe=ba9876543210"
 UPDATED = DEBIAN.replace("3.0.17-1~deb12u2", "3.0.18-1~deb12u1")
@@ -234,6 +235,22 @@ def test_while_the_command_or_its_instance_is_not_shown_it_is_tried_again(
     assert f"{recording.bake}/test/1000000" in error.message
     error = recording.refused(0, new, bake="another")
     assert error.name == "NotYetVisibleError" and "bake another" in error.message
+
+
+def test_what_an_instance_says_is_kept_as_it_is_and_used_for_nothing(recording: Recording) -> None:
+    """Neither a call nor a key of the bucket has any of it."""
+    said = [it for it in TAGGED if not {*"\t\r\n"} & {*it}]
+    lines = [f"package\tdeb\t{it}\t{it}\t{it}\t{it}\t{it}" for it in said]
+    system = [f"{fact}\t$(touch {CANARY})" for fact in ("os-id", "os-name", "kernel", "machine")]
+    text = "\n".join([*system, *lines, f"packages\t{len(said)}", "ami-bakery: bake-1 done"])
+    check, new = recording.printed(*whole_lines(text, 100)), image()
+    recording.world.aws.calls.clear()
+    recording.record(check, new)
+    assert {it.name for it in recording.kept(new).packages} == {*said}
+    calls = recording.world.aws.calls.of(role="RecordInventory")
+    # The inventory itself is compressed.
+    assert [it.operation for it in calls if not it.reads] == ["PutObject"]
+    assert CANARY not in str([it.parameters for it in calls])
 
 
 def test_of_two_test_instances_the_first_ones_list_counts(recording: Recording) -> None:

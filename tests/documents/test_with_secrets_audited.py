@@ -25,7 +25,7 @@ from tests.instance_services import InstanceServices
 
 __all__ = ["services", "store"]
 
-WATCHED = Path(__file__).with_name("watched.py")
+AUDITED = Path(__file__).with_name("audited.py")
 VALUE = SECRETS["json"]
 GOT = "    return run(arguments[0], values)\n"
 """The place of the program where it has the values."""
@@ -45,7 +45,7 @@ HARMLESS = re.compile(
 Event = tuple[str, Sequence[Any]]
 
 
-class Watched:
+class Audited:
     """A builder whose Python tells what it does."""
 
     def __init__(self, folder: Path, services: InstanceServices) -> None:
@@ -53,7 +53,7 @@ class Watched:
         tools.mkdir()
         self.report = folder / "report"
         python = tools / "python3"
-        command = shlex.join([sys.executable, "-E", "-s", str(WATCHED), str(self.report)])
+        command = shlex.join([sys.executable, "-E", "-s", str(AUDITED), str(self.report)])
         python.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         python.chmod(0o700)
         self.builder = Builder(folder / "host", services, f"{tools}:/usr/bin:/bin")
@@ -88,11 +88,11 @@ class Watched:
 
 
 @pytest.fixture
-def watched(tmp_path: Path, services: InstanceServices, store: Store) -> Watched:
+def audited(tmp_path: Path, services: InstanceServices, store: Store) -> Audited:
     store.secrets["prod/it"] = {"SecretString": VALUE}
     store.parameters["/prod/it"] = {"Type": "SecureString", "Value": VALUE}
     store.parameters["/denied"] = {"Type": "String", "Value": VALUE}
-    return Watched(tmp_path, services)
+    return Audited(tmp_path, services)
 
 
 @pytest.mark.parametrize(
@@ -107,17 +107,17 @@ def watched(tmp_path: Path, services: InstanceServices, store: Store) -> Watched
     ],
 )
 def test_the_program_opens_nothing_for_writing_and_starts_nothing_but_the_step(
-    watched: Watched, script: str, source: Mapping[str, str], code: int
+    audited: Audited, script: str, source: Mapping[str, str], code: int
 ) -> None:
-    outcome = watched.ran(script, load_program(), IT=source)
+    outcome = audited.ran(script, load_program(), IT=source)
     assert outcome.exit_code == code, outcome.stderr
-    assert watched.strange() == []
+    assert audited.strange() == []
     # The report is of the program, to its end.
-    names = [name for name, _ in watched.events()]
+    names = [name for name, _ in audited.events()]
     assert names.count("socket.connect") > 4
     began = "cannot resolve" not in outcome.stderr
     assert names.count("subprocess.Popen") == began
-    assert leaks(VALUE, [("report", watched.report.read_bytes())]) == set()
+    assert leaks(VALUE, [("report", audited.report.read_bytes())]) == set()
 
 
 @pytest.mark.parametrize(
@@ -145,22 +145,22 @@ def test_the_program_opens_nothing_for_writing_and_starts_nothing_but_the_step(
     ],
 )
 def test_a_value_that_is_put_elsewhere_is_noticed(
-    watched: Watched, tmp_path: Path, leak: str, event: str
+    audited: Audited, tmp_path: Path, leak: str, event: str
 ) -> None:
     place = tmp_path / "place"
     place.touch()
     program = load_program()
     assert program.count(GOT) == 1
     leaking = program.replace(GOT, f"    PLACE = {str(place)!r}\n    {leak}\n{GOT}")
-    outcome = watched.ran("true", leaking, IT={"secret": "prod/it"})
+    outcome = audited.ran("true", leaking, IT={"secret": "prod/it"})
     assert outcome.status == "Success", outcome.stderr
-    names = {name for name, _ in watched.strange()}
+    names = {name for name, _ in audited.strange()}
     assert any(re.match(event, name) for name in names), names
 
 
-def test_a_value_that_is_sent_to_aws_is_noticed(watched: Watched) -> None:
+def test_a_value_that_is_sent_to_aws_is_noticed(audited: Audited) -> None:
     """What is meant to happen is in the report with its arguments, and `leaks` reads them."""
     sent = "call(Instance(), 'ssm', 'eu-west-1', 'PutParameter', {'Value': repr(values)})"
     leaking = load_program().replace(GOT, f"    {sent}\n{GOT}")
-    watched.ran("true", leaking, IT={"secret": "prod/it"})
-    assert leaks(VALUE, [("report", watched.report.read_bytes())]) == {"report"}
+    audited.ran("true", leaking, IT={"secret": "prod/it"})
+    assert leaks(VALUE, [("report", audited.report.read_bytes())]) == {"report"}

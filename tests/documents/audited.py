@@ -1,6 +1,6 @@
 """Runs a program and notes all that it does which Python's audit events tell of.
 
-    python [OPTIONS] watched.py REPORT [OPTIONS] PROGRAM ARGUMENTS...
+    python [OPTIONS] audited.py REPORT [OPTIONS] PROGRAM ARGUMENTS...
 
 One line of JSON for each event: its name and its arguments. Nothing is refused here: whoever reads
 the report judges. Source: Python, "Audit events table". What has no event is what needs something
