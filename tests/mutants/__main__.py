@@ -6,6 +6,7 @@ Exit code 1 when a bug goes unnoticed, or does not fit the code any more.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def main(wanted: Sequence[str]) -> int:
         tests = tuple(dict.fromkeys(test for bug in chosen for test in bug.tests))
         sound = pool.submit(run, Bug("none", "README.md", "", "", tests), project)
         verdicts = list(pool.map(lambda bug: judge(bug, project), chosen))
-        if sound.result() != PASSED:
+        if sound.result()[0] != PASSED:
             print("The tests fail without any bug: nothing is proven.")
             return 1
     missed = sum(not noticed for noticed in verdicts)
@@ -42,10 +43,10 @@ def main(wanted: Sequence[str]) -> int:
 
 
 def judge(bug: Bug, project: Path) -> bool:
-    """Whether the tests notice the bug; says so."""
-    code = run(bug, project)
+    """Whether the tests notice the bug; says so, and by which."""
+    code, test = run(bug, project)
     verdict = {NOTICED: "noticed", PASSED: "MISSED"}.get(code, "CANNOT SAY")
-    print(f"{verdict:<10}  {bug.name}", flush=True)
+    print(f"{verdict:<10}  {bug.name}{f': {test}' if test else ''}", flush=True)
     return code == NOTICED
 
 
@@ -53,13 +54,13 @@ _ALL = ("-m", "long or not long")
 """Those that `make test` leaves out as well."""
 
 
-def run(bug: Bug, project: Path) -> int:
-    """pytest's exit code in a copy of the project with the bug."""
+def run(bug: Bug, project: Path) -> tuple[int, str]:
+    """pytest's exit code in a copy of the project with the bug, and the test that failed."""
     with TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder) / "project"
         shutil.copytree(project, copy, symlinks=True)
         if not put(bug, copy):
-            return -1
+            return -1, ""
         done = subprocess.run(
             [
                 sys.executable,
@@ -79,7 +80,8 @@ def run(bug: Bug, project: Path) -> int:
         )
     if done.returncode not in (NOTICED, PASSED):
         print(done.stdout[-2000:], done.stderr[-2000:])
-    return done.returncode
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    return done.returncode, failed[1] if failed else ""
 
 
 def copy_project(copy: Path) -> None:
