@@ -16,6 +16,11 @@ from scripts.local.calls import Call, CallLog
 
 _STACK = "AmiBakery-"
 """What CloudFormation begins the name of each role of the stack with."""
+_OTHER_WAYS = {
+    *("CreateFleet", "ModifyFleet", "RequestSpotFleet", "ModifySpotFleetRequest"),
+    *("RequestSpotInstances", "RunScheduledInstances"),
+}
+"""EC2's other calls that launch: the rules are about `RunInstances`, so there must be none."""
 _LAUNCHERS = {"TasksLaunchBuilder": "builder", "TasksLaunchTest": "test"}
 _TAGGED = {"instance", "volume", "network-interface"}
 _OPEN = "public"
@@ -101,7 +106,8 @@ def ours(call: Call) -> bool:
     What the operator launches, or a service or a role that a test has made, is no part of the
     bakery.
     """
-    return call.operation == "RunInstances" and call.principal.role.startswith(_STACK)
+    launches = call.operation == "RunInstances" or call.operation in _OTHER_WAYS
+    return launches and call.principal.role.startswith(_STACK)
 
 
 def flaws(call: Call, here: Here | None = None) -> list[str]:
@@ -150,6 +156,9 @@ def _broken(call: Call, here: Here | None) -> Iterator[str]:
     kind = _LAUNCHERS.get(named[0]) if named else None
     if kind is None:
         yield "launches an instance"
+        return
+    if call.operation in _OTHER_WAYS:
+        yield f"launches by {call.operation}, which is not looked at"
         return
     asked, here = call.parameters, here or Here.of(call)
     rules = _rules(asked, kind, here) | _network_rules(asked, here) | _disk_rules(asked, here)

@@ -40,3 +40,8 @@ def test_a_right_that_no_test_has_used_is_told(capsys: pytest.CaptureFixture[str
     assert rights.compare({used, unused}, {used: ["a test"]}) == 1
     assert "granted, and used by no test: TasksCloneHost ec2:CreateImage" in capsys.readouterr().out
     assert rights.compare({used}, {used: ["a test"]}) == 0
+
+
+def test_a_test_that_is_gone_misses_no_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not rights.needed(("TasksPlan", "ec2:DescribeImages"), ["tests/test_gone.py::test_it"])
+    assert "NOT MISSED  TasksPlan ec2:DescribeImages" in capsys.readouterr().out

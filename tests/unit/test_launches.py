@@ -48,10 +48,10 @@ BUILDER = "AmiBakery-TasksLaunchBuilderRole1-2"
 TEST = "AmiBakery-TasksLaunchTestRole1-2"
 
 
-def call_of(asked: Request, role: str = BUILDER) -> Call:
+def call_of(asked: Request, role: str = BUILDER, operation: str = "RunInstances") -> Call:
     arn = f"arn:aws:iam::123456789012:role/{role}"
     principal = Principal("role", arn, arn)
-    return Call(principal, "ec2", "RunInstances", asked, "eu-west-1", "123456789012", clock.now())
+    return Call(principal, "ec2", operation, asked, "eu-west-1", "123456789012", clock.now())
 
 
 def seen(asked: Request, role: str = BUILDER, here: launches.Here = HERE) -> list[str]:
@@ -232,6 +232,13 @@ def test_no_other_role_of_the_stack_launches_anything(role: str) -> None:
 
 def test_what_others_launch_is_their_own_business() -> None:
     assert seen({}, "Operator") == []
+
+
+@pytest.mark.parametrize("operation", ["CreateFleet", "RequestSpotInstances"])
+def test_no_role_of_the_stack_launches_by_a_call_that_is_not_looked_at(operation: str) -> None:
+    (found,) = launches.flaws(call_of({}, BUILDER, operation), HERE)
+    assert found.startswith(f"{BUILDER}: launches by {operation}")
+    assert launches.flaws(call_of({}, "Operator", operation), HERE) == []
 
 
 def test_a_launch_that_no_account_is_known_of_is_a_flaw() -> None:
