@@ -12,9 +12,6 @@ import pytest
 
 from infra.node import use_bundled_node
 from scripts.local import LocalAws
-from scripts.local.iam import Authorizer, Principal
-from scripts.local.iam_needs import Need
-from scripts.local.policies import Decision
 from tests import launches, rights
 from tests.account import Account
 from tests.functional.faults import matrix
@@ -186,29 +183,15 @@ def one_right_less(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     function, action = lacked.split()
-    decide, close = Authorizer.decide, LocalAws.close
+    close = LocalAws.close
     told: list[bool] = []
-
-    def stricter(
-        authorizer: Authorizer, principal: Principal, needs: Iterable[Need], *request: Any
-    ) -> Decision | None:
-        asked = list(needs)
-        if rights.function_of(principal.role) == function:
-            for need in asked:
-                if need.action == action:
-                    reason = f"because no identity-based policy allows the {action} action"
-                    return Decision(False, action, need.resource, reason)
-        return decide(authorizer, principal, asked, *request)
 
     def look_and_close(aws: LocalAws) -> None:
         if aws is LocalAws.current():
             told.append(rights.is_told(aws, (function, action)))
         close(aws)
 
-    with (
-        patch.object(Authorizer, "decide", stricter),
-        patch.object(LocalAws, "close", look_and_close),
-    ):
+    with rights.without((function, action)), patch.object(LocalAws, "close", look_and_close):
         yield
     if (aws := LocalAws.current()) is not None:
         told.append(rights.is_told(aws, (function, action)))

@@ -17,16 +17,21 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from infra.loading import load_recipes
 from infra.permissions import hosts_of
 from infra.synthesize import template
 from scripts.local import LocalAws
 from scripts.local.estate import CONTEXT
+from scripts.local.iam import Authorizer, Principal
+from scripts.local.iam_needs import Need
+from scripts.local.policies import Decision
 
 NOTES = Path("build/rights")
 MISSED = NOTES / "missed"
@@ -155,6 +160,26 @@ def _without(right: Right, test: str) -> str:
     if done.returncode != _FAILED:
         return ""
     return "told" if TOLD in done.stdout or f"perform: {right[1]}" in done.stdout else "noticed"
+
+
+@contextmanager
+def without(right: Right) -> Iterator[None]:
+    """The function's role has not that right meanwhile, whichever of its policies grants it."""
+    function, action = right
+    decide = Authorizer.decide
+
+    def stricter(
+        authorizer: Authorizer, principal: Principal, needs: Iterable[Need], *request: Any
+    ) -> Decision | None:
+        asked = list(needs)
+        for need in asked:
+            if need.action == action and function_of(principal.role) == function:
+                reason = f"because no identity-based policy allows the {action} action"
+                return Decision(False, action, need.resource, reason)
+        return decide(authorizer, principal, asked, *request)
+
+    with patch.object(Authorizer, "decide", stricter):
+        yield
 
 
 def is_told(aws: LocalAws, right: Right) -> bool:

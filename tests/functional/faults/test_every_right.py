@@ -2,9 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
@@ -56,44 +53,12 @@ def used(watched: Watched, task: str, scene: str) -> list[Right]:
     return sorted(it for it in known[scene] if role("tasks", task) in it[0])
 
 
-@contextmanager
-def without(aws: LocalAws, role_name: str, action: str) -> Iterator[None]:
-    """The role's policies without the action; afterwards as they were."""
-    iam = aws.client("iam")
-    names = iam.list_role_policies(RoleName=role_name)["PolicyNames"]
-    documents = {
-        name: iam.get_role_policy(RoleName=role_name, PolicyName=name)["PolicyDocument"]
-        for name in names
-    }
-
-    def put(name: str, document: dict[str, Any]) -> None:
-        iam.put_role_policy(
-            RoleName=role_name, PolicyName=name, PolicyDocument=json.dumps(document)
-        )
-
-    for name, document in documents.items():
-        put(name, less(document, action))
-    yield
-    for name, document in documents.items():
-        put(name, document)
-
-
-def less(document: dict[str, Any], action: str) -> dict[str, Any]:
-    rest = []
-    for statement in document["Statement"]:
-        listed = statement["Action"]
-        actions = [it for it in ([listed] if isinstance(listed, str) else listed) if it != action]
-        if actions:
-            rest.append({**statement, "Action": actions})
-    return {**document, "Statement": rest}
-
-
 @pytest.mark.parametrize(("task", "scene"), sweeps())
 def test_a_task_with_one_right_less(watched: Watched, task: str, scene: str) -> None:
     aws, wrong, missed = watched.world.aws, [], []
     for role_name, action in used(watched, task, scene):
         aws.calls.clear()
-        with without(aws, role_name, action):
+        with rights.without((rights.function_of(role_name), action)):
             ended = watched.run(scene)
         named = tells(ended, _CALLS_ITSELF.get(task, role_name), action)
         if named == (action in _NOT_TOLD.get(task, {})):

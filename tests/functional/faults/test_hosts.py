@@ -13,7 +13,7 @@ from tests.functional.faults.invariants import Watched
 from tests.functional.faults.matrix import Record, Row
 from tests.functional.faults.points import Point
 from tests.functional.faults.test_every_call import REFUSED, SURVIVED, bake_under, points, survive
-from tests.functional.faults.test_every_right import tells, used, without
+from tests.functional.faults.test_every_right import tells, used
 from tests.functional.hosting import (
     HOST,
     LOOKS,
@@ -80,7 +80,7 @@ def test_a_task_with_one_right_less(watched: Watched, task: str) -> None:
     aws, wrong, missed = watched.world.aws, [], []
     for role_name, action in used(watched, task, SCENE):
         aws.calls.clear()
-        with without(aws, role_name, action):
+        with rights.without((rights.function_of(role_name), action)):
             ended = watched.run(SCENE)
         if tells(ended, role_name, action):
             missed.append((role_name, action))
