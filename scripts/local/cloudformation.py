@@ -35,6 +35,8 @@ class StackFile:
     name: str
     template: dict[str, Any]
     assets: dict[str, Path]
+    tags: dict[str, str] = field(default_factory=dict)
+    """The stack's own, with which the CDK's command line deploys it."""
 
 
 class Assembly:
@@ -73,7 +75,9 @@ class Assembly:
         for artifact in self._artifacts.values():
             if artifact.get("type") == "cdk:asset-manifest":
                 assets.update(self._assets(self.folder / artifact["properties"]["file"]))
-        return StackFile(properties.get("stackName", name), template, assets)
+        return StackFile(
+            properties.get("stackName", name), template, assets, properties.get("tags", {})
+        )
 
     def _assets(self, file: Path) -> dict[str, Path]:
         found = {}
@@ -93,6 +97,7 @@ class Stack:
     template: dict[str, Any]
     created: datetime
     status: str = "CREATE_IN_PROGRESS"
+    tags: dict[str, str] = field(default_factory=dict)
     made: dict[str, Made] = field(default_factory=dict)
     properties: dict[str, Any] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
@@ -119,7 +124,7 @@ class CloudFormation:
     ) -> dict[str, str]:
         check_types(file)
         stack = self.stacks.get(file.name) or self._new(file)
-        stack.template = file.template
+        stack.template, stack.tags = file.template, file.tags
         site = self._site(file)
         stack.parameters = self._parameters(site, file.template, parameters or {})
         deployment = _Deployment(stack, site, self._pseudo(stack), self.exports)
@@ -204,6 +209,7 @@ class CloudFormation:
                     "Outputs": [
                         {"OutputKey": k, "OutputValue": v} for k, v in stack.outputs.items()
                     ],
+                    "Tags": [{"Key": k, "Value": v} for k, v in stack.tags.items()],
                 }
                 for stack in stacks
             ]

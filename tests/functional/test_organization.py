@@ -76,6 +76,11 @@ def test_a_bake_passes_its_instances_roles_of_the_path_and_publishes(world: Worl
         assert f":instance-profile{PATH}" in launch["IamInstanceProfile"]["Arn"]
 
 
+def test_the_stack_itself_has_them(world: World) -> None:
+    (stack,) = world.aws.client("cloudformation").describe_stacks(StackName="AmiBakery")["Stacks"]
+    assert tags_of(stack) == TAGS
+
+
 @pytest.mark.long
 def test_all_that_a_bake_makes_in_any_region_has_the_organizations_tags(world: World) -> None:
     ended = world.bake("wide", seconds=120)

@@ -1,33 +1,45 @@
-"""The bugs: each is a change of one place, and the tests that should notice."""
+"""The bugs: each is a change of one place, and the test that notices it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Bug:
-    """``old`` occurs once in ``file``; ``tests`` are arguments of pytest."""
+    """``old`` occurs once in ``file``; ``test``, in the file ``tests``, notices the change."""
 
     name: str
     file: str
     old: str
     new: str
-    tests: tuple[str, ...]
+    tests: str
+    test: str
+
+    @property
+    def noticed_by(self) -> str:
+        """The test as pytest names it; of every set of its parameters."""
+        return f"{self.tests}::{self.test}"
 
 
 _TASKS, _JOBS = "functions/bakery/tasks", "functions/bakery/jobs"
-_OF = "tests/functional/tasks"
-_LAUNCH = (f"{_OF}/test_launch_builder.py",)
-_CLEAN = (f"{_OF}/test_clean_up.py",)
-_IMAGE = (f"{_OF}/test_create_image.py",)
-_PLAN = (f"{_OF}/test_plan.py",)
-_STEP = (f"{_OF}/test_run_step.py",)
-_STOP = (f"{_OF}/test_stop_builder.py",)
-_JANITOR = ("tests/functional/jobs/test_remove_orphans.py",)
-_SWEEPER = ("tests/functional/jobs/test_resume_waits.py",)
-_REQUESTS = ("tests/infra/test_simulated_requests.py",)
-_MACHINE = ("tests/infra/test_machine.py",)
-_HOSTILE = ("tests/unit/test_hostile.py",)
-_WRONG = ("tests/unit/test_invalid_input.py",)
+_LAUNCH = "tests/functional/tasks/test_launch_builder.py"
+_CLEAN = "tests/functional/tasks/test_clean_up.py"
+_IMAGE = "tests/functional/tasks/test_create_image.py"
+_PLAN = "tests/functional/tasks/test_plan.py"
+_STEP = "tests/functional/tasks/test_run_step.py"
+_PUBLISH = "tests/functional/tasks/test_publish_pointers.py"
+_END = "tests/functional/tasks/test_fail_bake.py"
+_JANITOR = "tests/functional/jobs/test_remove_orphans.py"
+_SWEEPER = "tests/functional/jobs/test_resume_waits.py"
+_REQUESTS = "tests/infra/test_simulated_requests.py"
+_MACHINE = "tests/infra/test_machine.py"
+_STACK = "tests/infra/test_stack.py"
+_HOSTILE = "tests/unit/test_hostile.py"
+_WRONG = "tests/unit/test_invalid_input.py"
+_TYPED = "tests/unit/cli/test_hostile.py"
+_VERDICT = "tests/unit/test_verdicts.py"
+_SYSPREP = "tests/unit/test_sysprep.py"
+_RESUMING = "tests/unit/test_resuming.py"
+_FAILURES = "tests/unit/aws/test_failures.py"
 
 BUGS = (
     # Done twice
@@ -37,6 +49,7 @@ BUGS = (
         '"ClientToken": spec.client_token,',
         '"ClientToken": __import__("uuid").uuid4().hex,',
         _LAUNCH,
+        "test_a_builder_that_ec2_does_not_list_yet_is_not_launched_again",
     ),
     Bug(
         "one client token for all places",
@@ -44,6 +57,7 @@ BUGS = (
         "request.bake, launch.attempt, cell.market, cell.instance_type, cell.subnet.id",
         "request.bake, launch.attempt",
         _LAUNCH,
+        "test_a_full_type_is_left_for_the_next",
     ),
     Bug(
         "no adoption of the builder",
@@ -51,6 +65,7 @@ BUGS = (
         "if it.attempt == request.launch.attempt and _is_ours(it, request):",
         "if it.attempt == 0:",
         _LAUNCH,
+        "test_called_twice_it_adopts_the_builder",
     ),
     Bug(
         "whoever may tag makes a builder",
@@ -58,34 +73,39 @@ BUGS = (
         "return of_image and builder.profile == request.launch.instance_profile",
         "return of_image",
         _LAUNCH,
+        "test_whoever_may_tag_makes_no_builder",
     ),
     Bug(
         "a rollback to an image that no bake has published",
         "functions/bakery/jobs/move_pointer.py",
         "if image not in ssm.images_ever(list(held)):",
         "if not image:",
-        ("tests/functional/jobs/test_move_pointer.py",),
+        "tests/functional/jobs/test_move_pointer.py",
+        "test_an_image_that_no_bake_has_published_is_not_published_by_hand",
     ),
     Bug(
         "no attempt in the client token",
         f"{_TASKS}/launch_builder.py",
         "request.bake, launch.attempt, cell.market, cell.instance_type",
         "request.bake, cell.market, cell.instance_type",
-        (*_LAUNCH, f"{_OF}/test_replace_builder.py"),
+        _LAUNCH,
+        "test_a_second_attempt_is_another_builder_though_the_first_has_ended",
     ),
     Bug(
         "a stop is Sysprep's whoever stopped the builder",
         "functions/bakery/sysprep.py",
         "    if builder.reason_code != _BY_ITSELF:\n",
         "    if False:\n",
-        tests=("tests/unit/test_sysprep.py",),
+        _SYSPREP,
+        "test_a_stop_by_another_hand_is_never_imaged",
     ),
     Bug(
         "a stop is Sysprep's without its mark",
         "functions/bakery/sysprep.py",
         "    if began:\n",
         "    if True:\n",
-        tests=("tests/unit/test_sysprep.py",),
+        _SYSPREP,
+        "test_a_stop_without_the_mark_came_too_early",
     ),
     Bug(
         "no adoption of the command",
@@ -93,6 +113,7 @@ BUGS = (
         "ssm.find_command(request.instance_id, comment) or ",
         "",
         _STEP,
+        "TestRunStep::test_called_twice_it_sends_once_and_the_newest_token_waits",
     ),
     Bug(
         "commands of two steps are taken for one",
@@ -100,6 +121,7 @@ BUGS = (
         'return f"{bake}/{stage}/{index}"',
         'return f"{bake}/{stage}"',
         _STEP,
+        "TestRunStep::test_it_sends_the_planned_document_and_waits_for_its_end",
     ),
     Bug(
         "no adoption of the image",
@@ -107,6 +129,7 @@ BUGS = (
         "return next(made, None)",
         "return None",
         _IMAGE,
+        "test_called_twice_it_makes_one_image_and_the_newest_token_waits",
     ),
     Bug(
         "an image is adopted by its name alone",
@@ -114,13 +137,15 @@ BUGS = (
         "if image.tags.get(TAG_BAKE) != request.bake:\n            continue",
         "if image.id:\n            return image.id",
         _IMAGE,
+        "test_an_image_of_that_name_that_this_bake_did_not_make_is_never_adopted",
     ),
     Bug(
         "an end is told by everybody who hears of it",
         f"{_JOBS}/announce_bake.py",
         "days=_MARK_DAYS) != me:",
         'days=_MARK_DAYS) == "":',
-        ("tests/functional/jobs/test_announce_bake.py",),
+        "tests/functional/jobs/test_announce_bake.py",
+        "test_called_twice_it_tells_once",
     ),
     Bug(
         "a slot is not claimed",
@@ -128,6 +153,7 @@ BUGS = (
         "if plan.bake_needed and wanted.slot:",
         "if plan.bake_needed and not wanted:",
         _PLAN,
+        "test_a_slot_is_claimed_by_the_first_bake_and_kept_at_its_second_try",
     ),
     Bug(
         "a recipe that was published by halves stays so",
@@ -135,15 +161,24 @@ BUGS = (
         "    return found.status\n",
         '    return ""\n',
         _PLAN,
+        "test_that_its_bake_was_stopped_is_a_reason_to_replace_the_current_image",
     ),
     Bug(
         "a late slot is baked",
         "functions/bakery/slots.py",
         "if late <= LATEST:",
         "if late:",
-        ("tests/unit/test_slots.py",),
+        "tests/unit/test_slots.py",
+        "test_an_hour_beyond_the_window_is_in_time",
     ),
-    Bug("no lease", f"{_TASKS}/plan.py", "leases.take(", "leases.give_back(", _PLAN),
+    Bug(
+        "no lease",
+        f"{_TASKS}/plan.py",
+        "leases.take(",
+        "leases.give_back(",
+        "tests/functional/test_busy.py",
+        "test_of_several_that_wait_each_bakes_once_and_one_at_a_time",
+    ),
     # Waits
     Bug(
         "a task does not look after it has stored its wait",
@@ -151,6 +186,7 @@ BUGS = (
         "    table.store_wait(table_name, wait)\n    settle(table_name, wait)\n",
         "    table.store_wait(table_name, wait)\n",
         _STEP,
+        "TestRunStep::test_a_command_that_has_ended_before_the_second_try_is_told_at_once",
     ),
     Bug(
         "a settled wait is not forgotten",
@@ -158,6 +194,7 @@ BUGS = (
         "    table.forget_wait(table_name, wait)\n    return True",
         "    return True",
         _SWEEPER,
+        "test_an_event_resumes_its_own_wait_and_forgets_it",
     ),
     Bug(
         "a newer token is forgotten with the old wait",
@@ -165,6 +202,7 @@ BUGS = (
         'ConditionExpression="#token = :token",',
         'ConditionExpression="#token = :token OR attribute_exists(id)",',
         _SWEEPER,
+        "test_a_retry_that_waits_with_a_newer_token_is_not_forgotten",
     ),
     Bug(
         "no wait has a deadline",
@@ -172,6 +210,7 @@ BUGS = (
         "if now < wait.deadline:",
         "if wait.deadline:",
         _SWEEPER,
+        "test_a_wait_beyond_its_time_is_ended_with_what_it_waited_for",
     ),
     Bug(
         "one broken wait stops the sweeper",
@@ -179,13 +218,15 @@ BUGS = (
         "        except BakeryError as error:\n",
         "        except KeyError as error:\n",
         _SWEEPER,
+        "test_a_wait_that_cannot_be_looked_at_does_not_stop_the_others",
     ),
     Bug(
         "an event is believed without a look",
         "functions/bakery/verdicts.py",
         '    if builder.state != "stopped":\n        return None\n',
         "",
-        _STOP,
+        "tests/functional/tasks/test_stop_builder.py",
+        "test_it_asks_for_a_clean_stop_and_waits_for_it",
     ),
     Bug(
         "a retry predicate that never fires",
@@ -193,13 +234,15 @@ BUGS = (
         "errors: Sequence[str] = (*RETRYABLE, *LAMBDA_RETRYABLE),",
         'errors: Sequence[str] = ("Never",),',
         _MACHINE,
+        "test_a_copy_is_tried_again_for_longer_than_its_own_patience",
     ),
     Bug(
         "a throttled call is final",
         "functions/bakery/aws/failures.py",
         '    "RequestLimitExceeded",\n',
         "",
-        ("tests/unit/aws/test_failures.py",),
+        _FAILURES,
+        "test_an_answer_of_aws_becomes_the_error_that_says_what_to_do",
     ),
     Bug(
         "the SDK asks a full zone again and again",
@@ -207,6 +250,7 @@ BUGS = (
         "clients.ec2_one_try().run_instances(",
         "clients.ec2().run_instances(",
         _LAUNCH,
+        "test_after_a_lost_answer_the_second_try_adopts",
     ),
     Bug(
         "a failed stage passes clean up by",
@@ -214,6 +258,7 @@ BUGS = (
         "return self._states.guarded(steps, on_builder=True)",
         "return steps",
         _MACHINE,
+        "test_every_failure_between_plan_and_clean_up_reaches_clean_up",
     ),
     # What is believed
     Bug(
@@ -221,7 +266,8 @@ BUGS = (
         "functions/bakery/verdicts.py",
         "if wait.sentinel and wait.sentinel not in seen.stdout.splitlines():",
         "if wait.sentinel and wait.sentinel in wait.bake:",
-        ("tests/unit/test_verdicts.py",),
+        _VERDICT,
+        "test_success_without_the_line_means_that_the_steps_were_skipped",
     ),
     Bug(
         "a document is not pinned",
@@ -229,6 +275,7 @@ BUGS = (
         '                DocumentHash=content_hash,\n                DocumentHashType="Sha256",\n',
         "",
         _STEP,
+        "TestRunStep::test_it_sends_the_planned_document_and_waits_for_its_end",
     ),
     Bug(
         "a running builder is imaged",
@@ -236,6 +283,7 @@ BUGS = (
         'if builder is None or builder.state != "stopped":',
         "if builder is None:",
         _IMAGE,
+        "test_a_running_builder_is_not_imaged",
     ),
     Bug(
         "the pointer moves before the image is there",
@@ -243,6 +291,7 @@ BUGS = (
         ".next(proof)\n            .next(release)\n            .next(publish)\n",
         ".next(publish)\n            .next(proof)\n            .next(release)\n",
         _MACHINE,
+        "test_nothing_is_released_or_published_but_what_has_passed_its_tests",
     ),
     Bug(
         "a failed test passes clean up by",
@@ -250,6 +299,7 @@ BUGS = (
         "return self._states.guarded(proof)",
         "return proof",
         _MACHINE,
+        "test_every_failure_between_plan_and_clean_up_reaches_clean_up",
     ),
     Bug(
         "copies are made one after the other, for longer than a bake may take",
@@ -257,83 +307,95 @@ BUGS = (
         "max_concurrency=_COPIES_AT_ONCE",
         "max_concurrency=1",
         _MACHINE,
+        "test_all_parts_of_a_bake_fit_into_the_whole",
     ),
     Bug(
         "a failed copy is published without",
         "functions/bakery/verdicts.py",
         "if isinstance(verdict, Failed) and wait.optional:",
         "if isinstance(verdict, Failed) and wait.region:",
-        ("tests/unit/test_verdicts.py",),
+        _VERDICT,
+        "test_a_copy_that_the_recipe_wants_everywhere_is_not_tolerated",
     ),
     Bug(
         "the two that are compared are of different types",
         "functions/bakery/planning.py",
         "for it in [*twin, *machines]),",
         "for it in [*machines, *twin]),",
-        ("tests/unit/test_planning.py",),
+        "tests/unit/test_planning.py",
+        "test_every_type_to_be_tested_has_an_instance_and_the_first_of_them_its_twin_before",
     ),
     Bug(
         "a pointer that cannot be put fails the bake while another is under way",
         "functions/bakery/publishing.py",
         "if under_way and age < BUDGET + LAST_LOOKS:",
         "if under_way and age < BUDGET + LAST_LOOKS and not errors:",
-        ("tests/functional/tasks/test_publish_pointers.py",),
+        _PUBLISH,
+        "test_a_value_whose_answer_was_lost_is_waited_for_before_the_task_fails",
     ),
     Bug(
         "the last try puts a pointer and gives up what it has put",
         "functions/bakery/publishing.py",
         "if age < BUDGET:\n            _put(move)",
         "if True:\n            _put(move)",
-        ("tests/functional/tasks/test_publish_pointers.py",),
+        _PUBLISH,
+        "test_an_image_that_parameter_store_refuses_leaves_the_pointer",
     ),
     Bug(
         "a pointer that cannot be looked at is given up while it is under way",
         "functions/bakery/publishing.py",
         "return age < LAST_LOOKS, error",
         "return False, error",
-        ("tests/functional/tasks/test_publish_pointers.py",),
+        _PUBLISH,
+        "test_what_cannot_be_looked_at_may_be_under_way_for_some_minutes",
     ),
     Bug(
         "a pointer whose answer was lost is given up while it is under way",
         "functions/bakery/publishing.py",
         "return isinstance(error, ServiceUnavailableError), error",
         "return False, error",
-        ("tests/functional/tasks/test_publish_pointers.py",),
+        _PUBLISH,
+        "test_a_value_whose_answer_was_lost_is_waited_for_before_the_task_fails",
     ),
     Bug(
         "a failed clean up makes FailBake take a failure for a redrive",
         "infra/machine.py",
         'input_path="$$.Execution.RedriveCount", result_path="$.redrives"',
         'input_path="$$.Execution.RedriveCount", result_path="$.counted"',
-        ("tests/infra/test_machine.py",),
+        _MACHINE,
+        "test_a_clean_up_that_fails_as_a_whole_leaves_how_often_the_bake_was_redriven",
     ),
     Bug(
         "an image is adopted though its builder was started before it was made",
         "functions/bakery/tasks/create_image.py",
         "if again and builder and builder.launched",
         "if False and builder and builder.launched",
-        ("tests/functional/tasks/test_create_image.py",),
+        _IMAGE,
+        "test_an_image_is_adopted_if_it_was_made_before_its_builder_was_started_again",
     ),
     Bug(
         "a retry goes on after pointers that clean up has moved back",
         "functions/bakery/resuming.py",
         "begin = _PUBLISHED[0] if stage in _PUBLISHED else stage",
         "begin = stage",
-        ("tests/unit/test_resuming.py",),
+        _RESUMING,
+        "test_a_bake_goes_on_with_the_state_of_the_stage_that_failed",
     ),
     Bug(
         "any launch template may be changed",
         "infra/permissions.py",
         "resources=sorted(named)",
         "resources=[self._arn('ec2', 'launch-template', '*')]",
-        ("tests/infra/test_stack.py",),
+        _STACK,
+        "test_only_launch_templates_that_recipes_name_are_changed_each_in_its_region",
     ),
     Bug(
         "a copy without the bake's tag is allowed",
         "infra/permissions.py",
         'actions=["ec2:CopyImage"], resources=self._images(), conditions=_TAGGED_NOW',
         'actions=["ec2:CopyImage"], resources=self._images()',
-        ("tests/infra/test_stack.py",),
+        _STACK,
+        "test_a_copy_carries_the_bakes_tag_from_the_call_on",
     ),
     Bug(
         "a disk in the clear may be launched",
@@ -341,6 +403,7 @@ BUGS = (
         '["volume/*"], {**_TAGGED_NOW, **encrypted}',
         '["volume/*"], _TAGGED_NOW',
         _REQUESTS,
+        "test_requests",
     ),
     Bug(
         "a test instance may be of any image",
@@ -348,6 +411,7 @@ BUGS = (
         "conditions=_OURS if test else None",
         "conditions=None",
         _REQUESTS,
+        "test_requests",
     ),
     Bug(
         "a snapshot may be shown to everybody",
@@ -355,20 +419,23 @@ BUGS = (
         'conditions={**_OURS, "StringNotEquals": {"ec2:Add/group": "all"}}',
         "conditions=_OURS",
         _REQUESTS,
+        "test_requests",
     ),
     Bug(
         "a refusal to delete what is gone is final",
         "functions/bakery/aws/failures.py",
         'if code_of(error) != "UnauthorizedOperation":',
         "if True:",
-        ("tests/unit/aws/test_failures.py",),
+        _FAILURES,
+        "test_what_is_gone_need_not_be_removed",
     ),
     Bug(
         "a builder without IMDSv2",
         "functions/bakery/aws/ec2.py",
         '"HttpTokens": "required"',
         '"HttpTokens": "optional"',
-        ("tests/functional/test_bake.py",),
+        "tests/functional/test_bake.py",
+        "test_the_output_is_the_contract",
     ),
     # Left behind
     Bug(
@@ -377,6 +444,7 @@ BUGS = (
         '            yield Look(f"images in {region}", find, region, pointed_to=True)\n',
         "",
         _CLEAN,
+        "test_a_failed_bake_loses_builder_image_and_snapshots_that_its_state_does_not_know",
     ),
     Bug(
         "clean up leaves the pointer where it is",
@@ -384,6 +452,7 @@ BUGS = (
         '        yield Look(what, find, region, service="ssm", points=points)\n',
         "",
         _CLEAN,
+        "test_a_pointer_that_had_moved_goes_back_before_its_image_goes",
     ),
     Bug(
         "clean up removes an image that a template still points to",
@@ -391,6 +460,7 @@ BUGS = (
         "        if look.points and errors:\n",
         "        if look.points and errors and look.service == 'ssm':\n",
         _CLEAN,
+        "test_an_image_stays_where_anything_may_still_point_to_it",
     ),
     Bug(
         "clean up leaves a kept image to those that it was shared with",
@@ -398,6 +468,7 @@ BUGS = (
         "        if stages.copies(state) and ec2.is_shared(image.id, region=region):\n",
         "        if False:\n",
         _CLEAN,
+        "test_an_image_that_is_kept_is_shared_with_nobody_until_it_is_published",
     ),
     Bug(
         "clean up removes an image that is the previous one of a later bake",
@@ -405,6 +476,7 @@ BUGS = (
         "    kept = {*results, _current(state, region), *held.values()}\n",
         "    kept = {*results, _current(state, region)}\n",
         _CLEAN,
+        "test_an_image_that_a_later_bake_or_a_person_has_given_a_name_stays",
     ),
     Bug(
         "a late redrive moves the pointer back under a bake that runs",
@@ -412,6 +484,7 @@ BUGS = (
         "    if failed and not others:\n",
         "    if failed:\n",
         _CLEAN,
+        "test_what_a_redriven_bake_had_published_stays_while_another_bakes_the_recipe",
     ),
     Bug(
         "a late redrive deletes an image that was published for days",
@@ -419,6 +492,7 @@ BUGS = (
         "    kept |= _in_use(state, region, others=others)\n",
         "",
         _CLEAN,
+        "test_what_a_redriven_bake_had_published_stays_while_another_bakes_the_recipe",
     ),
     Bug(
         "clean up deletes the image of a good bake",
@@ -426,6 +500,7 @@ BUGS = (
         "results = set() if failed else {it.image_id for it in copies}",
         "results = set()",
         _CLEAN,
+        "test_a_good_bake_keeps_its_result_and_not_the_image_of_a_builder_that_aws_took",
     ),
     Bug(
         "clean up stops at the first error",
@@ -433,6 +508,7 @@ BUGS = (
         '            logger.exception("could not remove", what=what)\n',
         "            raise\n",
         _CLEAN,
+        "test_a_denied_removal_does_not_fail_a_bake_that_went_well",
     ),
     Bug(
         "clean up leaves the spot request, which launches another builder",
@@ -440,6 +516,7 @@ BUGS = (
         '    yield Look("spot requests", lambda: _spot_requests(bake), home)\n',
         "",
         _CLEAN,
+        "test_a_request_is_cancelled_before_its_builder_is_ended",
     ),
     Bug(
         "clean up moves the pointer back and leaves the previous one",
@@ -447,6 +524,7 @@ BUGS = (
         "            _restore_previous(recipe, region, before)\n",
         "            pass\n",
         _CLEAN,
+        "test_a_pointer_that_had_moved_goes_back_before_its_image_goes",
     ),
     Bug(
         "clean up keeps the lease",
@@ -455,6 +533,7 @@ BUGS = (
         "    return Result(removed=tuple(done.removed), left=done.left)",
         "    return Result(removed=tuple(done.removed), left=done.left)",
         _CLEAN,
+        "test_the_recipe_is_free_afterwards",
     ),
     Bug(
         "a lease of a dead bake blocks for ever",
@@ -462,6 +541,7 @@ BUGS = (
         "if not stepfunctions.is_running(holder) and table.take_over(",
         "if not holder and table.take_over(",
         _PLAN,
+        "test_of_two_that_take_over_an_old_lease_one_has_it",
     ),
     # The janitor
     Bug(
@@ -471,6 +551,7 @@ BUGS = (
         "        try:\n            yield from paginator.paginate(**request)\n"
         "        except Exception:\n            return\n",
         _JANITOR,
+        "test_a_read_that_fails_means_that_nothing_is_removed",
     ),
     Bug(
         "the janitor takes a builder that was started again for one of another day",
@@ -478,27 +559,31 @@ BUGS = (
         "return min(attached, default=launched)",
         "return launched",
         _JANITOR,
+        "test_a_builder_that_somebody_has_started_again_goes_too",
     ),
     Bug(
         "the janitor removes what it cannot attribute",
         "functions/bakery/orphans.py",
         "    if execution.recipe != item.recipe:\n",
         "    if execution.recipe == '':\n",
-        (*_JANITOR, "tests/unit/test_orphans.py"),
+        _JANITOR,
+        "test_in_a_polluted_account_exactly_the_orphans_go",
     ),
     Bug(
         "the janitor ends running bakes",
         "functions/bakery/orphans.py",
         "    if execution.ended is None:\n        return False\n",
         "    if execution.ended is None:\n        return True\n",
-        (*_JANITOR, "tests/unit/test_orphans.py"),
+        "tests/unit/test_orphans.py",
+        "test_nothing_of_a_running_bake_goes",
     ),
     Bug(
         "the janitor removes what is published",
         "functions/bakery/orphans.py",
         "if item.id in published or (",
         "if not item.id or (",
-        (*_JANITOR, "tests/unit/test_orphans.py"),
+        _JANITOR,
+        "test_an_image_stays_as_long_as_it_could_still_become_a_pointers_value",
     ),
     Bug(
         "the janitor knows no limit",
@@ -506,6 +591,7 @@ BUGS = (
         "        if len(removed) == most:\n",
         "        if len(removed) == -1:\n",
         _JANITOR,
+        "test_in_a_polluted_account_exactly_the_orphans_go",
     ),
     Bug(
         "the janitor does not hear of aborted bakes",
@@ -513,13 +599,15 @@ BUGS = (
         'janitor, _ends_of(machine, "ABORTED", "TIMED_OUT")',
         'janitor, _ends_of(machine, "SUCCEEDED")',
         _JANITOR,
+        "test_a_bake_that_is_stopped_is_cleaned_up_at_once",
     ),
     Bug(
         "a kept builder is removed at once",
         f"{_JOBS}/remove_orphans.py",
         "    tagged = [it for it in tagged if it.bake not in kept]\n",
         "",
-        ("tests/functional/test_retry.py",),
+        "tests/functional/test_retry.py",
+        "test_a_kept_builder_stays_until_its_time_is_over_and_no_longer",
     ),
     Bug(
         "the janitor reads who is kept before who has ended",
@@ -530,6 +618,7 @@ BUGS = (
         "    kept = holds.kept_bakes(settings.table)\n"
         "    executions = _executions(settings, names)\n",
         _JANITOR,
+        "test_a_bake_that_keeps_its_builder_and_ends_while_the_janitor_reads_keeps_it",
     ),
     Bug(
         "the janitor gives back the lease of a redriven bake",
@@ -537,6 +626,7 @@ BUGS = (
         "        if not stepfunctions.is_running(holder):\n            leases",
         "        if holder:\n            leases",
         _JANITOR,
+        "test_a_bake_that_is_redriven_while_the_janitor_removes_keeps_its_lease_and_its_new_wait",
     ),
     Bug(
         "the janitor forgets the new wait of a redriven bake",
@@ -545,6 +635,7 @@ BUGS = (
         "    for wait in map(waits.read, dict(table.open_waits(settings.table)).values()):\n"
         "        table",
         _JANITOR,
+        "test_a_bake_that_is_redriven_while_the_janitor_removes_keeps_its_lease_and_its_new_wait",
     ),
     # What is told
     Bug(
@@ -552,28 +643,32 @@ BUGS = (
         "functions/bakery/failures.py",
         'caught = state["failure"]',
         'caught = state.get("clean_up_failure") or state["failure"]',
-        (f"{_OF}/test_fail_bake.py",),
+        _END,
+        "test_a_clean_up_that_failed_as_a_whole_is_told_after_the_first_error",
     ),
     Bug(
         "an end that Step Functions did not answer to is told under its own name",
         "functions/bakery/tasks/fail_bake.py",
         'raise EndNotToldError(f"{error}. It is: {what}") from error',
         "raise",
-        (f"{_OF}/test_fail_bake.py",),
+        _END,
+        "test_an_answer_that_is_lost_has_a_name_of_its_own_and_the_bakes_error_in_it",
     ),
     Bug(
         "a retry puts an older image in place of a newer",
         "functions/bakery/resuming.py",
         'if current != state["plan"]["current"]["image"]:',
         'if current == "":',
-        ("tests/unit/test_resuming.py", "tests/functional/test_retry.py"),
+        _RESUMING,
+        "test_a_pointer_that_has_moved_since_is_left_alone",
     ),
     Bug(
         "a late redrive puts an older image in place of a newer",
         "functions/bakery/redriving.py",
         "    if now not in (it.before, it.copies[0].image_id):\n",
         "    if now == '':\n",
-        (f"{_OF}/test_publish_pointers.py",),
+        _PUBLISH,
+        "test_after_a_redrive_an_older_image_does_not_take_the_place_of_a_newer_one",
     ),
     # Hostile texts
     Bug(
@@ -582,6 +677,7 @@ BUGS = (
         'REGION = Format(r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"',
         'REGION = Format(r"^[a-z]{2,4}(-[a-z]+)+-\\d$"',
         _WRONG,
+        "test_every_recipe_that_is_wrong_anywhere_is_refused_at_its_field",
     ),
     Bug(
         "hostile: errors quote line ends",
@@ -589,6 +685,7 @@ BUGS = (
         'return one_line(f"{self.path}: {self.message}" if self.path else self.message)',
         'return f"{self.path}: {self.message}" if self.path else self.message',
         _HOSTILE,
+        "test_a_hostile_text_is_refused_at_its_field_or_carried_as_it_is",
     ),
     Bug(
         "hostile: references of CloudFormation",
@@ -596,13 +693,15 @@ BUGS = (
         '((_REFERENCE, "CloudFormation"), (_TOKEN, "the CDK"))',
         '((_TOKEN, "the CDK"),)',
         _HOSTILE,
+        "test_what_somebody_would_replace_or_nobody_sees_is_refused_in_its_line",
     ),
     Bug(
         "hostile: tokens of the CDK that are numbers",
         "functions/bakery/texts.py",
         r"|-1\.[0-9]{10,16}e\+289",
         "",
-        ("tests/infra/test_hostile.py",),
+        "tests/infra/test_hostile.py",
+        "test_the_cdk_writes_scripts_into_documents_as_they_are",
     ),
     Bug(
         "hostile: what nobody sees in a comment",
@@ -610,6 +709,7 @@ BUGS = (
         "NON_PRINTABLE.pattern}|[{BIDI}]",
         "NON_PRINTABLE.pattern}",
         _HOSTILE,
+        "test_a_file_has_no_hidden_character_even_in_a_comment",
     ),
     Bug(
         "hostile: parameters of Parameter Store with a version",
@@ -617,6 +717,7 @@ BUGS = (
         "(?:ssm(?:-secure)?:[^{}]+|",
         r"(?:ssm(?:-secure)?:[\w./-]+|",
         _HOSTILE,
+        "test_what_somebody_would_replace_or_nobody_sees_is_refused_in_its_line",
     ),
     Bug(
         "hostile: values that Systems Manager would resolve",
@@ -624,20 +725,23 @@ BUGS = (
         'if found := _STORED_VALUE.search(" ".join(given)):',
         "if found := None:",
         _WRONG,
+        "test_every_recipe_that_is_wrong_anywhere_is_refused_at_its_field",
     ),
     Bug(
         "hostile: escapes reach the terminal",
         "scripts/bakery_cli/screen.py",
         "if segment.control or segment.text.isprintable():",
         "if segment.text:",
-        ("tests/unit/cli/test_hostile.py",),
+        _TYPED,
+        "test_every_text_is_a_line_that_shows_it",
     ),
     Bug(
         "hostile: markup in texts",
         "scripts/bakery_cli/screen.py",
         "emoji=False, markup=False",
         "emoji=False",
-        ("tests/unit/cli/test_hostile.py",),
+        _TYPED,
+        "test_every_text_is_a_line_that_shows_it",
     ),
     Bug(
         "hostile: logs in UTF-8",
@@ -645,6 +749,7 @@ BUGS = (
         "default=str, ",
         "default=str, ensure_ascii=False, ",
         _HOSTILE,
+        "test_a_record_of_the_log_is_one_line_of_json_whatever_it_tells",
     ),
     Bug(
         "hostile: a lax true in the mover's input",
@@ -652,6 +757,7 @@ BUGS = (
         "new_label: Flag",
         "new_label: bool",
         _WRONG,
+        "test_every_input_that_is_wrong_anywhere_is_refused_at_its_field",
     ),
     # Secrets told
     Bug(
@@ -659,13 +765,15 @@ BUGS = (
         "documents/with_secrets.py",
         "    return run(arguments[0], values)\n",
         "    open(os.devnull, 'a').write(repr(values))\n    return run(arguments[0], values)\n",
-        ("tests/documents/test_with_secrets_audited.py",),
+        "tests/documents/test_with_secrets_audited.py",
+        "test_the_program_opens_nothing_for_writing_and_starts_nothing_but_the_step",
     ),
     Bug(
         "secrets: the password of Windows is printed",
         "documents/sysprep-windows.yaml",
         "            return $value\n",
         '            [Console]::Out.WriteLine("password: $value")\n            return $value\n',
-        ("tests/documents/test_windows_password.py",),
+        "tests/documents/test_windows_password.py",
+        "test_what_may_hold_a_password_is_in_no_line_that_nobody_has_looked_at",
     ),
 )

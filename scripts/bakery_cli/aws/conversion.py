@@ -52,6 +52,8 @@ class Conversion:
     ) -> None:
         self._ec2: EC2Client = stack.client("ec2")
         self._region, self._hosts, self._instance, self._say = stack.region, hosts, instance, say
+        # An organization that demands some of each request demands them of this one as well.
+        self._demanded = stack.tags
         self._wait = Patience(stack.region, pause)
 
     def image(self, wanted: Wanted) -> str:
@@ -238,7 +240,7 @@ class Conversion:
     def _tags(
         self, kind: Literal["volume", "snapshot", "image"], name: str
     ) -> "TagSpecificationTypeDef":
-        tags = {"Name": name, TAG_CONVERTED_FROM: self._instance.id}
+        tags = {**self._demanded, "Name": name, TAG_CONVERTED_FROM: self._instance.id}
         return {
             "ResourceType": kind,
             "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],

@@ -19,6 +19,7 @@ from scripts.bakery_cli.history import Event, message_of
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -86,7 +87,13 @@ class Stack:
             self._states: SFNClient = self.client("stepfunctions")
             self._ssm: SSMClient = self.client("ssm")
             self._lambda = cast("_Lambda", self.client("lambda", _LONG))
-            outputs = _outputs(cloudformation, self.region)
+            found = _deployed(cloudformation, self.region)
+        outputs = _outputs(found, self.region)
+        self.tags = {
+            tag["Key"]: tag["Value"]
+            for tag in found.get("Tags", [])
+            if not tag["Key"].startswith("aws:")  # which only AWS may give
+        }
         self.machine = outputs["BakeStateMachineArn"]
         self._fleet = outputs.get("FleetStateMachineArn", "")
         self.command_log = outputs.get("CommandLogGroup", "")
@@ -264,21 +271,24 @@ class Stack:
         return found
 
 
-def _outputs(cloudformation: "CloudFormationClient", region: str) -> dict[str, str]:
+def _deployed(cloudformation: "CloudFormationClient", region: str) -> "StackTypeDef":
     missing = CommandError(
         f"There is no stack {STACK} in {region} of this account.",
         "Deploy it (`make deploy`), or say another --region or --profile.",
     )
     try:
-        stacks = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
+        return cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
     except exceptions.ClientError as error:
         if "does not exist" in error.response["Error"]["Message"]:
             raise missing from error
         raise
-    outputs = {o["OutputKey"]: o["OutputValue"] for o in stacks[0].get("Outputs", [])}
+
+
+def _outputs(stack: "StackTypeDef", region: str) -> dict[str, str]:
+    outputs = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
     if not {"BakeStateMachineArn", "PlanFunctionName"} <= outputs.keys():
         raise CommandError(
-            f"The stack {STACK} in {region} is {stacks[0]['StackStatus']} and not usable.",
+            f"The stack {STACK} in {region} is {stack['StackStatus']} and not usable.",
             "Finish its deployment (`make deploy`).",
         )
     return outputs

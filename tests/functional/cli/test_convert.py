@@ -14,6 +14,7 @@ from scripts.local import estate
 from scripts.local.iam import OPERATOR
 from tests.functional.cli.conftest import Bakery
 from tests.functional.conftest import World
+from tests.organization import TAGS
 
 pytestmark = pytest.mark.long
 
@@ -124,6 +125,23 @@ def test_a_paravirtual_one_keeps_its_kernel(bakery: Bakery, world: World) -> Non
     (image,) = world.aws.ec2.tagged("images", TAG_CONVERTED_FROM, HOST)
     assert (image["Name"], image["KernelId"]) == (f"{HOST}-ebs", "aki-52a34525")
     assert (image["VirtualizationType"], image["EnaSupport"]) == ("paravirtual", False)
+    forget(world)
+
+
+def test_all_that_is_made_has_the_tags_of_the_stack(
+    bakery: Bakery, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service control policy that demands them knows nothing of bakes."""
+    given = {**TAGS, "Name": "bakery", "aws:servicecatalog:provisioningPrincipalArn": "x"}
+    monkeypatch.setattr(world.aws.cloudformation.stacks["AmiBakery"], "tags", given)
+    assert bakery("convert", HOST, "--name", "shop-root").code == 0
+    asked = [
+        {tag["Key"]: tag["Value"] for tag in specification["Tags"]}
+        for call in world.aws.calls.of("ec2")
+        for specification in call.parameters.get("TagSpecifications", [])
+    ]
+    expected = {**TAGS, "Name": "shop-root", TAG_CONVERTED_FROM: HOST}
+    assert asked == [expected] * 5  # a volume, a snapshot and an image, and two dry runs
     forget(world)
 
 
