@@ -8,9 +8,10 @@ with the policies of the stack, for every folder of recipes that tests deploy. W
 granted cannot be: the local AWS refuses it.
 Exit code 1 when an action is granted that no call of any test has needed.
 
-``--mutate`` takes each right away and runs tests that have used it, until one fails: it is *told*
-when the bake, or the log of the function, says who was refused what, else *noticed*. Exit code 1
-when none fails. What `tests/functional/faults/test_every_right.py` has missed, is missed already.
+``--mutate`` takes each right away and runs tests that have used it: it is *told* when one of them
+fails and the bake, or the log of the function, says who was refused what, else *noticed* when one
+fails. Exit code 1 when none does. What `tests/functional/faults/test_every_right.py` has missed,
+is missed already.
 """
 
 import json
@@ -147,7 +148,11 @@ def _listed(value: Any) -> list[str]:
 
 def needed(right: Right, tests: Sequence[str]) -> bool:
     """Whether one of the tests fails without the right; says so."""
-    verdict = next((it for it in (_without(right, test) for test in tests) if it), "NOT MISSED")
+    verdict = "NOT MISSED"
+    for test in tests:
+        verdict = _without(right, test) or verdict
+        if verdict == "told":
+            break
     print(f"{verdict:<10}  {' '.join(right)}", flush=True)
     return verdict != "NOT MISSED"
 
