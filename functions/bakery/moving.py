@@ -98,8 +98,7 @@ class Place:
     held: Mapping[str, str]
     """The recipe's parameters here, by name."""
     images: tuple[Image, ...]
-    """This account's images here of the bake that made the image to move to; of the bakery's own
-    Region that image only."""
+    """The image to move to, or what this account has here as its copies of the same bake."""
     current: Image | None
     """What the moving parameter holds, if it is there."""
     home: bool

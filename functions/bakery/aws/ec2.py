@@ -106,7 +106,8 @@ def images_of_bake(bake: str, *, region: str | None = None) -> list[Image]:
 
 
 def clones_of_bake(bake: str) -> list[Image]:
-    """The image of the running host that the bake begins with; as a rule one at most."""
+    """The image of the running host that the bake begins with; as a rule one at most, but anybody
+    may tag: of which host one is, its ``source_instance`` says."""
     return [it for it in _all_of_bake(bake, None) if TAG_CLONE_OF in it.tags]
 
 

@@ -133,10 +133,7 @@ def _decided(asked: Asked, request: Request, table_name: str) -> Note:
     if asked.to and found and found[0].tags.get(TAG_RECIPE) == asked.recipe:
         _refuse_unpublished(asked.recipe, target, held[home])
     bake = found[0].tags.get(TAG_BAKE, "") if found else ""
-    places = [
-        _place(region, held[region], asked, target if region == home else None, bake)
-        for region in regions
-    ]
+    places = [_place(region, held[region], asked, target, bake) for region in regions]
     if recipe.publish.regions == "any":
         # What was published without a Region moves without it.
         places = [it for it in places if it.home or it.images]
@@ -171,18 +168,18 @@ def _templates(home: str, recipe: Recipe) -> list[Template]:
     return [it for it in named if it.id in there[it.region]]
 
 
-def _place(
-    region: str, held: Mapping[str, str], asked: Asked, target: str | None, bake: str
-) -> Place:
+def _place(region: str, held: Mapping[str, str], asked: Asked, target: str, bake: str) -> Place:
+    home = os.environ["AWS_REGION"]
     images = ec2.images_of_bake(bake, region=region) if bake else []
     current = held.get(asked.moved)
     shown = ec2.find_images([current], region=region) if current else []
     return Place(
         region=region,
         held=held,
-        images=tuple(it for it in images if target in (None, it.id)),
+        # Whoever may tag can tag any image with the bake; whose copy one is, EC2 says itself.
+        images=tuple(it for it in images if target == it.id or it.copy_of == (target, home)),
         current=shown[0] if shown else None,
-        home=region == os.environ["AWS_REGION"],
+        home=region == home,
     )
 
 

@@ -49,8 +49,11 @@ def _adopt(request: Request) -> str | None:
 
 
 def _is_ours(image: Image, request: Request) -> bool:
-    tags = clone_tags(request.recipe, request.bake, request.host.instance_id)
-    return all(image.tags.get(key) == value for key, value in tags.items())
+    """Whoever may tag can tag any image; of which instance one is, EC2 says itself."""
+    host = request.host.instance_id
+    tags = clone_tags(request.recipe, request.bake, host)
+    tagged = all(image.tags.get(key) == value for key, value in tags.items())
+    return tagged and image.source_instance == host
 
 
 def _create(request: Request) -> str:

@@ -59,11 +59,16 @@ def _base(request: Request) -> BaseImage:
     """The base image; of a host its clone, with what that has for volumes."""
     if request.host is None:
         return request.base_image
-    clones = (it for it in ec2.clones_of_bake(request.bake) if it.state == "available")
+    host = request.host.instance_id
+    clones = (
+        it
+        for it in ec2.clones_of_bake(request.bake)
+        if it.state == "available" and it.source_instance == host
+    )
     if (clone := next(clones, None)) is None:
         raise NotYetVisibleError(
-            f"EC2 does not show the image of host {request.host.instance_id} that this bake has "
-            "made. If somebody has deregistered it, start the bake again."
+            f"EC2 does not show the image of host {host} that this bake has made. If somebody has "
+            "deregistered it, start the bake again."
         )
     update = {"id": clone.id, "data_volumes": clone.data_volumes}
     return request.base_image.model_copy(update=update)

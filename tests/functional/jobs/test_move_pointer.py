@@ -37,21 +37,30 @@ class Moving:
         """An image of a bake, and its copies."""
         bake = f"made-{uuid.uuid4().hex[:8]}"
         tags = [{"Key": TAG_RECIPE, "Value": recipe}, {"Key": TAG_BAKE, "Value": bake}]
-        made = {region: self._copy(region, f"{bake}-{region}", tags) for region in regions}
-        for region, image in made.items():
-            self.world.aws.until(partial(self._is, region, image, "available"))
+        home, *others = regions
+        made = {home: self.copy(BASE, home, home, bake, tags)}
+        made |= {region: self.copy(made[home], home, region, bake, tags) for region in others}
         return made
 
-    def _copy(self, region: str, name: str, tags: list[dict[str, str]]) -> str:
+    def copy(
+        self, source: str, where: str, region: str, name: str, tags: list[dict[str, str]]
+    ) -> str:
+        """A copy, available, of the image ``source`` in the Region ``where``."""
         answer = self.world.aws.client("ec2", region).copy_image(
-            SourceImageId=BASE,
-            SourceRegion=region,
+            SourceImageId=source,
+            SourceRegion=where,
             Name=name,
             TagSpecifications=[
                 {"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")
             ],
         )
-        return str(answer["ImageId"])
+        made = str(answer["ImageId"])
+        self.world.aws.until(partial(self._is, region, made, "available"))
+        return made
+
+    def tags(self, image: str) -> list[dict[str, str]]:
+        (found,) = self.world.aws.client("ec2").describe_images(ImageIds=[image])["Images"]
+        return list(found["Tags"])
 
     def state(self, region: str, image: str) -> str:
         found = self.world.aws.client("ec2", region).describe_images(ImageIds=[image])["Images"]
@@ -187,6 +196,19 @@ def test_an_image_that_no_bake_has_published_is_not_published_by_hand(
     ended = moving.refused(to=untested[HOME])
     assert ended.error == "CannotMovePointerError"
     assert f"image {untested[HOME]} was never published" in ended.cause
+
+
+def test_whoever_may_tag_makes_no_copy_to_move_to(moving: Moving, images: Images) -> None:
+    older, _ = images
+    foreign = moving.copy(BASE, OTHER, OTHER, "foreign", moving.tags(older[HOME]))
+    assert moving.moved()["regions"][OTHER]["to"] == older[OTHER]
+    ec2 = moving.world.aws.client("ec2", OTHER)
+    ec2.deregister_image(ImageId=older[OTHER])
+    moving.point(pointer(RECIPE), images[1])
+    moving.world.aws.events.recorded.clear()
+    ended = moving.refused(to=older[HOME])
+    assert f"- {OTHER}: there is no copy of {older[HOME]} here" in ended.cause
+    ec2.deregister_image(ImageId=foreign)
 
 
 def test_an_image_that_was_deregistered_is_left_behind_and_is_no_way_back(

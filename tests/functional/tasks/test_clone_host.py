@@ -53,6 +53,10 @@ def refused(making: Making) -> FunctionFailedError:
 
 def wait_of(making: Making) -> dict[str, Any]:
     (image_id,) = making.images()
+    return wait_of_image(making, image_id)
+
+
+def wait_of_image(making: Making, image_id: str) -> dict[str, Any]:
     return making.world.waits()[f"wait#image/{image_id}"]
 
 
@@ -234,3 +238,33 @@ def test_a_builder_is_launched_from_the_clone_only_when_it_is_shown(making: Maki
     forget_tag(making.world, made)  # nothing of it is needed any more
     making.world.invoke("launch_builder", launching)
     assert len(making.world.launches()) == 1
+
+
+def test_whoever_may_tag_makes_no_clone(making: Making) -> None:
+    """Neither is another image taken for the host's, nor is a builder launched from one."""
+    ec2 = making.world.aws.client("ec2")
+    tags = clone_tags("host", making.bake, HOST)
+    foreign = ec2.copy_image(
+        SourceImageId="ami-0a120230000000064",
+        SourceRegion="eu-west-1",
+        Name="foreign",
+        TagSpecifications=[
+            {
+                "ResourceType": "image",
+                "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+            }
+        ],
+    )["ImageId"]
+    making.world.aws.until(
+        lambda: making.world.tagged("image", making.bake)[0]["State"] == "available"
+    )
+    clone(making)
+    (made,) = set(making.images()) - {foreign}
+    assert wait_of_image(making, made)["label"] == f"Imaging host {HOST}"
+    forget_tag(making.world, made)
+    with pytest.raises(FunctionFailedError) as failed:
+        launching = {**making.launching(), "host": making.plan["host"]}
+        making.world.invoke("launch_builder", launching)
+    assert failed.value.name == "NotYetVisibleError"
+    assert making.world.launches() == []
+    ec2.deregister_image(ImageId=foreign)
