@@ -459,7 +459,7 @@ class Permissions:
                     "ForAnyValue:StringEquals": {"aws:CalledVia": ["ec2-images.amazonaws.com"]}
                 },
             ),
-            self.list_pointers("GetParametersByPath"),
+            self.list_pointers("GetParametersByPath", "GetParameterHistory"),
             # One version of a pointer, or what has one of its labels.
             self.pointers("GetParameter"),
             iam.PolicyStatement(

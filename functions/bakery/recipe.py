@@ -962,7 +962,8 @@ class Publish(Model):
     )
     default_version: Flag = Field(
         default=False,
-        description="Whether that version also becomes the default of each launch template.",
+        description="Whether that version becomes the default of each launch template. Then it is "
+        "like the default before, else like the latest.",
     )
 
 

@@ -60,6 +60,7 @@ REMOVED = (
     ),
     "var/log/journal/0123456789abcdef0123456789abcdef/system.journal",
     *("var/lib/rsyslog/imjournal.state", "var/lib/ami-bakery/x/y"),
+    *("var/crash/_bin_sh.0.crash", "var/lib/systemd/coredump/core.sh.0.zst"),
     "var/cache/apt/archives/x.deb",
 )
 """What a builder may hold of itself; all of it goes."""

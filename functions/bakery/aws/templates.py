@@ -88,8 +88,14 @@ def _versions(template: str, region: str) -> "list[LaunchTemplateVersionTypeDef]
             raise
 
 
-def add_version(template: str, image_id: str, *, by: str, client_token: str, region: str) -> int:
-    """Make a version like the latest one, with this image; returns its number."""
+def add_version(
+    template: str, image_id: str, *, by: str, client_token: str, default: bool, region: str
+) -> int:
+    """Make a version with this image; returns its number.
+
+    One that is to become the default is like the default: who may make versions, but not say which
+    is the default, does not get theirs to be it by a bake. Any other is like the latest.
+    """
     subject = f"{template} in {region}"
     with translated("ec2:DescribeLaunchTemplates", subject):
         found = clients.ec2(region).describe_launch_templates(LaunchTemplateIds=[template])
@@ -97,7 +103,7 @@ def add_version(template: str, image_id: str, *, by: str, client_token: str, reg
     with translated("ec2:CreateLaunchTemplateVersion", subject):
         answer = clients.ec2(region).create_launch_template_version(
             LaunchTemplateId=template,
-            SourceVersion="$Latest",
+            SourceVersion=str(before) if default else "$Latest",
             VersionDescription=_DESCRIPTION.format(by=by, before=before),
             LaunchTemplateData={"ImageId": image_id},
             ClientToken=client_token,
@@ -111,11 +117,12 @@ def give_version(
     """Adopt or make the version of the bake or rollback, perhaps the default; its number. Safe to
     repeat."""
     made = version_by(by, template, region=region)
-    number = (
-        made.number
-        if made
-        else add_version(template, image_id, by=by, client_token=client_token, region=region)
-    )
+    if made:
+        number = made.number
+    else:
+        number = add_version(
+            template, image_id, by=by, client_token=client_token, default=default, region=region
+        )
     if default:
         set_default(template, number, region=region)
     return number

@@ -17,6 +17,7 @@ from bakery.errors import (
     RETRYABLE,
     AwsCallFailedError,
     BakeryError,
+    CannotResumeError,
     NotYetVisibleError,
     RecipeBusyError,
     ServiceUnavailableError,
@@ -48,6 +49,9 @@ class Result(State):
 
 
 Removal = tuple[str, Callable[[], None]]
+
+_LOST = {RecipeBusyError.__name__, CannotResumeError.__name__}
+"""What tells a redriven bake that its recipe is, or was, another's."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def run(request: Request) -> Result:
 
     Raises a retryable error after all removals were tried, so that the machine tries again; what
     cannot be removed for good is reported in ``left``. Either way the recipe is free afterwards.
-    Of a redriven execution whose recipe another one bakes now, what it published stays published:
+    Of a redriven execution whose recipe another one bakes, or has baked, what it published stays:
     it may have been in use for days, and what becomes of it is the other's affair.
     """
     if "plan" not in request.state:
@@ -126,11 +130,12 @@ def _remove_all(request: Request) -> Result:
 
 
 def _is_others(request: Request) -> bool:
-    """Whether another execution has the recipe, or had it when this one wanted to go on: only one
-    that was stopped, and then redriven, may have lost it meanwhile."""
+    """Whether another execution has the recipe, or had it when this one wanted to go on, or since:
+    only one that was stopped, and then redriven, may have lost it meanwhile. CannotResumeError is
+    that of ``redriving.check``: another bake has moved the recipe's pointer."""
     if request.redrives == 0 or "failure" not in request.state:
         return False
-    if request.state["failure"].get("Error") == RecipeBusyError.__name__:
+    if request.state["failure"].get("Error") in _LOST:
         return True
     holder = leases.holder(CleanUpSettings.load().table, _recipe(request.state))
     return holder not in (None, request.execution) and stepfunctions.is_running(str(holder))

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bakery import catalogue, clock, fast_launch, planning, retention
-from bakery.aws import ec2, named, retiring, usage
+from bakery.aws import ec2, named, retiring, ssm, usage
 from bakery.aws import fast_launch as ec2_fast_launch
 from bakery.bake import State
 from bakery.errors import RETRYABLE, BakeryError, InvalidInputError, NotYetVisibleError
@@ -71,6 +71,9 @@ def run(request: Request) -> Result:
     try:
         fast = _fast(recipe, region)
         seen = _look(request, region, policy, now, left, fast)
+        published = (
+            ssm.published_images(region, recipe=request.recipe) if policy.protect else set[str]()
+        )
     except BakeryError as error:
         _raise_if_retryable(error)
         logger.exception("nothing goes", region=region)
@@ -88,7 +91,7 @@ def run(request: Request) -> Result:
         done = [str(it) for it in changes if _changed(it, wanted, region, left)]
         _sweep(request.recipe, region, seen, left)
         if policy.protect:
-            _protect(decisions, region, left)
+            _protect(decisions, published, region, left)
         done += [str(it) for it in decisions if _done(it, region, now, left)]
     return _result(request, region, decisions, done, left, regions)
 
@@ -216,10 +219,14 @@ def _sweep(recipe: str, region: str, seen: Seen, left: list[str]) -> None:
             )
 
 
-def _protect(decisions: tuple[Decision, ...], region: str, left: list[str]) -> None:
-    """Those that stay, the bake's own among them: here, because no failure can take it any more."""
+def _protect(
+    decisions: tuple[Decision, ...], published: set[str], region: str, left: list[str]
+) -> None:
+    """Those that stay, the bake's own among them: here, because no failure can take it any more.
+    Not what was never published: the image that is kept of a failed bake is to go with it."""
     for it in decisions:
-        if it.verb is Verb.KEEP and it.image.state == "available" and not it.image.protected:
+        stays = it.verb is Verb.KEEP and it.image.id in published
+        if stays and it.image.state == "available" and not it.image.protected:
             _try(
                 f"{it.image.id}: could not protect",
                 lambda id_=it.image.id: retiring.protect(id_, region=region),  # type: ignore[misc]

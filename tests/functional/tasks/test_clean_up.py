@@ -722,6 +722,22 @@ def test_it_stays_when_the_other_has_ended_after_it_was_in_the_way(making: Makin
     assert gone(own)
 
 
+def test_it_stays_when_others_have_published_since_and_the_recipe_is_free(making: Making) -> None:
+    """It has the lease again, and is told by it that the pointer has moved on: twice, so that no
+    parameter holds its image any more."""
+    own = labelled(making)
+    world, image, recipe = own.world, own.imaged(), own.plan["recipe"]
+    item = f"claim#lease#{recipe}"
+    point(world, pointer(recipe), OLDER, image, OLD)
+    world.put_item(item, holder=world.execution(own.bake))
+    late = {"Error": "CannotResumeError", "Cause": f"The recipe's pointer has moved to {OLD}"}
+    done = clean(own, **result(image), failure=late, redrives=1)
+    assert [it for it in done["removed"] if "instance" not in it] == []
+    assert own.images() == [image]
+    assert item not in world.items()
+    let_go(own)
+
+
 def test_what_it_had_not_published_goes_though_another_bakes_the_recipe(making: Making) -> None:
     own = labelled(making)
     own.imaged()

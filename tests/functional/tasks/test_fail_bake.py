@@ -182,6 +182,17 @@ def test_a_redrive_publishes_again_while_the_image_is_there(making: Making, stag
     assert not {"release", "publish"} & answer.keys()
 
 
+def test_a_test_instance_that_must_not_be_ended_is_not_in_the_way(making: Making) -> None:
+    """It may be anybody's that has the tags of one."""
+    making.imaged()
+    kept = making.test_booted()
+    refused = {"code": "UnauthorizedOperation", "status": 403}
+    making.world.aws.faults.error("ec2", "TerminateInstances", **refused)  # type: ignore[arg-type]
+    answer = json.loads(redriven(making, failed_at(making, "publish"))["output"])
+    assert answer["resume_at"] == "ReleaseImages"
+    assert making.instances().count(kept) == 1
+
+
 @pytest.mark.parametrize("stage", ["launch", "prepare", "customize", "verify_identity"])
 def test_a_stage_that_changes_the_builder_is_not_tried_again(making: Making, stage: str) -> None:
     making.launched()

@@ -362,6 +362,8 @@ def test_where_the_recipe_protects_its_images_those_that_stay_are_protected(
     retiring: Retiring,
 ) -> None:
     old, *kept = retiring.images(3)
+    for image in kept:
+        retiring.point(pointer(retiring.recipe), image)
     for _ in range(2):
         assert retiring.run(protect=True)["left"] == []
     assert [retiring.record(it).get("DeregistrationProtection") for it in kept] == [
@@ -369,6 +371,16 @@ def test_where_the_recipe_protects_its_images_those_that_stay_are_protected(
     ] * 2
     with pytest.raises(retiring.ec2.exceptions.ClientError, match="OperationNotPermitted"):
         retiring.ec2.deregister_image(ImageId=kept[0])
+
+
+def test_an_image_that_was_never_published_is_not_protected(retiring: Retiring) -> None:
+    """That of a failed bake, kept for a while, is to go with it: only retirement lifts this."""
+    published, failed = retiring.images(2)
+    retiring.point(pointer(retiring.recipe), published)
+    assert retiring.run(protect=True)["left"] == []
+    retiring.ec2.deregister_image(ImageId=failed)
+    with pytest.raises(retiring.ec2.exceptions.ClientError, match="OperationNotPermitted"):
+        retiring.ec2.deregister_image(ImageId=published)
 
 
 @pytest.mark.failure(71)

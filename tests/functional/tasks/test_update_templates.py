@@ -34,13 +34,28 @@ def wide(quiet: World) -> Making:
     return Making.begin(quiet, "wide")
 
 
-def test_the_new_version_is_the_latest_with_another_image_and_the_default(wide: Making) -> None:
+def test_the_new_version_is_the_default_with_another_image(wide: Making) -> None:
     before = max(versions(wide.world))
     number = update(wide)
     assert number == before + 1
     made = versions(wide.world)[number]
     assert made["LaunchTemplateData"] == {"InstanceType": "t3.small", "ImageId": IMAGE}
     assert made["DefaultVersion"] is True and wide.bake in made["VersionDescription"]
+
+
+def test_a_version_that_nobody_has_made_the_default_does_not_become_it(wide: Making) -> None:
+    """Who may make versions may not always say which one is launched."""
+    number = update(wide)
+    ec2 = wide.world.aws.client("ec2")
+    ec2.create_launch_template_version(
+        LaunchTemplateId=TEMPLATE,
+        SourceVersion=str(number),
+        LaunchTemplateData={"UserData": "IyEvYmluL3No"},
+    )
+    newest = update(Making.begin(wide.world, "wide"))
+    made = versions(wide.world)[newest]
+    assert made["DefaultVersion"] is True
+    assert made["LaunchTemplateData"] == {"InstanceType": "t3.small", "ImageId": IMAGE}
 
 
 @pytest.mark.failure(1)
