@@ -580,8 +580,8 @@ BUGS = (
     Bug(
         "the janitor removes what is published",
         "functions/bakery/orphans.py",
-        "if item.id in published or (",
-        "if not item.id or (",
+        "        if not (it.id in published or it.image in published)\n",
+        "        if it.id\n",
         _JANITOR,
         "test_an_image_stays_as_long_as_it_could_still_become_a_pointers_value",
     ),
@@ -612,13 +612,21 @@ BUGS = (
     Bug(
         "the janitor reads who is kept before who has ended",
         f"{_JOBS}/remove_orphans.py",
-        "    executions = _executions(settings, names)\n"
+        "    executions = _executions(settings, {it.bake for it in tagged})\n"
         "    # After the executions: a hold is made before the end of its bake, which may "
         "just have come.\n    kept = holds.kept_bakes(settings.table)\n",
         "    kept = holds.kept_bakes(settings.table)\n"
-        "    executions = _executions(settings, names)\n",
+        "    executions = _executions(settings, {it.bake for it in tagged})\n",
         _JANITOR,
         "test_a_bake_that_keeps_its_builder_and_ends_while_the_janitor_reads_keeps_it",
+    ),
+    Bug(
+        "the janitor asks about every image that was ever kept",
+        f"{_JOBS}/remove_orphans.py",
+        "    tagged = orphans.candidates(tagged, published=published)\n",
+        "",
+        _JANITOR,
+        "test_published_images_however_many_cost_no_question_about_their_bakes",
     ),
     Bug(
         "the janitor gives back the lease of a redriven bake",

@@ -89,11 +89,11 @@ def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, Ended]
     # One of another release is ended by its own deadline.
     waiting = [it for _, stored in table.open_waits(settings.table) if (it := waits.read(stored))]
     held = table.holders(settings.table, leases.PREFIX)
+    tagged = orphans.candidates(tagged, published=published)
     if request.bake is not None:
         tagged = [it for it in tagged if it.bake == request.bake]
         waiting = [it for it in waiting if it.bake == request.bake]
-    names = {it.bake for it in tagged if it.id not in published}
-    executions = _executions(settings, names)
+    executions = _executions(settings, {it.bake for it in tagged})
     # After the executions: a hold is made before the end of its bake, which may just have come.
     kept = holds.kept_bakes(settings.table)
     tagged = [it for it in tagged if it.bake not in kept]

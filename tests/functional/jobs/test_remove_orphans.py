@@ -286,6 +286,23 @@ def test_a_bake_that_keeps_its_builder_and_ends_while_the_janitor_reads_keeps_it
     account.world.remove_item(hold)
 
 
+def test_published_images_however_many_cost_no_question_about_their_bakes(
+    account: Account,
+) -> None:
+    """There are more of them with every night, and the janitor has five minutes."""
+    world = account.world
+    for _ in range(5):
+        image = account.copied(tags(account.cut_short()))
+        world.aws.parameters.publish(pointer("many"), image, "eu-west-1")
+    world.aws.clock.advance(**PERIOD)
+    janitor(world)  # It gives back the leases, whose holders it would ask about as well.
+    world.aws.calls.clear()
+    result = janitor(world)
+    assert result["removed"] == []
+    assert world.aws.calls.of("ec2", "DescribeSnapshots") != []
+    assert world.aws.calls.of("stepfunctions", "DescribeExecution") == []
+
+
 def test_leases_and_waits_of_ended_bakes_are_forgotten(account: Account) -> None:
     world = account.world
     bake = account.cut_short()
