@@ -612,13 +612,42 @@ BUGS = (
     Bug(
         "the janitor reads who is kept before who has ended",
         f"{_JOBS}/remove_orphans.py",
-        "    executions = _executions(settings, {it.bake for it in tagged})\n"
-        "    # After the executions: a hold is made before the end of its bake, which may "
-        "just have come.\n    kept = holds.kept_bakes(settings.table)\n",
-        "    kept = holds.kept_bakes(settings.table)\n"
-        "    executions = _executions(settings, {it.bake for it in tagged})\n",
+        "    kept |= holds.kept_bakes(settings.table)\n",
+        "",
         _JANITOR,
         "test_a_bake_that_keeps_its_builder_and_ends_while_the_janitor_reads_keeps_it",
+    ),
+    Bug(
+        "the janitor reads who is kept after who has ended only",
+        f"{_JOBS}/remove_orphans.py",
+        "    kept = holds.kept_bakes(settings.table)\n",
+        "    kept = set[str]()\n",
+        _JANITOR,
+        "test_a_kept_bake_that_is_retried_while_the_janitor_reads_keeps_its_builder",
+    ),
+    Bug(
+        "the janitor removes what a redriven bake works with",
+        f"{_JOBS}/remove_orphans.py",
+        "        if not again.finds_it_unchanged(orphan.bake):\n",
+        "        if not orphan.bake:\n",
+        _JANITOR,
+        "test_a_bake_that_is_redriven_while_the_janitor_reads_keeps_all_that_it_has",
+    ),
+    Bug(
+        "the janitor removes what a bake made that was redriven and has ended again",
+        f"{_JOBS}/remove_orphans.py",
+        "        return now == self.executions[bake]\n",
+        "        return now is not None and now.ended is not None\n",
+        _JANITOR,
+        "test_a_bake_that_was_redriven_and_has_ended_again_is_left_for_the_next_run",
+    ),
+    Bug(
+        "the janitor takes one answer of two for enough",
+        f"{_JOBS}/remove_orphans.py",
+        "            self.unknown[bake] = error\n",
+        "",
+        _JANITOR,
+        "test_a_second_look_that_fails_keeps_all_of_that_bake_and_of_no_other",
     ),
     Bug(
         "the janitor asks about every image that was ever kept",
