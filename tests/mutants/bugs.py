@@ -580,8 +580,8 @@ BUGS = (
     Bug(
         "the janitor removes what is published",
         "functions/bakery/orphans.py",
-        "if item.id in published or (",
-        "if not item.id or (",
+        "        if not (it.id in published or it.image in published)\n",
+        "        if it.id\n",
         _JANITOR,
         "test_an_image_stays_as_long_as_it_could_still_become_a_pointers_value",
     ),
@@ -612,13 +612,50 @@ BUGS = (
     Bug(
         "the janitor reads who is kept before who has ended",
         f"{_JOBS}/remove_orphans.py",
-        "    executions = _executions(settings, names)\n"
-        "    # After the executions: a hold is made before the end of its bake, which may "
-        "just have come.\n    kept = holds.kept_bakes(settings.table)\n",
-        "    kept = holds.kept_bakes(settings.table)\n"
-        "    executions = _executions(settings, names)\n",
+        "    kept |= holds.kept_bakes(settings.table)\n",
+        "",
         _JANITOR,
         "test_a_bake_that_keeps_its_builder_and_ends_while_the_janitor_reads_keeps_it",
+    ),
+    Bug(
+        "the janitor reads who is kept after who has ended only",
+        f"{_JOBS}/remove_orphans.py",
+        "    kept = holds.kept_bakes(settings.table)\n",
+        "    kept = set[str]()\n",
+        _JANITOR,
+        "test_a_kept_bake_that_is_retried_while_the_janitor_reads_keeps_its_builder",
+    ),
+    Bug(
+        "the janitor removes what a redriven bake works with",
+        f"{_JOBS}/remove_orphans.py",
+        "        if not again.finds_it_unchanged(orphan.bake):\n",
+        "        if not orphan.bake:\n",
+        _JANITOR,
+        "test_a_bake_that_is_redriven_while_the_janitor_reads_keeps_all_that_it_has",
+    ),
+    Bug(
+        "the janitor removes what a bake made that was redriven and has ended again",
+        f"{_JOBS}/remove_orphans.py",
+        "        return now == self.executions[bake]\n",
+        "        return now is not None and now.ended is not None\n",
+        _JANITOR,
+        "test_a_bake_that_was_redriven_and_has_ended_again_is_left_for_the_next_run",
+    ),
+    Bug(
+        "the janitor takes one answer of two for enough",
+        f"{_JOBS}/remove_orphans.py",
+        "            self.unknown[bake] = error\n",
+        "",
+        _JANITOR,
+        "test_a_second_look_that_fails_keeps_all_of_that_bake_and_of_no_other",
+    ),
+    Bug(
+        "the janitor asks about every image that was ever kept",
+        f"{_JOBS}/remove_orphans.py",
+        "    tagged = orphans.candidates(tagged, published=published)\n",
+        "",
+        _JANITOR,
+        "test_published_images_however_many_cost_no_question_about_their_bakes",
     ),
     Bug(
         "the janitor gives back the lease of a redriven bake",

@@ -6,7 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bakery.orphans import QUIET, Execution, Findings, Kind, Results, Tagged, find, results
+from bakery.orphans import (
+    QUIET,
+    Execution,
+    Findings,
+    Kind,
+    Results,
+    Tagged,
+    candidates,
+    find,
+    results,
+)
 
 START = datetime(2026, 1, 1, 3, tzinfo=UTC)
 END = START + timedelta(minutes=20)
@@ -81,6 +91,32 @@ def test_a_call_that_took_effect_after_the_end_is_still_the_bakes() -> None:
 
 def test_an_image_that_a_pointer_holds_or_held_stays_with_its_snapshots() -> None:
     assert found(IMAGE, SNAPSHOT, published=("ami-1",)) == Findings((), ())
+
+
+@pytest.mark.parametrize(
+    ("tagged", "asked"),
+    [
+        ([IMAGE, SNAPSHOT], ["ami-1"]),
+        ([IMAGE, LOOSE], ["ami-1", "snap-2"]),
+        ([replace(IMAGE, id="ami-7"), SNAPSHOT], []),
+        ([replace(SNAPSHOT, image="ami-7")], []),
+        ([replace(SNAPSHOT, image="ami-8")], ["snap-1"]),
+        ([BUILDER, VOLUME, REQUEST], ["i-1", "vol-1", "sir-1"]),
+    ],
+)
+def test_an_execution_decides_about_nothing_that_is_published_or_goes_with_its_image(
+    tagged: list[Tagged], asked: list[str]
+) -> None:
+    """Of those Step Functions is asked: they must not become more with every image."""
+    assert [it.id for it in candidates(tagged, published={"ami-7"})] == asked
+    told = find(tagged, {}, published={"ami-7"}, now=LATER).strange
+    assert [it.split(":")[0].split()[-1] for it in told] == asked
+
+
+def test_a_snapshot_of_a_published_image_stays_though_the_image_is_gone_and_its_bake_failed() -> (
+    None
+):
+    assert found(replace(LOOSE, image="ami-7"), published=("ami-7",)) == Findings((), ())
 
 
 def test_the_image_of_a_good_bake_stays_also_without_a_pointer() -> None:

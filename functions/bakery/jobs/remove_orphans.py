@@ -2,13 +2,14 @@
 
 Runs on a schedule, and at once for an execution that was stopped or timed out: both pass every
 Catch by. It reads everything first, and a read that fails stops it before it has removed anything;
-then it removes the orphans one by one, each failure told and none in the way of the next.
+then it removes the orphans one by one, each failure told and none in the way of the next. Before
+each it looks again at the bake's execution, which somebody may have redriven since.
 Idempotent because it starts from what exists.
 """
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -54,6 +55,32 @@ class Ended:
     waits: list[waits.Wait]
 
 
+@dataclass(frozen=True)
+class SecondLook:
+    """Whether bakes are still as they were when their orphans were found.
+
+    One that was redriven since works with what it left, or has published it; that it has ended
+    again by now is no reason to remove it, because nothing of it was read after that.
+    """
+
+    settings: JanitorSettings
+    executions: Mapping[str, Execution]
+    """As they were then, by name."""
+    unknown: dict[str, BakeryError] = field(default_factory=dict)
+    """Bakes that could not be looked at: one failure keeps all that is left of such a bake."""
+
+    def finds_it_unchanged(self, bake: str) -> bool:
+        """Raises BakeryError when that cannot be told, then and ever after."""
+        if bake in self.unknown:
+            raise self.unknown[bake].with_traceback(None)  # It would grow with each.
+        try:
+            now = stepfunctions.find_execution(_arn(self.settings, bake))
+        except BakeryError as error:
+            self.unknown[bake] = error
+            raise
+        return now == self.executions[bake]
+
+
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Clean the account, or what the status event's execution left; returns what was done."""
@@ -69,8 +96,8 @@ def _request(event: dict[str, Any]) -> Request:
 def run(request: Request, settings: JanitorSettings) -> Result:
     """Find the orphans and remove as many as one run may; tell when there were any."""
     dry_run = request.dry_run or settings.report_only
-    found, ended = _look(request, settings)
-    removed, left = _remove_all(found.orphans, settings.most, dry_run=dry_run)
+    found, again, ended = _look(request, settings)
+    removed, left = _remove_all(found.orphans, again, settings.most, dry_run=dry_run)
     result = Result(
         dry_run=dry_run, removed=tuple(removed), left=tuple(left), strange=found.strange
     )
@@ -80,8 +107,9 @@ def run(request: Request, settings: JanitorSettings) -> Result:
     return result
 
 
-def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, Ended]:
-    """The orphans, and the leases and waits of executions that have ended."""
+def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, SecondLook, Ended]:
+    """The orphans, the second look at their bakes, and the leases and waits of executions that
+    have ended."""
     # At synthesis the stack need not know its own Region, which a recipe may name.
     others = [it for it in settings.regions if it != os.environ["AWS_REGION"]]
     tagged = inventory.everything(others)
@@ -89,20 +117,26 @@ def _look(request: Request, settings: JanitorSettings) -> tuple[Findings, Ended]
     # One of another release is ended by its own deadline.
     waiting = [it for _, stored in table.open_waits(settings.table) if (it := waits.read(stored))]
     held = table.holders(settings.table, leases.PREFIX)
+    tagged = orphans.candidates(tagged, published=published)
     if request.bake is not None:
         tagged = [it for it in tagged if it.bake == request.bake]
         waiting = [it for it in waiting if it.bake == request.bake]
-    names = {it.bake for it in tagged if it.id not in published}
-    executions = _executions(settings, names)
-    # After the executions: a hold is made before the end of its bake, which may just have come.
+    # Before the executions: a hold is ended once its bake is redriven, which may just have been.
     kept = holds.kept_bakes(settings.table)
+    executions = _executions(settings, {it.bake for it in tagged})
+    # And after them: a hold is made before the end of its bake, which may just have come.
+    kept |= holds.kept_bakes(settings.table)
     tagged = [it for it in tagged if it.bake not in kept]
     arns = {*held.values(), *(_arn(settings, wait.bake) for wait in waiting)}
     ended = {arn for arn in arns if not stepfunctions.is_running(arn)}
     found = orphans.find(tagged, executions, published=published, now=clock.now())
-    return found, Ended(
-        leases={recipe: holder for recipe, holder in held.items() if holder in ended},
-        waits=[wait for wait in waiting if _arn(settings, wait.bake) in ended],
+    return (
+        found,
+        SecondLook(settings, executions),
+        Ended(
+            leases={recipe: holder for recipe, holder in held.items() if holder in ended},
+            waits=[wait for wait in waiting if _arn(settings, wait.bake) in ended],
+        ),
     )
 
 
@@ -116,9 +150,12 @@ def _arn(settings: JanitorSettings, bake: str) -> str:
 
 
 def _remove_all(
-    found: Sequence[Tagged], most: int, *, dry_run: bool
+    found: Sequence[Tagged], again: SecondLook, most: int, *, dry_run: bool
 ) -> tuple[list[str], list[str]]:
-    """Remove as many as one run may; returns what is removed, and what is left with the reason."""
+    """Remove as many as one run may; returns what is removed, and what is left with the reason.
+
+    What belongs to a bake that was redriven is neither: it is the bake's own business again.
+    """
     removed: list[str] = []
     left: list[str] = []
     tries = 0
@@ -127,7 +164,7 @@ def _remove_all(
             break
         tries += 1
         what = f"{orphan.kind} {orphan.id} of bake {orphan.bake}"
-        if dry_run or _removed(orphan, what, left):
+        if dry_run or _removed(orphan, what, again, left):
             removed.append(what)
     if (unsaid := len(left) - most) > 0:  # An event takes no more; the log has them all.
         left[most:] = [f"{unsaid} more could not be removed: see the log of this function"]
@@ -137,8 +174,12 @@ def _remove_all(
     return removed, left
 
 
-def _removed(orphan: Tagged, what: str, left: list[str]) -> bool:
+def _removed(orphan: Tagged, what: str, again: SecondLook, left: list[str]) -> bool:
     try:
+        # Before each and not once for a bake: a redriven one that publishes needs seconds only.
+        if not again.finds_it_unchanged(orphan.bake):
+            logger.info("not removed: its bake was redriven", what=what)
+            return False
         _remove(orphan)
     except BakeryError as error:
         logger.exception("could not remove", what=what)

@@ -125,6 +125,36 @@ class Account:
         (found,) = self.ec2.describe_images(ImageIds=[image])["Images"]
         return {image, *(it["Ebs"]["SnapshotId"] for it in found["BlockDeviceMappings"])}
 
+    def redrive(self, bake: str) -> None:
+        """Let a bake that was stopped in LaunchBuilder run again; it gets on with nothing."""
+        self.world.aws.faults.error(
+            "ec2",
+            "*",
+            code="RequestLimitExceeded",
+            status=503,
+            times=float("inf"),
+            role="LaunchBuilder",
+        )
+        states = self.world.aws.client("stepfunctions")
+        states.redrive_execution(executionArn=self.world.execution(bake))
+
+    def stop(self, bake: str) -> None:
+        arn = self.world.execution(bake)
+        self.world.aws.client("stepfunctions").stop_execution(executionArn=arn)
+        self.world.ended(arn)
+
+    def idle(self) -> None:
+        """Wait for functions of bakes that were stopped, before faults may be cleared."""
+        self.world.aws.until(lambda: self.world.aws.lambdas.idle, what="the end of all functions")
+
+    def one_of_each(self, bake: str) -> set[str]:
+        """Ids of a builder, an image with its snapshot, and a loose snapshot of the bake, old
+        enough to be removed once it has ended."""
+        builder, image = self.instance(tags(bake)), self.copied(tags(bake))
+        made = {builder, self.snapshot(tags(bake)), *self.with_snapshots(image)}
+        self.world.aws.clock.advance(**PERIOD)
+        return made
+
     def settle(self, builder: str) -> None:
         """Let the builder boot, then stop it."""
         self.world.aws.until(lambda: self._state(builder) == "running", what="the builder")
@@ -284,6 +314,124 @@ def test_a_bake_that_keeps_its_builder_and_ends_while_the_janitor_reads_keeps_it
     assert result["removed"] == []
     assert builder in account.alive()
     account.world.remove_item(hold)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_kept_bake_that_is_retried_while_the_janitor_reads_keeps_its_builder(
+    account: Account, dry_run: bool
+) -> None:
+    """The other way round: FailBake ends the hold when the bake is redriven, which counts as ended
+    if the janitor asked before that."""
+    world, bake = account.world, account.cut_short(entered="LaunchBuilder")
+    made = account.one_of_each(bake)
+    hold = f"claim#{holds.PREFIX}{bake}"
+    world.put_item(hold, holder="2099-01-01T00:00:00+00:00")
+
+    def retry() -> None:
+        account.redrive(bake)
+        world.remove_item(hold)
+
+    retried = world.aws.faults.after("stepfunctions", "DescribeExecution", retry)
+    result = janitor(world, dry_run=dry_run)
+    assert retried.matched == 1
+    assert result["removed"] == result["left"] == []
+    assert made <= account.alive()
+    account.stop(bake)
+    account.idle()
+
+
+@pytest.mark.failure(51)
+def test_a_bake_that_is_redriven_while_the_janitor_reads_keeps_all_that_it_has(
+    account: Account,
+) -> None:
+    """At worst it publishes the image before that would be removed."""
+    world, bake = account.world, account.cut_short(entered="LaunchBuilder")
+    made = account.one_of_each(bake)
+    redriven = world.aws.faults.after(
+        "stepfunctions", "DescribeExecution", lambda: account.redrive(bake)
+    )
+    result = janitor(world)
+    assert redriven.matched == 1
+    assert result["removed"] == result["left"] == []
+    assert made <= account.alive()
+    assert told(world) == []
+    account.stop(bake)
+    account.idle()
+
+
+def test_a_bake_that_is_redriven_while_the_janitor_removes_keeps_the_rest(
+    account: Account,
+) -> None:
+    world, bake = account.world, account.cut_short(entered="LaunchBuilder")
+    made = account.one_of_each(bake)
+    redriven = world.aws.faults.after("ec2", "TerminateInstances", lambda: account.redrive(bake))
+    result = janitor(world)
+    assert redriven.matched == 1
+    (removed,) = result["removed"]
+    assert removed.startswith("instance ")
+    assert made - account.alive() == {removed.split()[1]}
+    account.stop(bake)
+    account.idle()
+
+
+def test_a_bake_that_was_redriven_and_has_ended_again_is_left_for_the_next_run(
+    account: Account,
+) -> None:
+    """It may have published its image in between, and has a quarter of an hour again."""
+    world, bake = account.world, account.cut_short(entered="LaunchBuilder")
+    made = account.one_of_each(bake)
+
+    def redrive() -> None:
+        account.redrive(bake)
+        account.stop(bake)
+
+    redriven = world.aws.faults.after("stepfunctions", "DescribeExecution", redrive)
+    assert janitor(world)["removed"] == []
+    assert redriven.matched == 1
+    assert made <= account.alive()
+    world.aws.clock.advance(**PERIOD)
+    assert len(janitor(world)["removed"]) == 3
+    assert not made & account.alive()
+    account.idle()
+
+
+def test_a_second_look_that_fails_keeps_all_of_that_bake_and_of_no_other(
+    account: Account,
+) -> None:
+    world, bake, other = account.world, account.cut_short(), account.cut_short()
+    janitor(world)  # It gives back their leases, whose holders it would ask about as well.
+    made, free = account.one_of_each(bake), account.instance(tags(other))
+    fault = world.aws.faults.error(
+        "stepfunctions",
+        "DescribeExecution",
+        code="AccessDeniedException",
+        skip=1,
+        when=lambda parameters: bake in str(parameters),
+    )
+    result = janitor(world)
+    assert fault.matched == 1
+    assert result["removed"] == [f"instance {free} of bake {other}"]
+    assert len(result["left"]) == 3
+    assert all("states:DescribeExecution" in it for it in result["left"])
+    assert made <= account.alive()
+    assert len(janitor(world)["removed"]) == 3
+
+
+def test_published_images_however_many_cost_no_question_about_their_bakes(
+    account: Account,
+) -> None:
+    """There are more of them with every night, and the janitor has five minutes."""
+    world = account.world
+    for _ in range(5):
+        image = account.copied(tags(account.cut_short()))
+        world.aws.parameters.publish(pointer("many"), image, "eu-west-1")
+    world.aws.clock.advance(**PERIOD)
+    janitor(world)  # It gives back the leases, whose holders it would ask about as well.
+    world.aws.calls.clear()
+    result = janitor(world)
+    assert result["removed"] == []
+    assert world.aws.calls.of("ec2", "DescribeSnapshots") != []
+    assert world.aws.calls.of("stepfunctions", "DescribeExecution") == []
 
 
 def test_leases_and_waits_of_ended_bakes_are_forgotten(account: Account) -> None:
