@@ -15,6 +15,11 @@ from infra.permissions import Permissions
 from infra.settings import Settings
 from infra.store import Store, retention
 
+_ONE_TRY = Duration.minutes(5)
+"""What the function has."""
+_TRIES = 19
+"""Of each state: long enough for its own limits, and few enough for the machine's time-out."""
+
 
 class MoveMachine(Construct):
     """State machine ``AmiBakery-MovePointer``; its input is ``{"recipe": NAME}`` for a rollback."""
@@ -52,6 +57,9 @@ class MoveMachine(Construct):
                 may.announce(),
             ],
             environment=env.MoveSettings(table=store.table.table_name),
+            # A service that takes calls and does not answer costs two minutes with the SDK's own
+            # tries. Of a silent Region two are asked, and then the others must have their turn.
+            timeout=_ONE_TRY,
         )
         log_group = logs.LogGroup(
             self, "Log", retention=retention(settings), removal_policy=RemovalPolicy.DESTROY
@@ -62,7 +70,7 @@ class MoveMachine(Construct):
             state_machine_name=MOVER,
             definition_body=sfn.DefinitionBody.from_chainable(self._definition()),
             state_machine_type=sfn.StateMachineType.STANDARD,
-            timeout=Duration.hours(1),
+            timeout=Duration.hours(4),
             tracing_enabled=True,
             comment='Moves a pointer to an image of before: {"recipe": NAME, "to": AMI or nothing}',
             logs=sfn.LogOptions(
@@ -79,7 +87,11 @@ class MoveMachine(Construct):
         move = self._task("Move", {"action": "move"}, "Everywhere, or nowhere")
         restore = self._task(
             "Restore",
-            {"action": "restore", "failure": sfn.JsonPath.object_at("$.failure")},
+            {
+                "action": "restore",
+                "failure": sfn.JsonPath.object_at("$.failure"),
+                "redrives": sfn.JsonPath.number_at("$$.Execution.RedriveCount"),
+            },
             "What was put comes back",
             result_path="$.restored",
         )
@@ -95,11 +107,17 @@ class MoveMachine(Construct):
             sfn.Fail(
                 self,
                 "NotRestored",
-                comment="The log says which parameters are not as before",
-                error_path="$.Error",
-                cause_path="$.Cause",
+                comment="What was put may be there still: Restore could not even say it",
+                error_path="$.failure.Error",
+                cause_path=sfn.JsonPath.format(
+                    "{} -- What was put was perhaps not put back, look at the parameters of the "
+                    "recipe: Restore has failed with {}",
+                    sfn.JsonPath.string_at("$.failure.Cause"),
+                    sfn.JsonPath.string_at("$.unrestored.Error"),
+                ),
             ),
             errors=["States.ALL"],
+            result_path="$.unrestored",
         )
         # An input may be any JSON, with no place for a key: the error replaces it.
         caught = sfn.Pass(self, "Caught", parameters={"failure.$": "$"})
@@ -128,7 +146,8 @@ class MoveMachine(Construct):
                 }
             ),
             result_path=result_path,
-            task_timeout=sfn.Timeout.duration(Duration.minutes(5)),
+            # More than the function has: Restore must not begin while Move is still at it.
+            task_timeout=sfn.Timeout.duration(Duration.minutes(6)),
             retry_on_service_exceptions=False,
         )
         # Parameter Store tells by an event when a value is in force, and usually within seconds:
@@ -136,8 +155,8 @@ class MoveMachine(Construct):
         task.add_retry(
             errors=[*RETRYABLE, *LAMBDA_RETRYABLE],
             interval=Duration.seconds(3),
-            max_attempts=40,
-            backoff_rate=1.2,
-            max_delay=Duration.seconds(15),
+            max_attempts=_TRIES - 1,
+            backoff_rate=1.5,
+            max_delay=Duration.seconds(30),
         )
         return task

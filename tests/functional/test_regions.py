@@ -10,12 +10,13 @@ import pytest
 from bakery.naming import TAG_BAKE, label_pointer, pointer, previous_pointer
 from scripts.local.clock import parse_time
 from tests.functional.conftest import Ended, World
+from tests.functional.cutting import ROLE as MOVER
+from tests.functional.cutting import cut_short, redriven
 
 pytestmark = pytest.mark.long
 
 HOME, OTHERS = "eu-west-1", ("eu-central-1", "us-east-1")
 REGIONS = (HOME, *OTHERS)
-MOVER = "MoverMovePointerRole"
 TEMPLATES = {"lt-0123456789abcdef0": HOME, "lt-0123456789abcdef1": "eu-central-1"}
 
 
@@ -174,13 +175,17 @@ def baked_twice(world: World) -> list[dict[str, str | None]]:
     return found
 
 
-def rollback(world: World) -> Ended:
+def begin_rollback(world: World) -> str:
     answer = world.aws.client("stepfunctions").start_execution(
         stateMachineArn=world.outputs["MoveStateMachineArn"],
         name=f"move-{uuid.uuid4().hex[:8]}",
         input=json.dumps({"recipe": "wide"}),
     )
-    return world.ended(answer["executionArn"])
+    return str(answer["executionArn"])
+
+
+def rollback(world: World) -> Ended:
+    return world.ended(begin_rollback(world))
 
 
 @pytest.mark.parametrize("killed", ["", "before", "after"])
@@ -233,6 +238,60 @@ def test_a_launch_template_version_that_cannot_be_removed_is_named(world: World)
     assert ended.error == "AccessDeniedError"
     template = next(iter(TEMPLATES))
     assert f"the new version of launch template {template} in {HOME}" in ended.cause
+
+
+def test_ec2_that_falls_silent_in_one_region_keeps_nothing_else_from_going_back(
+    world: World, baked_twice: list[dict[str, str | None]]
+) -> None:
+    """Parameter Store of the same Region answers still."""
+    home, away = TEMPLATES
+    before = versions(world, home)
+    refused = world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        code="AccessDeniedException",
+        when=lambda asked: asked["Name"] == previous_pointer("wide"),
+        role=MOVER,
+    )
+    world.aws.faults.error(
+        "ec2",
+        "*",
+        code="InternalError",
+        status=503,
+        times=float("inf"),
+        when=lambda _: refused.matched > 0,
+        role=MOVER,
+        region=TEMPLATES[away],
+    )
+    ended = rollback(world)
+    assert {it: world.pointer("wide", it) for it in REGIONS} == baked_twice[1]
+    assert versions(world, home) == before
+    assert ended.error == "AccessDeniedError"
+    left = ended.cause.partition("NOT as before, put it back by hand: ")[2]
+    assert left.startswith(f"the new version of launch template {away} in {TEMPLATES[away]} (")
+    assert ";" not in left
+
+
+def test_a_launch_template_that_another_has_changed_since_is_left_alone(
+    world: World, baked_twice: list[dict[str, str | None]]
+) -> None:
+    """The rollback was stopped when it had put everything, and is redriven later."""
+    changed, other = TEMPLATES
+    ec2, before = world.aws.client("ec2", TEMPLATES[changed]), versions(world, other)
+    arn = cut_short(world, lambda: begin_rollback(world), "PutItem", skip=5)
+    made = ec2.create_launch_template_version(
+        LaunchTemplateId=changed, SourceVersion="$Latest", LaunchTemplateData={}
+    )["LaunchTemplateVersion"]["VersionNumber"]
+    ec2.modify_launch_template(LaunchTemplateId=changed, DefaultVersion=str(made))
+    since = versions(world, changed)
+    redriven(world, arn)
+    ended = world.ended(arn)
+    assert versions(world, changed) == since
+    assert versions(world, other) == before
+    assert {it: world.pointer("wide", it) for it in REGIONS} == baked_twice[1]
+    assert ended.error == "CannotMovePointerError"
+    alone = ended.cause.partition("Left alone, another has moved it since: ")[2]
+    assert alone == f"the default of launch template {changed} in {HOME} is version {made}"
 
 
 @pytest.mark.failure(37)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bakery.aws import clients
 from bakery.errors import LAMBDA_RETRYABLE, RETRYABLE
 from bakery.jobs.move_pointer import IN_FORCE, SETTLED
 from bakery.naming import MOVER
@@ -38,6 +39,14 @@ def test_what_fails_is_restored_and_then_fails(machine: dict[str, Any]) -> None:
     assert {states[name]["Type"] for name in ("NotMoved", "NotRestored")} == {"Fail"}
 
 
+def test_even_if_restore_fails_it_ends_with_the_first_error(machine: dict[str, Any]) -> None:
+    (catch,) = machine["States"]["Restore"]["Catch"]
+    assert catch["ResultPath"] == "$.unrestored"
+    failed = machine["States"]["NotRestored"]
+    assert failed["ErrorPath"] == "$.failure.Error"
+    assert "$.failure.Cause" in failed["CausePath"]
+
+
 @pytest.mark.parametrize("name", ["Move", "Restore"])
 def test_its_own_limits_end_a_wait_before_the_retries_do(
     machine: dict[str, Any], name: str
@@ -45,14 +54,44 @@ def test_its_own_limits_end_a_wait_before_the_retries_do(
     """Else what is not in force would end without a word of what it is."""
     state = machine["States"][name]
     assert state["Retry"][0]["ErrorEquals"] == [*RETRYABLE, *LAMBDA_RETRYABLE]
-    assert pauses(state) > (IN_FORCE + SETTLED).total_seconds()
+    longest = state["Retry"][0]["MaxDelaySeconds"]
+    assert pauses(state) > (IN_FORCE + SETTLED).total_seconds() + longest
+
+
+def function_timeout(stack: Synthesized) -> int:
+    (function,) = [
+        it["Properties"]
+        for it in stack.of_type("AWS::Lambda::Function").values()
+        if it["Properties"]["Handler"] == "bakery.jobs.move_pointer.handler"
+    ]
+    return int(function["Timeout"])
 
 
 def test_it_ends_before_its_time_out_which_restores_nothing(
     stack: Synthesized, machine: dict[str, Any]
 ) -> None:
-    longest = sum(pauses(machine["States"][name]) for name in ("Move", "Restore"))
-    assert longest + 2 * 300 < machine["TimeoutSeconds"]
+    """Even if every try of both states takes all the time that its function has."""
+    states = [machine["States"][name] for name in ("Move", "Restore")]
+    tries = sum(1 + state["Retry"][0]["MaxAttempts"] for state in states)
+    longest = tries * function_timeout(stack) + sum(pauses(state) for state in states)
+    assert longest < machine["TimeoutSeconds"]
+
+
+@pytest.mark.parametrize("name", ["Move", "Restore"])
+def test_no_state_ends_before_its_function(
+    stack: Synthesized, machine: dict[str, Any], name: str
+) -> None:
+    """Else Restore would begin while Move still puts, and what it puts would stay."""
+    assert machine["States"][name]["TimeoutSeconds"] > function_timeout(stack)
+
+
+def test_a_try_has_time_for_a_region_that_does_not_answer(stack: Synthesized) -> None:
+    """The others are restored in the same try: two services are asked, as often as the SDK does,
+    with its pauses of 1, 2, 4 and 8 seconds at most."""
+    config = clients._CONFIG
+    retries: Any = config.retries  # type: ignore[attr-defined]
+    one = retries["total_max_attempts"] * config.read_timeout + 15  # type: ignore[attr-defined]
+    assert 2 * one < function_timeout(stack)
 
 
 def test_a_bake_that_waits_behind_it_is_told_of_its_end(stack: Synthesized) -> None:

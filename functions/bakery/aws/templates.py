@@ -24,8 +24,18 @@ class Version:
     """A version that a bake, or a rollback, made."""
 
     number: int
-    is_default: bool
+    default: int
+    """The number of the template's default version now."""
     default_before: int
+
+    @property
+    def is_default(self) -> bool:
+        return self.default == self.number
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether another has made a version the default since this one was made."""
+        return self.default not in (self.number, self.default_before)
 
 
 def existing(ids: Sequence[str], *, region: str) -> set[str]:
@@ -54,10 +64,12 @@ def _latest(template: str, region: str) -> int | None:
 
 def version_by(by: str, template: str, *, region: str) -> Version | None:
     """The version that the bake or rollback made, if it did, and the template is there."""
-    for it in _versions(template, region):
+    versions = _versions(template, region)
+    for it in versions:
         found = _BEFORE.fullmatch(it.get("VersionDescription", ""))
         if found and found[1] == by:
-            return Version(it["VersionNumber"], it["DefaultVersion"], int(found[2]))
+            default = next((one["VersionNumber"] for one in versions if one["DefaultVersion"]), 0)
+            return Version(it["VersionNumber"], default, int(found[2]))
     return None
 
 

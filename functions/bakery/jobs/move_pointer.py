@@ -4,14 +4,17 @@ The two states of the machine ``AmiBakery-MovePointer``. Move checks every Regio
 the parameters, gives the recipe's launch templates their versions, and ends when all values are in
 force, which Parameter Store validates after it has answered: until then it raises, and the machine
 tries it again. Restore puts back what was put when that fails. Both hold the recipe's lease, so no
-bake moves a pointer meanwhile.
+bake moves a pointer meanwhile. One that was stopped has lost it, and may be redriven after a bake
+has published: what another has moved since neither state touches.
 Idempotent because what was decided, and how far it got, is noted under the execution's name before
 each step.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -26,6 +29,7 @@ from bakery.errors import (
     InvalidInputError,
     NotYetVisibleError,
     PointerRejectedError,
+    RecipeBusyError,
 )
 from bakery.moving import Asked, Change, NewVersion, Place
 from bakery.naming import TAG_BAKE, TAG_RECIPE
@@ -51,22 +55,8 @@ class Request(State):
     """The execution's input as it was given."""
     failure: dict[str, Any] | None = None
     """What the Catch of Move stored, for ``restore``."""
-
-
-class Note(State):
-    """What was decided, and how far it got."""
-
-    moved_from: str | None
-    """In the bakery's own Region."""
-    moved_to: str
-    changes: tuple[Change, ...]
-    new_versions: tuple[NewVersion, ...] = ()
-    at: str = ""
-    """When the first of them was put, perhaps; empty: none was."""
-    put: int = 0
-    """How many of the two parts were put whole."""
-    restoring: str = ""
-    """When they began to be put back."""
+    redrives: int = 0
+    """How often the execution was redriven."""
 
 
 class Result(State):
@@ -85,6 +75,26 @@ class Result(State):
     execution: str
 
 
+class Note(State):
+    """What was decided, and how far it got."""
+
+    moved_from: str | None
+    """In the bakery's own Region."""
+    moved_to: str
+    changes: tuple[Change, ...]
+    new_versions: tuple[NewVersion, ...] = ()
+    at: str = ""
+    """When the first of them was put, perhaps; empty: none was."""
+    put: int = 0
+    """How many of the two parts were put whole."""
+    restoring: str = ""
+    """When they began to be put back."""
+    redrives: int = 0
+    """What the execution's count was then: a redriven one has all its time again."""
+    done: Result | None = None
+    """There when all has moved and was announced: nothing of it is done or undone once more."""
+
+
 class Failed(State):
     """How the execution ends."""
 
@@ -95,19 +105,28 @@ class Failed(State):
 def run(request: Request) -> Result | Failed:
     """Move, or put back; see the module."""
     table_name = MoveSettings.load().table
+    note = _recalled(request, table_name)
     if request.action == "restore":
-        return _restore(request, table_name)
+        return _restore(note, request, table_name)
+    if note and note.done:
+        # The answer was lost, and another execution may have the recipe by now.
+        leases.give_back(table_name, note.done.recipe, request.execution)
+        return note.done
     asked = _asked(request.input)
     catalogue.load(asked.recipe)
     leases.take(table_name, asked.recipe, request.execution)
-    note = _recalled(request, table_name) or _decided(asked, request, table_name)
-    versions = _moved(note, asked, request, table_name)
+    if note:
+        _refuse_overtaken(note, asked, request)
+    else:
+        note = _decided(asked, request, table_name)
+    note, versions = _moved(note, asked, request, table_name)
     result = _result(asked, note, versions, request)
     if note.changes:
         detail = result.model_dump(mode="json", exclude={"moved_from", "moved_to"})
         events.announce(
             "Pointer Moved", {**detail, "from": result.moved_from, "to": result.moved_to}
         )
+    _remember(note.model_copy(update={"done": result}), request, table_name)
     leases.give_back(table_name, asked.recipe, request.execution)
     return result
 
@@ -147,6 +166,24 @@ def _decided(asked: Asked, request: Request, table_name: str) -> Note:
     return note
 
 
+def _refuse_overtaken(note: Note, asked: Asked, request: Request) -> None:
+    """What is neither as it was nor as it is to be, another has moved since an earlier try: only
+    one that was stopped, and then redriven, may have lost the recipe meanwhile."""
+    problems = [
+        Problem(it.region, f"{it.parameter} is {_told(value)} by now, and was {_told(it.before)}")
+        for it in note.changes
+        if (value := _value(it)) not in (it.before, it.after)
+    ]
+    if catalogue.load(asked.recipe).publish.default_version:
+        problems += [
+            Problem(it.region, f"the default of launch template {it.id} is {made.default} by now")
+            for it in note.new_versions
+            if (made := _made(it, request)) and made.overtaken
+        ]
+    if problems:
+        raise CannotMovePointerError(asked.recipe, problems)
+
+
 def _refuse_unpublished(recipe: str, image: str, held: Mapping[str, str]) -> None:
     """An image of a bake that failed, or is under way, has passed no test."""
     if image not in ssm.images_ever(list(held)):
@@ -183,11 +220,13 @@ def _place(region: str, held: Mapping[str, str], asked: Asked, target: str, bake
     )
 
 
-def _moved(note: Note, asked: Asked, request: Request, table_name: str) -> dict[str, int]:
+def _moved(
+    note: Note, asked: Asked, request: Request, table_name: str
+) -> tuple[Note, dict[str, int]]:
     """Put everything and see it in force: what people launch from first, the pointers and then the
     launch templates, and only when that has moved everywhere what remembers how it was.
 
-    Returns the new version of each launch template.
+    Returns what is noted by then, and the new version of each launch template.
     """
     first = [it for it in note.changes if it.parameter == asked.moved]
     second = [it for it in note.changes if it.parameter != asked.moved]
@@ -196,7 +235,7 @@ def _moved(note: Note, asked: Asked, request: Request, table_name: str) -> dict[
     versions = {it.id: _give_version(it, asked, request) for it in note.new_versions}
     note = _put_part(2, second, note, request, table_name)
     _wait_for(second, note)
-    return versions
+    return note, versions
 
 
 def _put_part(
@@ -242,62 +281,123 @@ def _names(changes: list[Change]) -> str:
     return ", ".join(f"{it.parameter} in {it.region}" for it in changes)
 
 
-def _restore(request: Request, table_name: str) -> Failed:
+def _restore(note: Note | None, request: Request, table_name: str) -> Failed:
     """Put back what was put, everything that can be; the machine ends with what is returned."""
     failure = request.failure or {}
     error, text = str(failure.get("Error", "")), failures.readable(failure)
-    note = _recalled(request, table_name)
-    left: list[str] = []
-    if note and note.at:
-        if clock.now() - clock.parse(note.at) < SETTLED:
-            raise NotYetVisibleError("what was put is perhaps not in force yet")
-        if not note.restoring:
-            note = note.model_copy(update={"restoring": clock.now().isoformat()})
-            _remember(note, request, table_name)
-        for wanted in note.new_versions:
-            _take_version(wanted, request, left)
-        pending = [it for it in reversed(note.changes) if _put_back(it, left)]
-        if pending and clock.now() - clock.parse(note.restoring) < IN_FORCE:
-            raise NotYetVisibleError(f"not at the value of before yet: {_names(pending)}")
-        left += [f"{_was(it)} (Parameter Store does not accept it)" for it in pending]
     recipe = request.input.get("recipe") if isinstance(request.input, dict) else None
-    if isinstance(recipe, str):
-        leases.give_back(table_name, recipe, request.execution)
     after = "Everything is as before."
-    if left:
-        after = "NOT as before, put it back by hand: " + "; ".join(left)
+    if isinstance(recipe, str):
+        if note and note.at:
+            after = _undone(note, recipe, request, table_name)
+        leases.give_back(table_name, recipe, request.execution)
     return Failed(error=error, cause=f"{text.removeprefix(f'{error}: ')}\n{after}")
 
 
-def _put_back(change: Change, left: list[str]) -> bool:
-    """Put the value of before; whether it is still to come into force."""
-    try:
-        if _value(change) == change.before:
-            return False
-        if change.before is None:
-            ssm.delete_parameter(change.parameter, region=change.region)
-        else:
-            _put(change, change.before)
-        return _value(change) != change.before
-    except BakeryError as error:
-        if type(error).__name__ in RETRYABLE:
-            raise
-        logger.exception("could not put back", parameter=change.parameter, region=change.region)
-        left.append(f"{_was(change)} ({error})")
-        return False
+@dataclass
+class _Tried:
+    """What one try to put everything back came to, each thing in words."""
+
+    pending: list[str] = field(default_factory=list)
+    """May succeed in another try."""
+    left: list[str] = field(default_factory=list)
+    """Not as before for good."""
+    others: list[str] = field(default_factory=list)
+    """Moved by another since."""
+    silent: set[tuple[str, str]] = field(default_factory=set)
+    """Services and Regions that have not answered in this try."""
+
+    def each(self, what: str, service: str, region: str, undo: Callable[[], None]) -> None:
+        """Undo one thing; an error is collected, never in the way of the next one.
+
+        Who has not answered is not asked again: each time would cost minutes, and the others of
+        the try would never have their turn.
+        """
+        if (service, region) in self.silent:
+            self.pending.append(f"{what} ({service} does not answer)")
+            return
+        try:
+            undo()
+        except BakeryError as error:
+            logger.exception("could not put back", what=what)
+            transient = type(error).__name__ in RETRYABLE
+            (self.pending if transient else self.left).append(f"{what} ({error})")
+            if transient:
+                self.silent.add((service, region))
+
+    def summary(self) -> str:
+        """For whoever has to go on by hand, once there is no other try."""
+        lines = []
+        if left := [*self.left, *self.pending]:
+            lines.append("NOT as before, put it back by hand: " + "; ".join(left))
+        if self.others:
+            lines.append("Left alone, another has moved it since: " + "; ".join(self.others))
+        return "\n".join(lines) or "Everything is as before."
 
 
-def _take_version(wanted: NewVersion, request: Request, left: list[str]) -> None:
-    what = f"the new version of launch template {wanted.id} in {wanted.region}"
+def _undone(note: Note, recipe: str, request: Request, table_name: str) -> str:
+    """Put back what was put; says what is not as before.
+
+    Raises a retryable error as long as another try may come to more.
+    """
+    if note.done:
+        return "But everything had moved by then, and that was announced: it stays so."
     try:
-        made = templates.version_by(_me(request), wanted.id, region=wanted.region)
-        if made:
-            templates.remove_version(wanted.id, made, region=wanted.region)
-    except BakeryError as error:
-        if type(error).__name__ in RETRYABLE:
-            raise
-        logger.exception("could not remove", template=wanted.id, region=wanted.region)
-        left.append(f"{what} ({error})")
+        leases.take(table_name, recipe, request.execution)
+    except RecipeBusyError as error:
+        was = "; ".join(_was(it) for it in note.changes)
+        return f"Nothing was put back, look at it by hand: {was}. {error}"
+    if clock.now() - clock.parse(note.at) < SETTLED:
+        raise NotYetVisibleError("what was put is perhaps not in force yet")
+    if not note.restoring or note.redrives != request.redrives:
+        began = {"restoring": clock.now().isoformat(), "redrives": request.redrives}
+        note = note.model_copy(update=began)
+        _remember(note, request, table_name)
+    tried = _tried(note, request)
+    if tried.pending and clock.now() - clock.parse(note.restoring) < IN_FORCE:
+        raise NotYetVisibleError(f"not as before yet: {'; '.join(tried.pending)}")
+    return tried.summary()
+
+
+def _tried(note: Note, request: Request) -> _Tried:
+    tried = _Tried()
+    for wanted in note.new_versions:
+        what = f"the new version of launch template {wanted.id} in {wanted.region}"
+        tried.each(what, "ec2", wanted.region, partial(_take_version, wanted, request, tried))
+    for change in reversed(note.changes):
+        tried.each(_was(change), "ssm", change.region, partial(_put_back, change, tried))
+    return tried
+
+
+def _put_back(change: Change, tried: _Tried) -> None:
+    """Put the value of before in place of ours."""
+    value = _value(change)
+    if value == change.before:
+        return
+    if value != change.after:
+        tried.others.append(f"{change.parameter} in {change.region} is {_told(value)}")
+        return
+    if change.before is None:
+        ssm.delete_parameter(change.parameter, region=change.region)
+    else:
+        _put(change, change.before)
+    if _value(change) != change.before:
+        tried.pending.append(f"{_was(change)} (Parameter Store has not accepted it)")
+
+
+def _take_version(wanted: NewVersion, request: Request, tried: _Tried) -> None:
+    made = _made(wanted, request)
+    if made is None:
+        return
+    if made.overtaken:
+        what = f"launch template {wanted.id} in {wanted.region}"
+        tried.others.append(f"the default of {what} is version {made.default}")
+        return
+    templates.remove_version(wanted.id, made, region=wanted.region)
+
+
+def _made(wanted: NewVersion, request: Request) -> templates.Version | None:
+    return templates.version_by(_me(request), wanted.id, region=wanted.region)
 
 
 def _me(request: Request) -> str:
@@ -306,7 +406,11 @@ def _me(request: Request) -> str:
 
 
 def _was(change: Change) -> str:
-    return f"{change.parameter} in {change.region} was {change.before or 'not there'}"
+    return f"{change.parameter} in {change.region} was {_told(change.before)}"
+
+
+def _told(value: str | None) -> str:
+    return value or "not there"
 
 
 def _value(change: Change) -> str | None:

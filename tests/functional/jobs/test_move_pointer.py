@@ -17,12 +17,12 @@ from bakery.naming import (
     rolled_back_pointer,
 )
 from tests.functional.conftest import Ended, World
+from tests.functional.cutting import ROLE, cut_short, redriven
 
 RECIPE = "tidy"
 BASE = "ami-0a120230000000064"
 HOME, OTHER = "eu-west-1", "eu-central-1"
 REGIONS = (HOME, OTHER)
-ROLE = "MoverMovePointerRole"
 CANARY, STABLE = label_pointer(RECIPE, "canary"), label_pointer(RECIPE, "stable")
 WHO = "arn:aws:iam::123456789012:user/ada"
 
@@ -111,6 +111,14 @@ class Moving:
         assert ended.status == "SUCCEEDED", (ended.error, ended.cause)
         assert self.world.leases() == {}
         return ended.output
+
+    def cut(self, operation: str, *, skip: int = 0, when: Any = None) -> str:
+        """A rollback that is stopped by hand half way."""
+        return cut_short(self.world, self.start, operation, skip=skip, when=when)
+
+    def redriven(self, arn: str) -> Ended:
+        redriven(self.world, arn)
+        return self.world.ended(arn)
 
     def refused(self, **given: object) -> Ended:
         """It fails, and every parameter everywhere is what it was."""
@@ -417,9 +425,12 @@ def test_a_new_label_that_failed_half_way_is_gone_again(moving: Moving, images: 
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("skip", [0, 1, 3])
 @pytest.mark.parametrize(
-    ("service", "operation"), [("ssm", "PutParameter"), ("dynamodb", "PutItem")]
+    ("service", "operation", "skip"),
+    [
+        *(("ssm", "PutParameter", skip) for skip in (0, 1, 3)),
+        *(("dynamodb", "PutItem", skip) for skip in (0, 1, 3, 6)),
+    ],
 )
 def test_it_may_be_killed_anywhere(
     moving: Moving, images: Images, service: str, operation: str, skip: int, after: bool
@@ -459,4 +470,210 @@ def test_what_cannot_be_put_back_is_named(moving: Moving, images: Images) -> Non
     assert ended.error == "AccessDeniedError"
     assert f"NOT as before, put it back by hand: {pointer(RECIPE)} in {HOME} was" in ended.cause
     assert newer[HOME] in ended.cause
+    assert moving.world.leases() == {}
+
+
+def after_a_refusal(moving: Moving, images: Images) -> Any:
+    """Whether the mover's call that fails for good, at the home Region's previous image, was made:
+    when all pointers have moved."""
+    refused = moving.world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        code="AccessDeniedException",
+        message="the first error",
+        when=in_region(images[1][HOME], previous_pointer(RECIPE)),
+        role=ROLE,
+    )
+    return lambda _: refused.matched > 0
+
+
+def test_a_region_that_falls_silent_keeps_no_other_from_going_back(
+    moving: Moving, images: Images
+) -> None:
+    older, newer = images
+    moving.world.aws.faults.error(
+        "ssm",
+        "*",
+        code="InternalServerError",
+        message="silence",
+        status=503,
+        times=float("inf"),
+        when=after_a_refusal(moving, images),
+        role=ROLE,
+        region=OTHER,
+    )
+    ended = moving.move()
+    assert moving.world.pointer(RECIPE) == newer[HOME]
+    assert moving.world.previous(RECIPE) == older[HOME]
+    assert ended.error == "AccessDeniedError"
+    assert "the first error" in ended.cause
+    left = ended.cause.partition("NOT as before, put it back by hand: ")[2]
+    assert f"{pointer(RECIPE)} in {OTHER} was {newer[OTHER]}" in left
+    assert f"in {HOME}" not in left
+    assert moving.world.leases() == {}
+
+
+def test_a_region_that_answers_again_goes_back_as_well(moving: Moving, images: Images) -> None:
+    before = moving.parameters()
+    moving.world.aws.faults.error(
+        "ssm",
+        "*",
+        code="InternalServerError",
+        status=503,
+        times=12,
+        when=after_a_refusal(moving, images),
+        role=ROLE,
+        region=OTHER,
+    )
+    ended = moving.move()
+    assert ended.error == "AccessDeniedError"
+    assert ended.cause.endswith("Everything is as before.")
+    assert moving.parameters() == before
+
+
+def test_what_cannot_even_be_said_has_the_first_error(moving: Moving, images: Images) -> None:
+    """Without the table nobody knows what was put."""
+    moving.world.aws.faults.error(
+        "dynamodb",
+        "GetItem",
+        code="InternalServerError",
+        status=500,
+        times=float("inf"),
+        when=after_a_refusal(moving, images),
+        role=ROLE,
+    )
+    ended = moving.move()
+    assert ended.error == "AccessDeniedError"
+    assert "the first error" in ended.cause
+    assert "perhaps not put back" in ended.cause
+    assert ended.cause.endswith("Restore has failed with ServiceUnavailableError")
+    moving.world.aws.faults.clear()
+    for name in moving.world.leases():
+        moving.world.remove_item(f"claim#lease#{name}")
+
+
+# --- stopped half way, and redriven later -------------------------------------------------------
+
+AFTER_THE_FIRST = ("PutParameter", 0)
+AFTER_THE_POINTERS = ("PutItem", 3)
+AFTER_EVERYTHING = ("PutItem", 5)
+
+
+@pytest.mark.parametrize(
+    ("operation", "skip"), [AFTER_THE_FIRST, AFTER_THE_POINTERS, AFTER_EVERYTHING]
+)
+def test_a_rollback_that_is_redriven_moves_on(
+    moving: Moving, images: Images, operation: str, skip: int
+) -> None:
+    older, newer = images
+    arn = moving.cut(operation, skip=skip)
+    moving.world.aws.clock.advance(minutes=20)
+    ended = moving.redriven(arn)
+    assert ended.status == "SUCCEEDED", ended.cause
+    for region in REGIONS:
+        assert moving.world.pointer(RECIPE, region) == older[region]
+        assert moving.world.previous(RECIPE, region) == newer[region]
+
+
+@pytest.mark.parametrize(
+    ("operation", "skip"), [AFTER_THE_FIRST, AFTER_THE_POINTERS, AFTER_EVERYTHING]
+)
+def test_a_rollback_that_is_redriven_leaves_alone_what_was_published_since(
+    moving: Moving, images: Images, operation: str, skip: int
+) -> None:
+    older, _ = images
+    newest = moving.image()
+    arn = moving.cut(operation, skip=skip)
+    moving.point(pointer(RECIPE), newest)
+    moving.point(previous_pointer(RECIPE), older)
+    ended = moving.redriven(arn)
+    for region in REGIONS:
+        assert moving.world.pointer(RECIPE, region) == newest[region]
+        assert moving.world.previous(RECIPE, region) == older[region]
+    assert ended.error == "CannotMovePointerError"
+    assert f"- {HOME}: {pointer(RECIPE)} is {newest[HOME]} by now" in ended.cause
+    alone = ended.cause.partition("Left alone, another has moved it since: ")[2]
+    assert f"{pointer(RECIPE)} in {OTHER} is {newest[OTHER]}" in alone
+    assert moving.told() == []
+    assert moving.world.leases() == {}
+
+
+def putting_back(images: Images) -> Any:
+    """Whether a call puts back the pointer of the Region that goes first."""
+    return in_region(images[1][OTHER], pointer(RECIPE))
+
+
+def test_what_was_published_since_is_not_put_back(moving: Moving, images: Images) -> None:
+    newest = moving.image()
+    after_a_refusal(moving, images)
+    arn = moving.cut("PutParameter", when=putting_back(images))
+    moving.point(pointer(RECIPE), newest)
+    ended = moving.redriven(arn)
+    for region in REGIONS:
+        assert moving.world.pointer(RECIPE, region) == newest[region]
+    assert ended.error == "AccessDeniedError"
+    assert "NOT as before" not in ended.cause
+    alone = ended.cause.partition("Left alone, another has moved it since: ")[2]
+    assert f"{pointer(RECIPE)} in {HOME} is {newest[HOME]}" in alone
+
+
+def test_what_nobody_has_touched_is_put_back_however_late(moving: Moving, images: Images) -> None:
+    before = moving.parameters()
+    after_a_refusal(moving, images)
+    arn = moving.cut("PutParameter", when=putting_back(images))
+    moving.world.aws.clock.advance(hours=1)
+    ended = moving.redriven(arn)
+    assert ended.error == "AccessDeniedError"
+    assert ended.cause.endswith("Everything is as before.")
+    assert moving.parameters() == before
+
+
+def test_while_a_bake_has_the_recipe_nothing_is_put_back(moving: Moving, images: Images) -> None:
+    arn = moving.cut("PutParameter")
+    with moving.world.baking(RECIPE):
+        before, leases = moving.parameters(), moving.world.leases()
+        ended = moving.redriven(arn)
+        assert moving.parameters() == before
+        assert moving.world.leases() == leases
+        assert ended.error == "RecipeBusyError"
+        assert "Nothing was put back" in ended.cause
+        assert f"{pointer(RECIPE)} in {HOME} was {images[1][HOME]}" in ended.cause
+    moving.world.aws.until(lambda: moving.world.aws.lambdas.idle)
+
+
+def of_the_lease(parameters: dict[str, Any]) -> bool:
+    return bool(parameters["Key"]["id"] == {"S": f"lease#{RECIPE}"})
+
+
+def test_an_answer_that_is_lost_at_the_end_undoes_nothing(moving: Moving, images: Images) -> None:
+    """And a bake has taken the recipe before the mover is asked again."""
+    older, _ = images
+    with moving.world.baking("small"):
+        bake = moving.world.leases()["small"]
+        killed = moving.world.aws.faults.crash(ROLE, "DeleteItem", after=True)
+        moving.world.aws.faults.after(
+            "dynamodb",
+            "DeleteItem",
+            lambda: moving.world.put_item(f"claim#lease#{RECIPE}", holder=bake),
+            when=of_the_lease,
+        )
+        ended = moving.move()
+        assert killed.matched == 1
+        assert ended.status == "SUCCEEDED", ended.cause
+        assert [moving.world.pointer(RECIPE, it) for it in REGIONS] == [older[r] for r in REGIONS]
+        assert len(moving.told()) == 1
+        assert moving.world.leases()[RECIPE] == bake
+        moving.world.remove_item(f"claim#lease#{RECIPE}")
+    moving.world.aws.until(lambda: moving.world.aws.lambdas.idle)
+
+
+def test_what_was_announced_is_not_undone(moving: Moving, images: Images) -> None:
+    older, _ = images
+    moving.world.aws.faults.error(
+        "dynamodb", "DeleteItem", code="AccessDeniedException", when=of_the_lease, role=ROLE
+    )
+    ended = moving.move()
+    assert ended.error == "AccessDeniedError"
+    assert ended.cause.endswith("and that was announced: it stays so.")
+    assert [moving.world.pointer(RECIPE, it) for it in REGIONS] == [older[r] for r in REGIONS]
     assert moving.world.leases() == {}
