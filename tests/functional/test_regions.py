@@ -280,7 +280,9 @@ def test_a_launch_template_that_another_has_changed_since_is_left_alone(
     ec2, before = world.aws.client("ec2", TEMPLATES[changed]), versions(world, other)
     arn = cut_short(world, lambda: begin_rollback(world), "PutItem", skip=5)
     made = ec2.create_launch_template_version(
-        LaunchTemplateId=changed, SourceVersion="$Latest", LaunchTemplateData={}
+        LaunchTemplateId=changed,
+        SourceVersion="$Latest",
+        LaunchTemplateData={"InstanceType": "t3.small"},
     )["LaunchTemplateVersion"]["VersionNumber"]
     ec2.modify_launch_template(LaunchTemplateId=changed, DefaultVersion=str(made))
     since = versions(world, changed)
