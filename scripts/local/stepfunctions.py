@@ -315,7 +315,9 @@ class StepFunctions:
     # Events
 
     def _on_end(self, run: Any) -> None:
-        self._announce(run, run.status)
+        # A thread of a local AWS before this one may end late, even before this one has an engine.
+        if any(it is run for it in self._executions()):
+            self._announce(run, run.status)
 
     def _announce(self, run: Any, status: str) -> None:
         key = f"{run.exec_arn} {status}"

@@ -630,6 +630,7 @@ def test_what_nobody_has_touched_is_put_back_however_late(moving: Moving, images
 
 def test_while_a_bake_has_the_recipe_nothing_is_put_back(moving: Moving, images: Images) -> None:
     arn = moving.cut("PutParameter")
+    moving.world.aws.until(lambda: moving.world.pointer(RECIPE) == images[0][HOME], what="the move")
     with moving.world.baking(RECIPE):
         before, leases = moving.parameters(), moving.world.leases()
         ended = moving.redriven(arn)
