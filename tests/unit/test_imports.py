@@ -41,7 +41,7 @@ RULES = (
     *(
         Rule(f"bakery.{name}", ("bakery",), ("bakery.tasks", "bakery.jobs"), _RUN_TIME)
         for name in (
-            *("commands", "destinations", "holds", "inputs", "launching", "redriving"),
+            *("commands", "destinations", "ending", "holds", "inputs", "launching", "redriving"),
             *("leases", "publishing", "slow", "waiting"),
         )
     ),

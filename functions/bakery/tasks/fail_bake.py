@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bakery import failures, holds, leases, leftovers, replacing, resuming
+from bakery import ending, failures, holds, leases, leftovers, replacing, resuming
 from bakery.aws import ec2, ssm, stepfunctions
 from bakery.bake import State
-from bakery.errors import RETRYABLE, BakeryError, CannotResumeError, EndNotToldError
+from bakery.errors import BakeryError, CannotResumeError, EndNotToldError
 from bakery.naming import pointer
-from bakery.observability import logger
 from bakery.resources import Image, Instance
 from bakery.settings import FailSettings
 from bakery.task import lambda_handler
@@ -104,21 +103,10 @@ def _resume(request: Request) -> dict[str, Any]:
     except BakeryError:
         leases.give_back(table, recipe, request.execution)
         raise
-    _end_tests(request.bake)
+    # What was kept of a failed test is for looking at; the next try boots anew.
+    ending.end_tests(request.bake)
     holds.end(table, request.bake)
     return {**resumed, "redrives": request.redrives}
-
-
-def _end_tests(bake: str) -> None:
-    """What was kept of a failed test is for looking at; the next try boots anew. One that must not
-    be ended is told by CleanUp: it may be anybody's that has the tags of one."""
-    for instance in ec2.test_instances_of_bake(bake):
-        try:
-            ec2.terminate(instance.id)
-        except BakeryError as error:
-            if type(error).__name__ in RETRYABLE:
-                raise
-            logger.exception("could not end", instance=instance.id)
 
 
 def _builder(bake: str) -> Instance | None:

@@ -1,0 +1,20 @@
+"""The end of a bake's test instances, before CleanUp sees to what is left of them."""
+
+from bakery.aws import ec2
+from bakery.errors import RETRYABLE, BakeryError
+from bakery.observability import logger
+
+
+def end_tests(bake: str) -> None:
+    """Terminate every test instance of the bake; safe to repeat.
+
+    One that must not be ended is in nobody's way, for it may be anybody's that has the tags of one:
+    CleanUp tells it. Raises a retryable error of AWS at once.
+    """
+    for instance in ec2.test_instances_of_bake(bake):
+        try:
+            ec2.terminate(instance.id)
+        except BakeryError as error:
+            if type(error).__name__ in RETRYABLE:
+                raise
+            logger.exception("could not end", instance=instance.id)
