@@ -193,8 +193,9 @@ def test_a_kept_builder_that_somebody_has_started_again_goes_when_its_time_is_ov
     world.invoke("remove_orphans", {})
     assert builders(world, ended)[0][1] in ("pending", "running")
     world.aws.clock.advance(hours=2)
-    result = world.invoke("remove_orphans", {})
-    assert f"instance {builder} of bake {ended.name}" in result["removed"]
+    world.invoke("remove_orphans", {})
+    # Not what this run removed: the hours that passed may have started the janitor of itself.
+    assert builders(world, ended)[0][1] in ("shutting-down", "terminated")
 
 
 def test_a_bake_that_failed_before_verification_says_why_it_cannot_go_on(world: World) -> None:
