@@ -97,16 +97,14 @@ def candidates(tagged: Iterable[Tagged], *, published: Set[str]) -> list[Tagged]
     """Those of which their bake's execution decides whether they are orphans.
 
     Of the others it need not be asked, and there are more of them with every image that is kept:
-    what is ``published``, with its snapshots, and the snapshots of any image that is there, which
-    go with it.
+    what is ``published``, and the snapshots of any image that is there, which go with it.
     """
     everything = list(tagged)
     held = {s for image in everything if image.kind is Kind.IMAGE for s in image.snapshots}
     return [
         it
         for it in everything
-        if not (it.id in published or it.image in published)
-        and not (it.kind is Kind.SNAPSHOT and it.id in held)
+        if it.id not in published and not (it.kind is Kind.SNAPSHOT and it.id in held)
     ]
 
 
@@ -129,7 +127,7 @@ def find(
         execution = executions.get(item.bake)
         if reason := _not_attributable(item, execution):
             strange.append(f"{item.kind} {item.id}: {reason}")
-        elif execution and _is_orphan(item, execution, now):
+        elif execution and _is_orphan(item, execution, published, now):
             orphans.append(item)
     order = list(Kind)
     return Findings(tuple(sorted(orphans, key=lambda it: order.index(it.kind))), tuple(strange))
@@ -147,17 +145,17 @@ def _not_attributable(item: Tagged, execution: Execution | None) -> str | None:
     return None
 
 
-def _is_orphan(item: Tagged, execution: Execution, now: datetime) -> bool:
+def _is_orphan(item: Tagged, execution: Execution, published: Set[str], now: datetime) -> bool:
     if execution.ended is None:
         return False
     if item.clone or item.kind in (Kind.SPOT_REQUEST, Kind.INSTANCE, Kind.VOLUME):
         return True
     if now - execution.ended < QUIET:
         return False
-    return not execution.succeeded or _is_remnant(item, execution)
+    return not execution.succeeded or _is_remnant(item, execution, published)
 
 
-def _is_remnant(item: Tagged, execution: Execution) -> bool:
+def _is_remnant(item: Tagged, execution: Execution, published: Set[str]) -> bool:
     """Whether a good bake made it and kept it from its results, e.g. the copy in a Region that did
     not answer any more.
 
@@ -169,4 +167,4 @@ def _is_remnant(item: Tagged, execution: Execution) -> bool:
         return False
     if item.kind is Kind.IMAGE:
         return item.name == told.name and item.id not in told.images
-    return bool(item.image) and item.image not in told.images
+    return bool(item.image) and item.image not in told.images | published

@@ -29,6 +29,9 @@ _ALL = ("-m", "long or not long")
 
 def main(wanted: Sequence[str]) -> int:
     chosen = [bug for bug in BUGS if not wanted or any(part in bug.name for part in wanted)]
+    if not chosen:
+        print(f"No bug is named like {' or '.join(wanted)}: see tests/mutants/bugs.py.")
+        return 1
     with TemporaryDirectory(prefix="sound-") as folder, ThreadPoolExecutor(JOBS) as pool:
         project = Path(folder) / "project"
         copy_project(project)  # once, so that nobody has to keep still meanwhile

@@ -434,6 +434,18 @@ def test_published_images_however_many_cost_no_question_about_their_bakes(
     assert world.aws.calls.of("stepfunctions", "DescribeExecution") == []
 
 
+def test_a_snapshot_that_clean_up_left_of_an_image_taken_back_goes(account: Account) -> None:
+    """A failed bake had moved the pointer, which remembers the image for ever."""
+    bake = account.cut_short()
+    image = account.copied(tags(bake))
+    account.world.aws.parameters.publish(pointer("taken-back"), image, "eu-west-1")
+    account.world.aws.clock.advance(**PERIOD)
+    assert janitor(account.world)["removed"] == []
+    (snapshot,) = account.with_snapshots(image) - {image}
+    account.ec2.deregister_image(ImageId=image)
+    assert janitor(account.world)["removed"] == [f"snapshot {snapshot} of bake {bake}"]
+
+
 def test_leases_and_waits_of_ended_bakes_are_forgotten(account: Account) -> None:
     world = account.world
     bake = account.cut_short()
