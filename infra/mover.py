@@ -18,7 +18,8 @@ from infra.store import Store, retention
 _ONE_TRY = Duration.minutes(5)
 """What the function has."""
 _TRIES = 19
-"""Of each state: long enough for its own limits, and few enough for the machine's time-out."""
+"""Of each state: long enough for Parameter Store to have all values in force, which takes seconds,
+or to be given up once (``move_pointer.IN_FORCE``); and few enough for the machine's time-out."""
 
 
 class MoveMachine(Construct):

@@ -48,7 +48,7 @@ class RecipeBusyError(BakeryError):
 
 
 class CannotResumeError(BakeryError):
-    """The redriven execution cannot go on, the message says why. Start a new bake."""
+    """The redriven execution cannot go on, the message says why and what to do."""
 
 
 class CannotMovePointerError(BakeryError):

@@ -88,6 +88,8 @@ class NewVersion(State):
     region: str
     id: str
     image_id: str
+    default: bool
+    """Whether the version becomes the template's default."""
 
 
 @dataclass(frozen=True)
@@ -158,14 +160,14 @@ def changes(asked: Asked, target: str, places: Sequence[Place]) -> tuple[Change,
 
 
 def new_versions(
-    asked: Asked, templates: Sequence[Template], places: Sequence[Place]
+    asked: Asked, templates: Sequence[Template], places: Sequence[Place], *, default: bool
 ) -> tuple[NewVersion, ...]:
     """What launches from templates goes back with the pointer; a label has none."""
     if asked.why == "promote":
         return ()
     images = {place.region: image.id for place in places for image in _usable(asked, place)}
     return tuple(
-        NewVersion(region=it.region, id=it.id, image_id=images[it.region])
+        NewVersion(region=it.region, id=it.id, image_id=images[it.region], default=default)
         for it in templates
         if it.region in images
     )

@@ -194,6 +194,7 @@ def prepare(aws: LocalAws) -> None:
         key = kms.create_key()["KeyMetadata"]["KeyId"]
         kms.create_alias(AliasName="alias/images", TargetKeyId=key)
     aws.ec2.launch_template("lt-0123456789abcdef0", InstanceType="t3.small", ImageId="ami-12345678")
+    aws.ec2.launch_template("lt-0123456789abcdef2", InstanceType="t3.small", ImageId="ami-12345678")
     aws.ec2.launch_template(
         "lt-0123456789abcdef1", "eu-central-1", InstanceType="t3.small", ImageId="ami-12345678"
     )

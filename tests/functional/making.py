@@ -97,9 +97,9 @@ class Making:
             **changes,
         }
 
-    def test_booted(self, number: int = 0) -> str:
+    def test_booted(self, number: int = 0, **changes: Any) -> str:
         """A test instance, its agent online."""
-        event = self.test_launching(number)
+        event = self.test_launching(number, **changes)
         id_ = str(self.world.invoke("launch_test", event)["instance_id"])
         self.world.aws.until(lambda: online(self.world, id_), what=f"the agent of {id_}")
         return id_

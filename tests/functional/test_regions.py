@@ -18,6 +18,8 @@ pytestmark = pytest.mark.long
 HOME, OTHERS = "eu-west-1", ("eu-central-1", "us-east-1")
 REGIONS = (HOME, *OTHERS)
 TEMPLATES = {"lt-0123456789abcdef0": HOME, "lt-0123456789abcdef1": "eu-central-1"}
+OWN_DEFAULT = "lt-0123456789abcdef2"
+"""Of recipe anywhere, in the home Region: what its default is, is its owner's affair."""
 
 
 def published(world: World, recipe: str) -> str:
@@ -31,7 +33,7 @@ def published(world: World, recipe: str) -> str:
 
 
 def versions(world: World, template: str) -> list[tuple[int, bool, str]]:
-    ec2 = world.aws.client("ec2", TEMPLATES[template])
+    ec2 = world.aws.client("ec2", TEMPLATES.get(template, HOME))
     found = ec2.describe_launch_template_versions(LaunchTemplateId=template)
     return [
         (it["VersionNumber"], it["DefaultVersion"], it["LaunchTemplateData"]["ImageId"])
@@ -175,17 +177,17 @@ def baked_twice(world: World) -> list[dict[str, str | None]]:
     return found
 
 
-def begin_rollback(world: World) -> str:
+def begin_rollback(world: World, recipe: str = "wide") -> str:
     answer = world.aws.client("stepfunctions").start_execution(
         stateMachineArn=world.outputs["MoveStateMachineArn"],
         name=f"move-{uuid.uuid4().hex[:8]}",
-        input=json.dumps({"recipe": "wide"}),
+        input=json.dumps({"recipe": recipe}),
     )
     return str(answer["executionArn"])
 
 
-def rollback(world: World) -> Ended:
-    return world.ended(begin_rollback(world))
+def rollback(world: World, recipe: str = "wide") -> Ended:
+    return world.ended(begin_rollback(world, recipe))
 
 
 @pytest.mark.parametrize("killed", ["", "before", "after"])
@@ -294,6 +296,38 @@ def test_a_launch_template_that_another_has_changed_since_is_left_alone(
     assert ended.error == "CannotMovePointerError"
     alone = ended.cause.partition("Left alone, another has moved it since: ")[2]
     assert alone == f"the default of launch template {changed} in {HOME} is version {made}"
+
+
+def test_a_version_that_is_no_default_goes_whatever_its_owner_makes_the_default(
+    world: World,
+) -> None:
+    """Groups on $Latest would launch it, though every pointer is back."""
+    for _ in range(2):
+        assert world.bake("anywhere", force=True, seconds=120).status == "SUCCEEDED"
+    before = versions(world, OWN_DEFAULT)
+    ec2 = world.aws.client("ec2")
+    world.aws.faults.after(
+        "ec2",
+        "CreateLaunchTemplateVersion",
+        lambda: ec2.modify_launch_template(
+            LaunchTemplateId=OWN_DEFAULT, DefaultVersion=str(before[0][0])
+        ),
+    )
+    world.aws.faults.error(
+        "ssm",
+        "PutParameter",
+        code="AccessDeniedException",
+        when=lambda asked: asked["Name"] == previous_pointer("anywhere"),
+        role=MOVER,
+    )
+    ended = rollback(world, "anywhere")
+    assert ended.error == "AccessDeniedError"
+    assert ended.cause.endswith("Everything is as before.")
+    newest, *older = before
+    assert versions(world, OWN_DEFAULT) == [
+        (newest[0], True, newest[2]),
+        *((number, False, image) for number, _, image in older),
+    ]
 
 
 @pytest.mark.failure(37)

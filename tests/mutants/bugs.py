@@ -86,10 +86,26 @@ BUGS = (
     Bug(
         "a rollback is put back over what was published since",
         "functions/bakery/jobs/move_pointer.py",
-        "    if value != change.after:\n",
+        "    if value != change.after or change.region in tried.theirs:\n",
         "    if False:\n",
         "tests/functional/jobs/test_move_pointer.py",
         "test_what_was_published_since_is_not_put_back",
+    ),
+    Bug(
+        "a rollback takes what a later bake remembers for its own",
+        "functions/bakery/jobs/move_pointer.py",
+        "    if value != change.after or change.region in tried.theirs:\n",
+        "    if value != change.after:\n",
+        "tests/functional/jobs/test_move_pointer.py",
+        "test_what_a_bake_remembers_since_is_not_taken_for_a_rollbacks",
+    ),
+    Bug(
+        "a retry tests the image on what somebody has mended",
+        f"{_TASKS}/fail_bake.py",
+        '        _end_tests(request, resumed["resume_at"], image)\n',
+        "        ending.end_tests(request.bake)\n",
+        "tests/functional/tasks/test_fail_bake.py",
+        "test_the_image_is_not_tested_on_what_was_kept_of_the_last_try",
     ),
     Bug(
         "a redriven rollback goes on over what was published since",

@@ -160,7 +160,12 @@ def _decided(asked: Asked, request: Request, table_name: str) -> Note:
         moved_from=held[home].get(asked.moved),
         moved_to=target,
         changes=moving.changes(asked, target, places),
-        new_versions=moving.new_versions(asked, _templates(home, recipe), places),
+        new_versions=moving.new_versions(
+            asked,
+            _templates(home, recipe),
+            places,
+            default=recipe.publish.default_version,
+        ),
     )
     _remember(note, request, table_name)
     return note
@@ -174,12 +179,11 @@ def _refuse_overtaken(note: Note, asked: Asked, request: Request) -> None:
         for it in note.changes
         if (value := _value(it)) not in (it.before, it.after)
     ]
-    if catalogue.load(asked.recipe).publish.default_version:
-        problems += [
-            Problem(it.region, f"the default of launch template {it.id} is {made.default} by now")
-            for it in note.new_versions
-            if (made := _made(it, request)) and made.overtaken
-        ]
+    problems += [
+        Problem(it.region, f"the default of launch template {it.id} is {made.default} by now")
+        for it in note.new_versions
+        if it.default and (made := _made(it, request)) and made.overtaken
+    ]
     if problems:
         raise CannotMovePointerError(asked.recipe, problems)
 
@@ -213,8 +217,13 @@ def _place(region: str, held: Mapping[str, str], asked: Asked, target: str, bake
     return Place(
         region=region,
         held=held,
-        # Whoever may tag can tag any image with the bake; whose copy one is, EC2 says itself.
-        images=tuple(it for it in images if target == it.id or it.copy_of == (target, home)),
+        # Whoever may tag can tag any image with the bake; whose copy one is, EC2 says itself. At
+        # home there may be copies by hand, with all tags, and the target is that very one.
+        images=tuple(
+            it
+            for it in images
+            if (it.id == target if region == home else it.copy_of == (target, home))
+        ),
         current=shown[0] if shown else None,
         home=region == home,
     )
@@ -228,14 +237,19 @@ def _moved(
 
     Returns what is noted by then, and the new version of each launch template.
     """
-    first = [it for it in note.changes if it.parameter == asked.moved]
-    second = [it for it in note.changes if it.parameter != asked.moved]
+    first, second = _parts(note, asked)
     note = _put_part(1, first, note, request, table_name)
     _wait_for(first, note)
-    versions = {it.id: _give_version(it, asked, request) for it in note.new_versions}
+    versions = {it.id: _give_version(it, request) for it in note.new_versions}
     note = _put_part(2, second, note, request, table_name)
     _wait_for(second, note)
     return note, versions
+
+
+def _parts(note: Note, asked: Asked) -> tuple[list[Change], list[Change]]:
+    """What people launch from, and what remembers how that was."""
+    first = [it for it in note.changes if it.parameter == asked.moved]
+    return first, [it for it in note.changes if it not in first]
 
 
 def _put_part(
@@ -254,14 +268,14 @@ def _put_part(
     return note
 
 
-def _give_version(wanted: NewVersion, asked: Asked, request: Request) -> int:
+def _give_version(wanted: NewVersion, request: Request) -> int:
     me = _me(request)
     return templates.give_version(
         wanted.id,
         wanted.image_id,
         by=me,
         client_token=launching.client_token(me, wanted.id),
-        default=catalogue.load(asked.recipe).publish.default_version,
+        default=wanted.default,
         region=wanted.region,
     )
 
@@ -304,6 +318,8 @@ class _Tried:
     """Not as before for good."""
     others: list[str] = field(default_factory=list)
     """Moved by another since."""
+    theirs: set[str] = field(default_factory=set)
+    """Regions where a parameter of the recipe is one of them."""
     silent: set[tuple[str, str]] = field(default_factory=set)
     """Services and Regions that have not answered in this try."""
 
@@ -364,17 +380,23 @@ def _tried(note: Note, request: Request) -> _Tried:
     for wanted in note.new_versions:
         what = f"the new version of launch template {wanted.id} in {wanted.region}"
         tried.each(what, "ec2", wanted.region, partial(_take_version, wanted, request, tried))
-    for change in reversed(note.changes):
+    first, second = _parts(note, _asked(request.input))
+    for change in (*first, *second):
         tried.each(_was(change), "ssm", change.region, partial(_put_back, change, tried))
     return tried
 
 
 def _put_back(change: Change, tried: _Tried) -> None:
-    """Put the value of before in place of ours."""
+    """Put the value of before in place of ours.
+
+    It is not ours though it has our value where another has moved the pointer: a bake that
+    publishes over our image remembers that as the previous one, as we would have.
+    """
     value = _value(change)
     if value == change.before:
         return
-    if value != change.after:
+    if value != change.after or change.region in tried.theirs:
+        tried.theirs.add(change.region)
         tried.others.append(f"{change.parameter} in {change.region} is {_told(value)}")
         return
     if change.before is None:
@@ -389,7 +411,7 @@ def _take_version(wanted: NewVersion, request: Request, tried: _Tried) -> None:
     made = _made(wanted, request)
     if made is None:
         return
-    if made.overtaken:
+    if wanted.default and made.overtaken:
         what = f"launch template {wanted.id} in {wanted.region}"
         tried.others.append(f"the default of {what} is version {made.default}")
         return

@@ -94,19 +94,37 @@ def _resume(request: Request) -> dict[str, Any]:
     recipe, table = str(request.state["plan"]["recipe"]), FailSettings.load().table
     leases.take(table, recipe, request.execution)
     try:
+        image = _image(request.bake)
         resumed = resuming.resume(
             request.state,
             builder=_builder(request.bake),
-            image=_image(request.bake),
+            image=image,
             current=ssm.get_parameter(pointer(recipe)),
         )
+        _end_tests(request, resumed["resume_at"], image)
     except BakeryError:
         leases.give_back(table, recipe, request.execution)
         raise
-    # What was kept of a failed test is for looking at; the next try boots anew.
-    ending.end_tests(request.bake)
     holds.end(table, request.bake)
     return {**resumed, "redrives": request.redrives}
+
+
+def _end_tests(request: Request, resume_at: str, image: Image | None) -> None:
+    """What was kept of a failed test is for looking at: the next try boots the image anew.
+
+    Raises CannotResumeError when one stays that LaunchTest would take for its own: somebody may
+    have repaired it, and the image would pass for what it is not.
+    """
+    left = ending.end_tests(request.bake)
+    if resume_at != resuming.STATES["test_and_copy"] or image is None:
+        return
+    ours = (request.state["plan"]["test"]["instance_profile"], image.id)
+    if mistakable := [it.id for it in left if (it.profile, it.image_id) == ours]:
+        raise CannotResumeError(
+            f"The image is to be booted anew, but test instance {', '.join(mistakable)} of the "
+            "last try cannot be ended. Is it protected from termination? End it by hand, and try "
+            "again."
+        )
 
 
 def _builder(bake: str) -> Instance | None:

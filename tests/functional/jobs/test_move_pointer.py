@@ -219,6 +219,16 @@ def test_whoever_may_tag_makes_no_copy_to_move_to(moving: Moving, images: Images
     ec2.deregister_image(ImageId=foreign)
 
 
+def test_a_copy_by_hand_in_the_home_region_is_in_no_way_of_its_image(
+    moving: Moving, images: Images
+) -> None:
+    """With all tags, as with --copy-image-tags, say for another key."""
+    older, _ = images
+    moving.copy(older[HOME], HOME, HOME, "by-hand", moving.tags(older[HOME]))
+    assert moving.moved()["moved_to"] == older[HOME]
+    assert moving.world.pointer(RECIPE) == older[HOME]
+
+
 def test_an_image_that_was_deregistered_is_left_behind_and_is_no_way_back(
     moving: Moving, images: Images
 ) -> None:
@@ -596,6 +606,24 @@ def test_a_rollback_that_is_redriven_leaves_alone_what_was_published_since(
     assert f"{pointer(RECIPE)} in {OTHER} is {newest[OTHER]}" in alone
     assert moving.told() == []
     assert moving.world.leases() == {}
+
+
+@pytest.mark.parametrize("skip", [2, 3, 4], ids=["pointers", "pointers noted", "memory begun"])
+def test_what_a_bake_remembers_since_is_not_taken_for_a_rollbacks(
+    moving: Moving, images: Images, skip: int
+) -> None:
+    """It has published over the image that the rollback came from: both remember that."""
+    _, newer = images
+    newest = moving.image()
+    arn = moving.cut("PutItem", skip=skip)
+    moving.point(pointer(RECIPE), newest)
+    moving.point(previous_pointer(RECIPE), newer)
+    ended = moving.redriven(arn)
+    for region in REGIONS:
+        assert moving.world.pointer(RECIPE, region) == newest[region]
+        assert moving.world.previous(RECIPE, region) == newer[region]
+    assert ended.error == "CannotMovePointerError"
+    assert "NOT as before" not in ended.cause
 
 
 def putting_back(images: Images) -> Any:

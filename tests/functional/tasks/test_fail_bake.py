@@ -8,6 +8,7 @@ import pytest
 from bakery.stages import STAGES
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import NOBODY, Making, resumed
+from tests.functional.making import state as state_of
 
 ENTERED = {"entered": "2026-01-01T03:00:00.000Z"}
 FAILURE = {
@@ -191,6 +192,22 @@ def test_a_test_instance_that_must_not_be_ended_is_not_in_the_way(making: Making
     answer = json.loads(redriven(making, failed_at(making, "publish"))["output"])
     assert answer["resume_at"] == "ReleaseImages"
     assert making.instances().count(kept) == 1
+
+
+def test_the_image_is_not_tested_on_what_was_kept_of_the_last_try(making: Making) -> None:
+    """Somebody may have mended it by hand: then an image that does not boot would pass."""
+    kept = making.test_booted(image_id=making.imaged())
+    protected = making.world.aws.faults.error(
+        "ec2", "TerminateInstances", code="OperationNotPermitted"
+    )
+    answer = redriven(making, failed_at(making, "test_and_copy"))
+    assert answer["error"] == "CannotResumeError"
+    assert f"test instance {kept} of the last try cannot be ended" in answer["cause"]
+    assert "small" not in making.world.leases()
+    protected.times = 0
+    answer = json.loads(redriven(making, failed_at(making, "test_and_copy"))["output"])
+    assert answer["resume_at"] == "TestAndCopy"
+    assert state_of(making.world, kept) in ("shutting-down", "terminated")
 
 
 @pytest.mark.parametrize("stage", ["launch", "prepare", "customize", "verify_identity"])
