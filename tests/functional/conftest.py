@@ -159,6 +159,10 @@ class World(Account):
         except ssm.exceptions.ParameterNotFound:
             return None
 
+    def told(self, kind: str, bake: str) -> list[dict[str, Any]]:
+        """The events of the kind about this bake: one of the test before may come late."""
+        return [it for it in self.aws.events.of(kind) if it["detail"]["bake"] == bake]
+
     def calls(self, operation: str) -> list[dict[str, Any]]:
         """Parameters of every call of an operation that had its effect."""
         return [

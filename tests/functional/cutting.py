@@ -29,7 +29,7 @@ def cut_short(
         states.stop_execution(executionArn=running[0]["executionArn"], cause="by hand")
 
     stopped = world.aws.faults.after("*", operation, stop, when=when)
-    stopped.skip = skip
+    stopped.skip, stopped.role = skip, ROLE
     killed = world.aws.faults.crash(ROLE, operation, after=True, skip=skip)
     killed.when = when
     arn = start()

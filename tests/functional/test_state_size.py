@@ -13,7 +13,7 @@ from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
 from tests.functional.conftest import RECIPES, Ended, World
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 STEPS = 200
 RECIPE = "r" * 48

@@ -65,7 +65,9 @@ class Publishing:
 
 
 @pytest.fixture
-def publishing(quiet: World) -> Publishing:
+def publishing(quiet: World, monkeypatch: pytest.MonkeyPatch) -> Publishing:
+    """Values are in force so late that a slow test still sees them before."""
+    monkeypatch.setattr(quiet.aws.parameters, "validation", 30)
     return Publishing(quiet, f"made-{uuid.uuid4().hex[:8]}")
 
 
