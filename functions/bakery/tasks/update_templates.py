@@ -1,7 +1,8 @@
 """UpdateTemplates: each launch template gets a version with the image, and perhaps a new default.
 
-A version is like the latest one, with another image. Its description names the bake and the default
-of before, so that CleanUp of a bake that fails later can put both back.
+A version is like the latest one, or like the default if it is to become that, with another image.
+Its description names the bake and the default of before, so that CleanUp of a bake that fails later
+can put both back.
 Idempotent because a version with this bake's description is adopted.
 """
 
