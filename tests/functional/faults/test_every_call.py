@@ -17,7 +17,7 @@ from tests.functional.faults.invariants import SCENES, Watched
 from tests.functional.faults.matrix import Record, Row
 from tests.functional.faults.points import Point, functions, points_of, role
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 SURVIVED = (*kinds.CRASHES, "throttled", "server error", "lost answer")
 REFUSED = tuple(kind for kind in kinds.KINDS if kind not in SURVIVED)
