@@ -37,8 +37,11 @@ _CALLS: WeakKeyDictionary[LocalAws, dict[str, list[Call]]] = WeakKeyDictionary()
 _KEEPER, _OWN = "TasksKeepPreviousRole", "The scene fails by itself."
 """Whose call AWS refuses in the scene `failing`, and what it says."""
 
-_STUCK_SECONDS = 20
-"""Real seconds after which a bake is taken to wait for what will not come: its time-outs."""
+_STUCK_SECONDS = 10
+"""Real seconds without an event of its execution after which a bake is taken to wait for what will
+not come: its time-outs."""
+_SLOW_SECONDS = 90
+"""Real seconds after which one that only tries again and again is helped as well."""
 
 
 @dataclass
@@ -135,13 +138,22 @@ class Watched:
 
     def _ended(self, arn: str) -> Ended:
         """The end of the execution; one that is stuck is helped to its time-outs."""
-        patience = time.monotonic() + _STUCK_SECONDS
+        begun, known = time.monotonic(), 0
+        patience = begun + _STUCK_SECONDS
         while self.world.aws.executions.is_running(arn):
             if time.monotonic() > patience:
-                self.world.aws.clock.advance(hours=26)
-                patience = time.monotonic() + _STUCK_SECONDS / 2
+                last = self._last_event(arn)
+                if last == known or time.monotonic() > begun + _SLOW_SECONDS:
+                    self.world.aws.clock.advance(hours=26)
+                known, patience = last, time.monotonic() + _STUCK_SECONDS
             time.sleep(0.01)
         return self.world.ended(arn)
+
+    def _last_event(self, arn: str) -> int:
+        found = self.world.aws.client("stepfunctions").get_execution_history(
+            executionArn=arn, reverseOrder=True, maxResults=1
+        )
+        return int(found["events"][0]["id"])
 
     def settled(self, ended: Ended | None = None, *faults: Fault) -> None:
         """What is told is told, the faults are over, and one period of the janitor later."""
