@@ -627,7 +627,7 @@ def test_what_a_bake_remembers_since_is_not_taken_for_a_rollbacks(
 
 
 def putting_back(images: Images) -> Any:
-    """Whether a call puts back the pointer of the Region that goes first."""
+    """Whether a call puts back the pointer of the Region that goes last."""
     return in_region(images[1][OTHER], pointer(RECIPE))
 
 
