@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,14 +166,17 @@ class LocalAws:
 
     def _patch_moto(self) -> None:
         """Base images come from the catalog; conditions of bucket policies count; EC2's error codes
-        are in no model, which moto would warn of."""
+        are in no model, which moto would warn of; a name of an answer's element is judged once."""
         import moto.core.errors
+        import xmltodict  # type: ignore[import-untyped]
         from moto.ec2.models.amis import AmiBackend
         from moto.s3.models import FakeBucket
 
         self._patches.set(AmiBackend, "_load_amis", lambda _backend: None)
         self._patches.set(FakeBucket, "get_permission", permission)
         self._patches.set(moto.core.errors, "warn", lambda *_args, **_named: None)
+        judge = lru_cache(maxsize=4096)(xmltodict._validate_name)
+        self._patches.set(xmltodict, "_validate_name", judge)
 
     # Use
 

@@ -17,11 +17,13 @@ import sys
 import threading
 import types
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from moto.stepfunctions.parser import models
 from moto.stepfunctions.parser.asl.component import eval_component
 from moto.stepfunctions.parser.asl.component.common.error_name import custom_error_name
+from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.common.retry.max_attempts_decl import (
     MaxAttemptsOutcome,
@@ -62,6 +64,11 @@ _NESTED_LOOK_SECONDS = 0.05
 
 _MANY = re.compile(r"\*|\?|\.\.|\[[^\]]*[:,]")
 """What makes a path name any number of places."""
+
+_PARSERS = {
+    module: lru_cache(maxsize=1024)(vars(module)["parse"]) for module in (json_path, result_path)
+}
+"""By the module that reads paths with it: it builds the tables of a grammar each time."""
 
 
 @dataclass
@@ -126,14 +133,15 @@ class Engine:
     def _patch_paths(self) -> None:
         """A path that names one place gives what is there, `$[0].id` too; moto makes a list of
         it."""
+        for module, parse in _PARSERS.items():
+            self._patches.set(module, "parse", parse)
         original = json_path.extract_json
 
         def extract_json(path: str, data: Any) -> Any:
             found = original(path, data)
             if _MANY.search(path) or not isinstance(found, list):
                 return found
-            parse: Any = json_path.parse  # type: ignore[attr-defined]
-            return parse(path).find(data)[0].value
+            return _PARSERS[json_path](path).find(data)[0].value
 
         for name, module in list(sys.modules.items()):
             if name.startswith("moto.stepfunctions") and hasattr(module, "extract_json"):

@@ -146,7 +146,7 @@ class Watched:
                 if last == known or time.monotonic() > begun + _SLOW_SECONDS:
                     self.world.aws.clock.advance(hours=26)
                 known, patience = last, time.monotonic() + _STUCK_SECONDS
-            time.sleep(0.01)
+            time.sleep(0.05)
         return self.world.ended(arn)
 
     def _last_event(self, arn: str) -> int:
