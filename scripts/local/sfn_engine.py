@@ -68,7 +68,7 @@ _MANY = re.compile(r"\*|\?|\.\.|\[[^\]]*[:,]")
 _PARSERS = {
     module: lru_cache(maxsize=1024)(vars(module)["parse"]) for module in (json_path, result_path)
 }
-"""By the module that reads paths with it: it builds the tables of a grammar each time."""
+"""By the module that reads paths with it; kept, for each reading builds the tables of a grammar."""
 
 
 @dataclass
