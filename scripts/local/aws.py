@@ -168,15 +168,15 @@ class LocalAws:
         """Base images come from the catalog; conditions of bucket policies count; EC2's error codes
         are in no model, which moto would warn of; a name of an answer's element is judged once."""
         import moto.core.errors
-        import xmltodict  # type: ignore[import-untyped]
+        from moto.core import serialize
         from moto.ec2.models.amis import AmiBackend
         from moto.s3.models import FakeBucket
 
         self._patches.set(AmiBackend, "_load_amis", lambda _backend: None)
         self._patches.set(FakeBucket, "get_permission", permission)
         self._patches.set(moto.core.errors, "warn", lambda *_args, **_named: None)
-        judge = lru_cache(maxsize=4096)(xmltodict._validate_name)
-        self._patches.set(xmltodict, "_validate_name", judge)
+        xml = vars(serialize)["xmltodict"]
+        self._patches.set(xml, "_validate_name", lru_cache(maxsize=4096)(xml._validate_name))
 
     # Use
 
