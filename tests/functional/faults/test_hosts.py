@@ -70,7 +70,7 @@ def test_what_a_task_is_refused(
 ) -> None:
     row = Row(task, SCENE, kind)
     for point in calls_of(watched, task, kind):
-        row.add(bake_under(watched, SCENE, kind, point))
+        row.add(bake_under(watched, SCENE, kind, point).error)
     row.record(record_property)
     assert watched.violations == []
 
