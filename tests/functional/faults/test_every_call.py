@@ -6,7 +6,7 @@ one whose subject AWS does not show, may fail the bake: with an error of ours, a
 
 import contextlib
 from collections.abc import Mapping
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from threading import Event
 from typing import NamedTuple
 
@@ -29,6 +29,9 @@ JOBS = ("AnnounceBake", "ResumeWaits")
 TOLD = 6
 """How often an end is told at most while that goes wrong. PutEvents has no token: what is not
 answered is told again, better twice than never, by each try of the SDK and the next of Lambda."""
+
+TOGETHER = 3
+"""How many calls of a function go wrong in a bake at most: fewer than it is tried."""
 
 
 class Outcome(NamedTuple):
@@ -101,13 +104,18 @@ def bake_under(watched: Watched, scene: str, kind: str, *some: Point) -> Outcome
     label = ", ".join(map(str, some))
     told = TOLD if any(it.role == role("jobs", "AnnounceBake") for it in some) else 1
     error = watched.bake(label, *faults, told=told, scene=scene)
-    reached = [point for point, fault in zip(some, faults, strict=True) if fault.matched]
-    for point in some:
-        if point not in reached and not varies(point, scene):
-            watched.violations.append(f"{point}: was not reached ({error})")
     if error and kind in SURVIVED:
         watched.violations.append(f"{label}: {error}")
+    reached = [point for point, fault in zip(some, faults, strict=True) if fault.matched]
     return Outcome(error, reached)
+
+
+def bake_under_one(watched: Watched, scene: str, kind: str, point: Point) -> Outcome:
+    """The same with one call, which must be made."""
+    outcome = bake_under(watched, scene, kind, point)
+    if not outcome.reached and not varies(point, scene):
+        watched.violations.append(f"{point}: was not reached ({outcome.error})")
+    return outcome
 
 
 def varies(point: Point, scene: str) -> bool:
@@ -117,26 +125,41 @@ def varies(point: Point, scene: str) -> bool:
     return scene == "failing" or point.role in moved
 
 
+def turns(made: list[Point]) -> list[list[Point]]:
+    """The calls of a function, so that all of a turn can go wrong in the same bake.
+
+    Each is still the call that it is without the others: the operation of a later one is not called
+    before an earlier one has gone wrong, however often the function is tried again for that.
+    """
+    first: dict[str, int] = {}
+    for at, point in enumerate(made):
+        first.setdefault(point.operation, at)
+    found: list[list[int]] = []
+    for at in reversed(range(len(made))):
+        fitting = (
+            turn for turn in found if len(turn) < TOGETHER and at < first[made[turn[-1]].operation]
+        )
+        turn = next(fitting, None)
+        if turn is None:
+            found.append(turn := [])
+        turn.append(at)
+    return [[made[at] for at in turn] for turn in found]
+
+
 def survive(
     watched: Watched, scene: str, kind: str, calls: Mapping[str, list[Point]], record: Record
 ) -> None:
-    """One call of each task goes wrong in the same bake, for each has its own retries, and two of
-    a job, which runs all the time. What does not survive together is tried alone, and named."""
+    """Calls of every function go wrong in the same bake, for each has its own tries. What is not
+    reached in such a bake goes wrong alone."""
     reached: list[Point] = []
-    turns = []
-    for name, made in calls.items():
-        half = (len(made) + 1) // 2 if name in JOBS else len(made)
-        turns += [made[:half], made[half:]]
-    for together in zip_longest(*turns):
-        some = [it for it in together if it]
+    for together in zip_longest(*map(turns, calls.values()), fillvalue=[]):
+        some = list(chain.from_iterable(together))
         reached += bake_under(watched, scene, kind, *some).reached
-        if watched.violations and len(some) > 1:
-            watched.violations.clear()
-            for point in some:
-                bake_under(watched, scene, kind, point)
+        for point in [it for it in some if it not in reached]:
+            reached += bake_under_one(watched, scene, kind, point).reached
         assert watched.violations == []
     for name, made in calls.items():
-        count = len([it for it in made if it in reached]) if name in JOBS else len(made)
+        count = len([it for it in made if it in reached])
         assert count > 0
         Row(name, scene, kind, calls=count, survived=count).record(record)
 
@@ -162,7 +185,7 @@ def test_what_a_task_is_refused(
 ) -> None:
     row = Row(task, scene, kind)
     for point in points(watched, task, scene, kind):
-        row.add(bake_under(watched, scene, kind, point).error)
+        row.add(bake_under_one(watched, scene, kind, point).error)
     row.record(record_property)
     assert watched.violations == []
 

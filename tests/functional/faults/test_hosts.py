@@ -12,7 +12,13 @@ from tests.functional.conftest import World
 from tests.functional.faults.invariants import Watched
 from tests.functional.faults.matrix import Record, Row
 from tests.functional.faults.points import Point
-from tests.functional.faults.test_every_call import REFUSED, SURVIVED, bake_under, points, survive
+from tests.functional.faults.test_every_call import (
+    REFUSED,
+    SURVIVED,
+    bake_under_one,
+    points,
+    survive,
+)
 from tests.functional.faults.test_every_right import tells, used
 from tests.functional.hosting import (
     HOST,
@@ -70,7 +76,7 @@ def test_what_a_task_is_refused(
 ) -> None:
     row = Row(task, SCENE, kind)
     for point in calls_of(watched, task, kind):
-        row.add(bake_under(watched, SCENE, kind, point).error)
+        row.add(bake_under_one(watched, SCENE, kind, point).error)
     row.record(record_property)
     assert watched.violations == []
 
