@@ -189,7 +189,7 @@ def without(right: Right) -> Iterator[None]:
 
 def is_told(aws: LocalAws, right: Right) -> bool:
     """Whether an operator can read who was refused what: in a log of a function, or in how an
-    execution has ended."""
+    execution has ended, or was to end by what a function has told."""
     function, action = right
     states = aws.client("stepfunctions")
     ends = [
@@ -199,6 +199,7 @@ def is_told(aws: LocalAws, right: Right) -> bool:
             "executions"
         ]
     ]
+    ends += [str(call.get("cause")) for call in aws.calls.of(operation="SendTaskFailure")]
     written = [line.text for line in aws.function_logs if function in line.function]
     return any(f"perform: {action}" in it for it in written) or any(
         f"perform: {action}" in it and function in it for it in ends

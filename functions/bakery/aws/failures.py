@@ -70,14 +70,17 @@ def is_gone(error: ClientError, look: Callable[[], Sequence[object]]) -> bool:
     """Whether what a call was to end or remove is not there any more.
 
     EC2 says so, or it refuses: what is gone has no tags, and we may only touch what has ours. AWS
-    documents neither, so after a refusal ``look`` finds out.
+    documents neither, so after a refusal ``look`` finds out. Raises what that is answered if it
+    does not find out either, as when it is throttled: then nobody knows yet.
     """
     if code_of(error) != "UnauthorizedOperation":
         return code_of(error) in _GONE
     try:
         return not look()
     except ClientError as answer:
-        return code_of(answer) in _GONE
+        if code_of(answer) in _GONE:
+            return True
+        raise
 
 
 @contextmanager

@@ -158,7 +158,6 @@ def test_an_error_without_a_code_is_unknown() -> None:
         ("UnauthorizedOperation", [], True),
         ("UnauthorizedOperation", "InvalidAMIID.NotFound", True),
         ("UnauthorizedOperation", [{"ImageId": "ami-1"}], False),
-        ("UnauthorizedOperation", "UnauthorizedOperation", False),
     ],
 )
 def test_what_is_gone_need_not_be_removed(code: str, look: Any, expected: bool) -> None:
@@ -169,3 +168,21 @@ def test_what_is_gone_need_not_be_removed(code: str, look: Any, expected: bool) 
         return list(look)
 
     assert is_gone(refused(code), looking) is expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [("RequestLimitExceeded", ThrottledError), ("UnauthorizedOperation", AccessDeniedError)],
+)
+def test_whether_it_is_gone_nobody_knows_while_the_look_is_refused(
+    answer: str, error: type[BakeryError]
+) -> None:
+    """The class of its own answer decides whether it is tried again, and its words are told."""
+    looked = refused(answer, message="is not authorized to perform: ec2:DescribeSnapshots")
+
+    def looking() -> list[object]:
+        raise looked
+
+    told = pytest.raises(error, match="DeleteSnapshot .*DescribeSnapshots")
+    with told, translated("ec2:DeleteSnapshot", "snap-1"):
+        is_gone(refused("UnauthorizedOperation"), looking)
