@@ -24,6 +24,9 @@ class Raw:
 
 Answer = Mapping[str, Any] | Raw | None
 
+READING = ("Describe", "Get", "List", "Query", "Scan")
+"""What the names of operations begin with that change nothing."""
+
 
 @dataclass
 class Call:
@@ -46,7 +49,7 @@ class Call:
     @property
     def reads(self) -> bool:
         """Whether it changes nothing, as the operation's name says; what is unknown may change."""
-        return self.operation.startswith(("Describe", "Get", "List", "Query", "Scan"))
+        return self.operation.startswith(READING)
 
 
 Handler = Callable[[Call], Answer]

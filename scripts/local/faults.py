@@ -86,19 +86,27 @@ class Faults:
         skip: int = 0,
         when: Predicate | None = None,
         role: str = "",
+        region: str = "",
     ) -> Fault:
         """Do the work, or refuse it, then drop the connection. The SDK retries by itself: the
         product sees the loss only when `times` is more than the SDK's attempts."""
-        fault = Fault(service, operation, times, when, skip=skip, role=role)
+        fault = Fault(service, operation, times, when, skip=skip, role=role, region=region)
         self._lost.append(fault)
         return fault
 
     def crash(
-        self, role: str, operation: str, *, after: bool, service: str = "*", skip: int = 0
+        self,
+        role: str,
+        operation: str,
+        *,
+        after: bool,
+        service: str = "*",
+        skip: int = 0,
+        region: str = "",
     ) -> Fault:
         """Kill the function with this role when it makes the call: before it has an effect, or
         after it had one."""
-        fault = Fault(service, operation, 1, skip=skip, role=role)
+        fault = Fault(service, operation, 1, skip=skip, role=role, region=region)
         (self._crash_after if after else self._crash_before).append(fault)
         return fault
 

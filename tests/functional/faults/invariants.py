@@ -15,7 +15,8 @@ from scripts.local.calls import Call
 from scripts.local.faults import Fault
 from tests.functional.conftest import Ended, World
 from tests.functional.faults.points import Point, points_of
-from tests.functional.faults.published import Published, violations
+from tests.functional.faults.published import Published, deployed_recipe, violations
+from tests.functional.faults.published import regions as regions_of
 
 OWN_ERRORS = {
     name
@@ -75,6 +76,10 @@ class Watched:
             self.settled()
             known[scene] = self.world.aws.calls.of()
         return points_of((call for call in known[scene] if role in call.principal.role), role)
+
+    def regions(self, scene: str) -> list[str]:
+        """Where its images are, the home Region first."""
+        return regions_of(self.world, deployed_recipe(self.world, recipe_of(scene)))
 
     def bake(self, label: str, *faults: Fault, told: int = 1, scene: str = "good") -> str | None:
         """Bake under faults; note every invariant that does not hold afterwards.

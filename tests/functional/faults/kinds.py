@@ -60,11 +60,15 @@ UNREAL = {
 def inject(faults: Faults, kind: str, point: Point) -> Fault:
     """Let the call fail in this way when the function makes it again."""
     service, operation, skip, role = point.service, point.operation, point.occurrence, point.role
+    region = point.region
     match kind:
         case "killed before" | "killed after":
-            return faults.crash(role, operation, after=kind == "killed after", skip=skip)
+            after = kind == "killed after"
+            return faults.crash(role, operation, after=after, skip=skip, region=region)
         case "lost answer":
-            return faults.lost_answer(service, operation, times=_SDK_TRIES, skip=skip, role=role)
+            return faults.lost_answer(
+                service, operation, times=_SDK_TRIES, skip=skip, role=role, region=region
+            )
         case "throttled":
             code, status = _THROTTLED.get(service, ("ThrottlingException", 400))
             times = 3.0
@@ -79,5 +83,12 @@ def inject(faults: Faults, kind: str, point: Point) -> Fault:
         case _:
             raise ValueError(kind)
     return faults.error(
-        service, operation, code=code, status=status, times=times, skip=skip, role=role
+        service,
+        operation,
+        code=code,
+        status=status,
+        times=times,
+        skip=skip,
+        role=role,
+        region=region,
     )

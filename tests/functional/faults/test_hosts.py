@@ -15,7 +15,7 @@ from tests.functional.faults.points import Point
 from tests.functional.faults.test_every_call import (
     REFUSED,
     SURVIVED,
-    bake_under_one,
+    bake_under,
     points,
     survive,
 )
@@ -68,7 +68,6 @@ def test_what_such_a_bake_survives(watched: Watched, kind: str, record_property:
     survive(watched, SCENE, kind, calls, record_property)
 
 
-@pytest.mark.failure(3, 9, 32, 49, 62)
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("task", TASKS)
 def test_what_a_task_is_refused(
@@ -76,7 +75,7 @@ def test_what_a_task_is_refused(
 ) -> None:
     row = Row(task, SCENE, kind)
     for point in calls_of(watched, task, kind):
-        row.add(bake_under_one(watched, SCENE, kind, point).error)
+        row.add(bake_under(watched, SCENE, kind, point).error)
     row.record(record_property)
     assert watched.violations == []
 
