@@ -1,6 +1,5 @@
 """Where builders and test instances run: their roles, profiles and security group."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
@@ -15,10 +14,6 @@ from bakery.naming import instance_profile_parameter
 from bakery.recipe import DocumentStep, ManagedSecret, Recipe, Secret
 from bakery.steps import artefacts, has_own_profile, secrets
 from infra.settings import Settings
-
-# A policy takes Latin-1 only; its ? stands for any one character.
-# Source: IAM API reference, PutRolePolicy, PolicyDocument.
-_NOT_IN_POLICIES = re.compile(r"[^\x20-\xff]")
 
 _AGENT = (
     "ec2messages:AcknowledgeMessage",
@@ -193,14 +188,13 @@ class BuilderHost(Construct):
         """
         arn = partial(Stack.of(self).format_arn, service="s3", region="", account="")
         for bucket, key in objects:
-            name = _NOT_IN_POLICIES.sub("?", key)
             yield iam.PolicyStatement(
-                actions=["s3:GetObject"], resources=[arn(resource=bucket, resource_name=name)]
+                actions=["s3:GetObject"], resources=[arn(resource=bucket, resource_name=key)]
             )
             yield iam.PolicyStatement(
                 actions=["s3:ListBucket"],
                 resources=[arn(resource=bucket)],
-                conditions={"StringLike": {"s3:prefix": [name, f"{name}/"]}},
+                conditions={"StringLike": {"s3:prefix": [key, f"{key}/"]}},
             )
 
     def _announce(self, recipe: str, profile: str) -> None:

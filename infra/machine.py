@@ -225,6 +225,7 @@ class BakeMachine(Construct):
             {
                 **BAKE,
                 **_SINCE,
+                "planned": sfn.JsonPath.string_at("$.plan.entered"),
                 "recipe": sfn.JsonPath.string_at("$.plan.recipe"),
                 "base_image": sfn.JsonPath.object_at("$.plan.base_image"),
                 "host": sfn.JsonPath.object_at("$.plan.host"),

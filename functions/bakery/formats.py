@@ -113,11 +113,13 @@ SECRETS_PATH = Format(
 )
 SHA256 = Format(r"^[0-9a-f]{64}$", "64 hexadecimal digits in lower case")
 SOURCE = Format(
-    # In a policy's resource, * ? and $ would stand for other keys.
-    r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\x00-\x1f\x7f*?$]*[^\x00-\x1f\x7f*?$/]"
+    # In a policy's resource, * ? and $ would stand for other keys; and a policy is of Latin-1, so
+    # for another letter it would need such a ?. Source: IAM API reference, PutRolePolicy.
+    r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/"
+    r"[ -#%-)+->@-~\xa0-\xff]*[ -#%-)+-.0->@-~\xa0-\xff]"
     r"|https://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._~/%=+@,-]{1,900})$",
-    "s3://BUCKET/KEY (a key without * ? $ and without a slash at its end), or an https:// address "
-    "without user, query and fragment",
+    "s3://BUCKET/KEY (a key of letters that Western Europe writes with, without * ? $ and without "
+    "a slash at its end), or an https:// address without user, query and fragment",
 )
 STEP_NAME = Format(
     r"^[A-Za-z0-9][A-Za-z0-9 ._()/-]{0,59}$",

@@ -30,7 +30,12 @@ class Making:
     def begin(cls, world: "World", recipe: str = "small") -> "Making":
         bake = f"made-{uuid.uuid4().hex[:8]}"
         content = {"recipe": recipe, "force": True}
-        event = {"bake": bake, "execution": world.execution(bake), "input": content}
+        event = {
+            "bake": bake,
+            "execution": world.execution(bake),
+            "input": content,
+            "entered": world.aws.clock.now().isoformat(),
+        }
         plan = world.invoke("plan", event)
         return cls(world, bake, plan, json.loads(world.items()[f"text#steps#{bake}"]["text"]["S"]))
 
@@ -40,7 +45,7 @@ class Making:
         plan = {**self.plan, "launch": {**self.plan["launch"], **changes}}
         parts = {key: plan[key] for key in ("recipe", "base_image", "launch")}
         entered = self.world.aws.clock.now().isoformat()
-        return {"bake": self.bake, "entered": entered, **parts}
+        return {"bake": self.bake, "entered": entered, "planned": plan["entered"], **parts}
 
     def commanding(
         self, builder: str, command: Mapping[str, Any], *, index: int = 0, token: str = NOBODY

@@ -487,6 +487,8 @@ def test_a_value_at_its_bound_is_accepted(fields: dict[str, Any]) -> None:
         ("customize[0].application.source", application(source="https://h/a.tgz?token=secret")),
         ("customize[0].application.source", application(source="s3://bucket/folder/")),
         ("customize[0].application.source", application(source="s3://bucket/*.tgz")),
+        # A policy could name it only by a pattern, which other keys fit.
+        ("customize[0].application.source", application(source="s3://bucket/木.tgz")),
         ("customize[0].application.source", application(source="s3://bucket/a\nb.tgz")),
         ("customize[0].application.source", application(source=f"s3://bucket/{'é' * 510}")),
         ("customize[0].application.source", application(source="https://me:pw@h/a.tgz")),

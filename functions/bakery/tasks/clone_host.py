@@ -49,11 +49,13 @@ def _adopt(request: Request) -> str | None:
 
 
 def _is_ours(image: Image, request: Request) -> bool:
-    """Whoever may tag can tag any image; of which instance one is, EC2 says itself."""
-    host = request.host.instance_id
-    tags = clone_tags(request.recipe, request.bake, host)
+    """Whoever may tag can tag any image of the host, such as one of last year with all its disks.
+    A name is given once, and the clone's has the bake's."""
+    host = request.host
+    tags = clone_tags(request.recipe, request.bake, host.instance_id)
     tagged = all(image.tags.get(key) == value for key, value in tags.items())
-    return tagged and image.source_instance == host
+    made = (image.source_instance, image.name) == (host.instance_id, host.image_name)
+    return tagged and made
 
 
 def _create(request: Request) -> str:

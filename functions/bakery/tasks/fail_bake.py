@@ -94,7 +94,7 @@ def _resume(request: Request) -> dict[str, Any]:
     recipe, table = str(request.state["plan"]["recipe"]), FailSettings.load().table
     leases.take(table, recipe, request.execution)
     try:
-        image = _image(request.bake)
+        image = _image(request)
         resumed = resuming.resume(
             request.state,
             builder=_builder(request.bake),
@@ -131,8 +131,13 @@ def _builder(bake: str) -> Instance | None:
     return next(iter(ec2.builders_of_bake(bake)), None)
 
 
-def _image(bake: str) -> Image | None:
-    return next((it for it in ec2.images_of_bake(bake) if it.state == "available"), None)
+def _image(request: Request) -> Image | None:
+    """The one that the bake has made, while it is available: whoever may tag can tag another."""
+    made = request.state.get("create_image", {}).get("image_id")
+    for image in ec2.images_of_bake(request.bake):
+        if (image.id, image.state) == (made, "available"):
+            return image
+    return None
 
 
 handler = lambda_handler(Request, run)

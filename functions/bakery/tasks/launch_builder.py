@@ -1,14 +1,14 @@
 """LaunchBuilder: start the builder, on the first instance type and subnet that has room.
 
 Idempotent because a live instance of this image, with the recipe's profile and the tags of this
-bake and attempt, is adopted, and because the client token of each cell is derived from bake,
-attempt, market, type and subnet: EC2 answers a repeated call with the same instance. The token must
-differ for each cell: EC2 scopes it to the zone, and one token with other parameters is an error;
-and for each attempt, because the token of an instance that has ended is an error, too. Source: EC2
-developer guide, "Ensuring idempotency".
+bake and attempt, launched since Plan, is adopted, and because the client token of each cell is
+derived from bake, attempt, market, type and subnet: EC2 answers a repeated call with the same
+instance. The token must differ for each cell: EC2 scopes it to the zone, and one token with other
+parameters is an error; and for each attempt, because the token of an instance that has ended is an
+error, too. Source: EC2 developer guide, "Ensuring idempotency".
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bakery import budgets, launching
 from bakery.aws import ec2
@@ -21,11 +21,16 @@ from bakery.resources import Instance, LaunchSpec, RootVolumeSpec
 from bakery.settings import LaunchSettings
 from bakery.task import lambda_handler
 
+_CLOCKS_DIFFER = timedelta(minutes=1)
+"""EC2's and Step Functions', at most; and EC2 tells of a launch in whole seconds."""
+
 
 class Request(State):
     bake: str
     entered: datetime
     """When the machine entered the state, the same for all tries."""
+    planned: datetime
+    """When it entered Plan: no builder of the bake is older."""
     recipe: str
     base_image: BaseImage
     host: HostPlan | None = None
@@ -50,9 +55,12 @@ def run(request: Request) -> Launched:
 
 def _is_ours(builder: Instance, request: Request) -> bool:
     """Whoever may tag can tag anything as a builder; to pass the role of the profile takes a right
-    that nobody has by the way. The clone of a host may be gone when its builder is there."""
+    that nobody has by the way. A builder of another bake has it, too: one that was kept is older.
+    The clone of a host may be gone when its builder is there."""
     of_image = request.host is not None or builder.image_id == request.base_image.id
-    return of_image and builder.profile == request.launch.instance_profile
+    since = request.planned - _CLOCKS_DIFFER
+    fresh = builder.launched is not None and builder.launched >= since
+    return of_image and fresh and builder.profile == request.launch.instance_profile
 
 
 def _base(request: Request) -> BaseImage:
@@ -60,10 +68,11 @@ def _base(request: Request) -> BaseImage:
     if request.host is None:
         return request.base_image
     host = request.host.instance_id
+    made = ("available", host, request.host.image_name)
     clones = (
         it
         for it in ec2.clones_of_bake(request.bake)
-        if it.state == "available" and it.source_instance == host
+        if (it.state, it.source_instance, it.name) == made
     )
     if (clone := next(clones, None)) is None:
         raise NotYetVisibleError(

@@ -240,21 +240,22 @@ def test_a_builder_is_launched_from_the_clone_only_when_it_is_shown(making: Maki
     assert len(making.world.launches()) == 1
 
 
-def test_whoever_may_tag_makes_no_clone(making: Making) -> None:
-    """Neither is another image taken for the host's, nor is a builder launched from one."""
+@pytest.mark.parametrize("of_host", [False, True])
+def test_whoever_may_tag_makes_no_clone(making: Making, of_host: bool) -> None:
+    """Neither is another image taken for the host's of this bake, an old one of that host least of
+    all, nor is a builder launched from one."""
     ec2 = making.world.aws.client("ec2")
-    tags = clone_tags("host", making.bake, HOST)
-    foreign = ec2.copy_image(
-        SourceImageId="ami-0a120230000000064",
-        SourceRegion="eu-west-1",
-        Name="foreign",
-        TagSpecifications=[
-            {
-                "ResourceType": "image",
-                "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
-            }
-        ],
-    )["ImageId"]
+    tags = [{"Key": k, "Value": v} for k, v in clone_tags("host", making.bake, HOST).items()]
+    tagged: dict[str, Any] = {
+        "Name": "foreign",
+        "TagSpecifications": [{"ResourceType": "image", "Tags": tags}],
+    }
+    if of_host:
+        answer = ec2.create_image(InstanceId=HOST, NoReboot=True, **tagged)
+    else:
+        source = {"SourceImageId": "ami-0a120230000000064", "SourceRegion": "eu-west-1"}
+        answer = ec2.copy_image(**source, **tagged)
+    foreign = answer["ImageId"]
     making.world.aws.until(
         lambda: making.world.tagged("image", making.bake)[0]["State"] == "available"
     )

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from bakery.naming import TAG_BAKE
 from bakery.stages import STAGES
 from tests.functional.conftest import FunctionFailedError, World
-from tests.functional.making import NOBODY, Making, resumed
+from tests.functional.making import NOBODY, Making, forget_tag, resumed
 from tests.functional.making import state as state_of
 
 ENTERED = {"entered": "2026-01-01T03:00:00.000Z"}
@@ -35,6 +36,8 @@ def failed_at(making: Making, stage: str) -> dict[str, Any]:
     done = STAGES[: STAGES.index(stage)]
     state: dict[str, Any] = {key: dict(ENTERED) for key in done}
     state["plan"] = {**making.plan, **ENTERED}
+    if "create_image" in done and (made := making.images()):
+        state["create_image"]["image_id"] = made[0]
     return {**state, "failure": FAILURE, "clean_up": {"result": {"removed": [], "left": []}}}
 
 
@@ -181,6 +184,30 @@ def test_a_redrive_publishes_again_while_the_image_is_there(making: Making, stag
     answer = json.loads(redriven(making, failed_at(making, stage))["output"])
     assert answer["resume_at"] == "ReleaseImages", "clean up has taken back the permissions"
     assert not {"release", "publish"} & answer.keys()
+
+
+def test_whoever_may_tag_makes_no_image_to_go_on_with(making: Making) -> None:
+    """Not even when the bake's own is gone: no test has passed on another one."""
+    making.imaged()
+    state = failed_at(making, "publish")
+    made = state["create_image"]["image_id"]
+    forget_tag(making.world, made)
+    ec2 = making.world.aws.client("ec2")
+    tags = [{"Key": TAG_BAKE, "Value": making.bake}]
+    foreign = ec2.copy_image(
+        SourceImageId="ami-0a120230000000064",
+        SourceRegion="eu-west-1",
+        Name="foreign",
+        TagSpecifications=[{"ResourceType": "image", "Tags": tags}],
+    )["ImageId"]
+    making.world.aws.until(
+        lambda: making.world.tagged("image", making.bake)[0]["State"] == "available"
+    )
+    answer = redriven(making, state)
+    assert answer["error"] == "CannotResumeError"
+    assert "needs the image, which is gone" in answer["cause"]
+    for image in (foreign, made):
+        ec2.deregister_image(ImageId=image)
 
 
 def test_a_test_instance_that_must_not_be_ended_is_not_in_the_way(making: Making) -> None:

@@ -107,6 +107,18 @@ def test_whoever_may_tag_makes_no_builder(making: Making, lacks: str) -> None:
     ec2.terminate_instances(InstanceIds=[foreign["InstanceId"]])
 
 
+def test_whoever_may_tag_makes_no_builder_of_one_that_was_kept(quiet: World) -> None:
+    """It has the image and the profile, too, but was launched for another bake, before this one."""
+    kept = Making.begin(quiet).launched()
+    quiet.aws.clock.advance(minutes=5)
+    making = Making.begin(quiet)
+    tag = {"Key": TAG_BAKE, "Value": making.bake}
+    quiet.aws.client("ec2").create_tags(Resources=[kept], Tags=[tag])
+    builder = launch(making)["instance_id"]
+    assert sorted(making.instances()) == sorted([kept, builder])
+    assert launch(making)["instance_id"] == builder
+
+
 def test_a_stopped_builder_is_adopted_too(making: Making) -> None:
     builder = making.stopped()
     assert launch(making)["instance_id"] == builder
