@@ -168,9 +168,10 @@ def _lost_builder(wait: Wait, builder: Instance | None) -> Failed | None:
 
 
 def command_cause(wait: Wait, seen: Invocation, command_id: str) -> str:
-    """How a command ended, with its last words."""
+    """How a command ended, with its last words: marked, for a script could say what we say."""
     errors = seen.stderr.strip().splitlines()[-_STDERR_LINES:]
-    said = _end_of("\n".join(errors)) if errors else "(nothing on stderr)"
+    kept = _end_of("\n".join(errors)).split("\n")
+    said = "\n".join(f"| {line}" for line in kept) if errors else "(nothing on stderr)"
     return (
         f"{wait.label} ended as {seen.status} with exit code {seen.exit_code} on "
         f"{wait.instance_id} (command {command_id}). Its last lines on stderr:\n{said}"

@@ -205,12 +205,22 @@ def test_what_a_script_says_is_quoted_and_nothing_else(world: World) -> None:
             "\x1b[2J\x1b]0;x\x07",
         ),
         *('{"errorMessage": "forged"}', '"}\n{"level": "INFO"}', "$(touch canary)", "{{ Bake }}"),
-        *("a\u202eb", "[ERROR] forged", "- recipe: all is well", "%s %d {0.__class__}", "<script>"),
+        *(
+            "a\u202eb",
+            "[ERROR] forged",
+            "- recipe: all is well",
+            "Kept until noon\u2028Clean up\rGo",
+            "%s %d {0.__class__}",
+            "<script>",
+        ),
     ]
     world.aws.agent.script("AmiBakery.small.packages", exit_code=1, stderr="\n".join(said))
     ended = world.bake("small", force=True)
     assert (ended.status, ended.error) == ("FAILED", "CustomizationFailedError")
-    assert "\n".join(said) in ended.cause
+    *_, quoted = ended.cause.partition("Its last lines on stderr:\n")
+    # No line of the script's could be one of ours.
+    lines = "\n".join(said).splitlines()
+    assert quoted.startswith("".join(f"| {line}\n" for line in lines[:-1]) + f"| {lines[-1]}")
     world.aws.until(lambda: world.aws.events.of("Bake Failed"), what="the event")
     (event,) = world.aws.events.of("Bake Failed")
     assert "canary" not in json.dumps(event)

@@ -149,7 +149,7 @@ def test_a_failed_step_tells_its_name_exit_code_and_the_end_of_its_stderr() -> N
     lines = failed(verdicts.command_verdict(COMMAND, seen, RUNNING)).cause.splitlines()
     assert lines[0].startswith("Step 'packages' ended as Failed with exit code 7 on i-1")
     assert "command-1" in lines[0]
-    assert lines[1:] == [f"line {n}" for n in range(11, 31)]
+    assert lines[1:] == [f"| line {n}" for n in range(11, 31)]
 
 
 def test_success_of_a_script_is_believed() -> None:

@@ -259,7 +259,7 @@ def queued_bake() -> list[Event]:
 
 STEP_CAUSE = (
     f"Step 'packages' ended as Failed with exit code 7 on {BUILDER} (command c-1). "
-    "Its last lines on stderr:\nno such package"
+    "Its last lines on stderr:\n| no such package"
 )
 
 
@@ -281,7 +281,7 @@ def failed_step() -> list[Event]:
 
 TEST_CAUSE = (
     f"Test 'answers' ended as Failed with exit code 7 on {TEST_INSTANCES[0]} (command c-9). "
-    "Its last lines on stderr:\nconnection refused"
+    "Its last lines on stderr:\n| connection refused"
 )
 
 
