@@ -20,6 +20,7 @@ SECRETS = {
     "/home/debian/.ssh/id_ed25519": KEY,
     "/root/.aws/credentials": "[default]\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG\n",
     "/srv/app/.env": "export DB_PASSWORD=hunter2\n",
+    "/srv/shop/.env.production": "APP_KEY=base64:aHVudGVyMg==\n",
     "/etc/chef-validator/validation.pem": KEY.replace("OPENSSH", "RSA"),
     "/opt/app/config.py": 'TOKEN = "ghp_0123456789abcdefghijklmnopqrstuvwxyz"\n',
     "/root/.netrc": "machine example.com login x password y\n",
@@ -31,7 +32,7 @@ SECRETS = {
     "/root/.my.cnf": "[client]\npassword = x\n",
 }
 INNOCENT = {
-    "/srv/app/.env.example": "DB_PASSWORD=\nLANG=C\n",
+    "/srv/app/.env.example": "DB_PASSWORD=\nLANG=C\nKEYBOARD=us\nPUBLIC_KEY=abc\n",
     "/srv/app/public.pem": "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n",
     "/srv/app/README": "put aws_secret_access_key into the vault; AKIA is a prefix\n",
     "/opt/app/.npmrc": "//registry.example.com/:_authToken=${NPM_TOKEN}\n",
