@@ -68,25 +68,67 @@ ENCRYPTION_DEMANDED = _document(
 GUARDS = (tags_demanded("CostCenter"), IMDSV2_DEMANDED, ENCRYPTION_DEMANDED)
 """The organization's service control policies."""
 
-NOBODY_NEEDS = (
-    *("ec2:AuthorizeSecurityGroup*", "ec2:CreateKeyPair", "ec2:ImportKeyPair"),
-    *("ec2:ModifyInstanceAttribute", "ec2:StartInstances", "s3:DeleteBucket", "s3:PutBucket*"),
-    *("ssm:ModifyDocumentPermission", "ssm:StartSession", "ssm:UpdateDocument"),
-)
+NEEDED = {
+    "autoscaling": "DescribeAutoScalingGroups DescribeLaunchConfigurations",
+    "dynamodb": "DeleteItem GetItem PutItem Query",
+    "ec2": (
+        "CancelSpotInstanceRequests CopyImage CreateImage CreateImageUsageReport "
+        "CreateLaunchTemplateVersion CreateTags DeleteLaunchTemplateVersions DeleteSnapshot "
+        "DeleteVolume DeregisterImage DescribeFastLaunchImages DescribeFleets "
+        "DescribeImageAttribute DescribeImageReferences DescribeImageUsageReportEntries "
+        "DescribeImageUsageReports DescribeImages DescribeInstanceTypes DescribeInstances "
+        "DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeRegions "
+        "DescribeSnapshots DescribeSpotFleetRequests DescribeSpotInstanceRequests "
+        "DescribeSubnets DescribeVolumes DisableFastLaunch DisableImage "
+        "DisableImageDeregistrationProtection EnableFastLaunch EnableImageDeprecation "
+        "EnableImageDeregistrationProtection ModifyImageAttribute ModifyLaunchTemplate "
+        "ModifySnapshotAttribute ResetImageAttribute ResetSnapshotAttribute RunInstances "
+        "StopInstances TerminateInstances"
+    ),
+    "ec2messages": (
+        "AcknowledgeMessage DeleteMessage FailMessage GetEndpoint GetMessages SendReply"
+    ),
+    "events": "DescribeRule PutEvents PutRule PutTargets",
+    "iam": "CreateServiceLinkedRole PassRole",
+    "imagebuilder": "GetContainerRecipe ListContainerRecipes ListImageRecipes",
+    "kms": (
+        "CreateGrant Decrypt DescribeKey GenerateDataKeyWithoutPlaintext ReEncryptFrom ReEncryptTo"
+    ),
+    "lambda": "InvokeFunction",
+    "logs": (
+        "CreateLogDelivery CreateLogStream DeleteLogDelivery DescribeLogGroups "
+        "DescribeLogStreams DescribeResourcePolicies GetLogDelivery GetLogEvents "
+        "ListLogDeliveries PutLogEvents PutResourcePolicy UpdateLogDelivery"
+    ),
+    "s3": "GetObject ListBucket PutObject",
+    "secretsmanager": "GetSecretValue",
+    "sns": "Publish",
+    "sqs": "GetQueueAttributes GetQueueUrl SendMessage",
+    "ssm": (
+        "DeleteParameter DescribeDocument DescribeInstanceInformation DescribeParameters "
+        "GetCommandInvocation GetDeployablePatchSnapshotForInstance GetDocument GetManifest "
+        "GetParameter GetParameterHistory GetParameters GetParametersByPath "
+        "ListCommandInvocations PutComplianceItems PutConfigurePackageResult PutInventory "
+        "PutParameter SendCommand UpdateInstanceInformation"
+    ),
+    "ssmmessages": ("CreateControlChannel CreateDataChannel OpenControlChannel OpenDataChannel"),
+    "states": ("DescribeExecution SendTaskFailure SendTaskSuccess StartExecution StopExecution"),
+    "xray": "GetSamplingRules GetSamplingTargets PutTelemetryRecords PutTraceSegments",
+}
+"""Action by action. The rules of ``events`` are Step Functions' own, for nested executions."""
+NEEDED_WITH_A_DATA_KEY = {"kms": "Encrypt GenerateDataKey"}
+"""For what lies under the key of the context ``data_key``: its own policy lets them."""
+
 BOUNDARY = _document(
     {
         "Effect": "Allow",
         "Action": [
-            *("autoscaling:Describe*", "dynamodb:*", "ec2:*", "ec2messages:*", "imagebuilder:Get*"),
-            *("imagebuilder:List*", "kms:*", "lambda:InvokeFunction", "logs:*", "s3:*"),
-            *("secretsmanager:GetSecretValue", "sns:Publish", "sqs:Get*", "sqs:SendMessage"),
-            *("ssm:*", "ssmmessages:*", "states:*", "xray:Get*", "xray:Put*"),
-            # Step Functions starts a nested execution by a rule of its own.
-            *("events:DescribeRule", "events:PutEvents", "events:PutRule", "events:PutTargets"),
-            *("iam:CreateServiceLinkedRole", "iam:PassRole"),
+            f"{service}:{action}"
+            for needed in (NEEDED, NEEDED_WITH_A_DATA_KEY)
+            for service, actions in needed.items()
+            for action in actions.split()
         ],
         "Resource": "*",
     },
-    _deny(list(NOBODY_NEEDS), "*"),
     _deny("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/Administrator"),
 )

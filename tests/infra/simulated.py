@@ -71,8 +71,13 @@ class Account(Facts):
         home = self._state.region(HOME)
         self.names = {short(id_): id_ for id_ in self.stack.template["Resources"]}
         profiles = {"ours": self.arn("BuilderHostBuilderProfile"), "theirs": "arn:payroll"}
-        for whose, tags in (("ours", OURS), ("theirs", THEIRS), ("relaunched", [])):
-            profile = profiles["theirs" if whose == "theirs" else "ours"]
+        for whose, profile_of, tags in (
+            ("ours", "ours", OURS),
+            ("theirs", "theirs", THEIRS),
+            ("tagged", "theirs", OURS),
+            ("relaunched", "ours", []),
+        ):
+            profile = profiles[profile_of]
             home.instances[f"i-{whose}"] = {
                 "InstanceId": f"i-{whose}",
                 "IamInstanceProfile": {"Arn": profile},

@@ -116,13 +116,41 @@ SPOT_ROLE = (
 ALL_KINDS = ("instance", "volume", "network-interface", "spot-instances-request")
 POINTER = {"Name": "/ami-bakery/web/image", "Value": "ami-ours", "DataType": "aws:ec2:image"}
 PRIVATE = {"Name": "/payroll/password"}
+PROFILE = {"Name": "/ami-bakery-profiles/web", "Value": "arn:payroll"}
 EVERYBODY = {"Add": [{"Group": "all"}]}
 EVENT = {"Source": "ami-bakery", "DetailType": "Bake Succeeded", "Detail": "{}"}
 
 LAUNCHER, TESTER = "TasksLaunchBuilderRole", "TasksLaunchTestRole"
 SHARER, COPIER = "TasksReleaseImagesRole", "TasksCopyImageRole"
 CLEANER, JANITOR, RETIRER = "TasksCleanUpRole", "JobsRemoveOrphansRole", "TasksRetireImagesRole"
+MOVER = "MoverMovePointerRole"
 BUILDER = "BuilderHostBuilderwebRole"
+
+HALF_OURS = [
+    (role, verb, action, asked(instance), instance, what)
+    for instance, what in (
+        ("i-tagged", "the bake's tag, but no profile of the bakery"),
+        ("i-relaunched", "a profile of the bakery, but no bake's tag"),
+    )
+    for role, verb, action, asked in (
+        (
+            "TasksStopBuilderRole",
+            "stop",
+            "ec2:StopInstances",
+            lambda instance: {"InstanceIds": [instance]},
+        ),
+        (
+            "TasksCreateImageRole",
+            "image",
+            "ec2:CreateImage",
+            lambda instance: image(InstanceId=instance),
+        ),
+        (CLEANER, "end", "ec2:TerminateInstances", lambda instance: {"InstanceIds": [instance]}),
+    )
+    # An instance that a spot request has launched once more has no tag, and must end.
+    if (verb, instance) != ("end", "i-relaunched")
+]
+"""Whoever may tag, or pass the role, has one of the two."""
 
 REQUESTS = [
     # Launching
@@ -463,6 +491,10 @@ REQUESTS = [
         {"InstanceIds": ["i-theirs"]},
         "ec2:StopInstances on instance/i-theirs",
     ),
+    *(
+        Row(role, f"{verb} what has {what}", action, asked, f"{action} on instance/{instance}")
+        for role, verb, action, asked, instance, what in HALF_OURS
+    ),
     Row(CLEANER, "end a builder", "ec2:TerminateInstances", {"InstanceIds": ["i-ours"]}),
     Row(
         CLEANER,
@@ -675,6 +707,15 @@ REQUESTS = [
         {**PRIVATE, "Value": "x"},
         "ssm:PutParameter on parameter/payroll/password",
     ),
+    *(
+        Row(role, f"{verb} a recipe's builder", action, PROFILE, refused)
+        for role in ("TasksPublishPointersRole", "TasksKeepPreviousRole", CLEANER, MOVER)
+        for action, verb in (
+            ("ssm:PutParameter", "give another's role to"),
+            ("ssm:DeleteParameter", "take the role of"),
+        )
+        for refused in [f"{action} on parameter/ami-bakery-profiles/web"]
+    ),
     Row(
         "TasksPublishPointersRole",
         "read somebody else's secret",
@@ -793,7 +834,7 @@ REQUESTS = [
             ("JobsResumeWaitsRole", "replace a wait", "PutItem", kept("wait")),
             ("JobsAnnounceBakeRole", "forget a wait", "DeleteItem", item("wait")),
             ("JobsRetireDailyRole", "end a lease", "DeleteItem", item("claim")),
-            ("MoverMovePointerRole", "say what a step runs", "PutItem", kept("text#steps#b-1")),
+            (MOVER, "say what a step runs", "PutItem", kept("text#steps#b-1")),
         )
     ),
     Row(

@@ -84,6 +84,14 @@ BUGS = (
         "test_whoever_may_tag_makes_no_builder_of_one_that_was_kept",
     ),
     Bug(
+        "whoever may tag makes a test instance of another image's",
+        f"{_TASKS}/launch_test.py",
+        "(it.test, it.profile, it.image_id) == wanted",
+        "(it.test, it.profile) == wanted[:2]",
+        "tests/functional/tasks/test_launch_test.py",
+        "test_whoever_may_tag_makes_no_test_instance_of_another_image_s",
+    ),
+    Bug(
         "an old image of a host passes for its clone",
         f"{_TASKS}/clone_host.py",
         "return tagged and made",
@@ -671,7 +679,7 @@ BUGS = (
         'janitor, _ends_of(machine, "ABORTED", "TIMED_OUT")',
         'janitor, _ends_of(machine, "SUCCEEDED")',
         _JANITOR,
-        "test_a_bake_that_is_stopped_is_cleaned_up_at_once",
+        "test_a_bake_that_is_cut_short_is_cleaned_up_at_once",
     ),
     Bug(
         "a kept builder is removed at once",
