@@ -16,8 +16,8 @@ _HEAD = """\
 # The fields of a recipe
 
 A recipe is one YAML file, `recipes/<name>.yaml`; the file's stem is the recipe's name. A key that
-is not listed here is an error, and so is a field whose behaviour is not built yet ("Not supported
-yet" below). `bakery check` reports every problem of every recipe, with file, line, path and remedy.
+is not listed here is an error. `bakery check` reports every problem of every recipe, with file,
+line, path and remedy.
 
 Let your editor help while you write: begin the file with
 

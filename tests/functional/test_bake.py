@@ -111,6 +111,7 @@ def test_the_builder_is_hardened_in_the_launching_call(deployed: World, first: E
         assert {"Key": TAG_RECIPE, "Value": "web"} in tags
 
 
+@pytest.mark.failure(24)
 def test_each_step_ran_its_document_pinned_by_version_and_content(
     deployed: World, first: Ended
 ) -> None:

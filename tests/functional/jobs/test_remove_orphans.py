@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bakery import holds
+from bakery import budgets, holds
 from bakery.naming import TAG_BAKE, TAG_RECIPE, pointer
 from tests.functional.conftest import FunctionFailedError, World
 from tests.hostile import TAGGED
@@ -19,17 +19,22 @@ PERIOD = {"minutes": 16}
 """One period of the janitor's schedule, and a little."""
 
 
-@pytest.mark.failure(49)
-def test_a_bake_that_is_stopped_is_cleaned_up_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.failure(51, 52)
+@pytest.mark.parametrize("cut", ["stopped", "timed out"])
+def test_a_bake_that_is_cut_short_is_cleaned_up_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, cut: str
 ) -> None:
     """By the event: no schedule comes."""
     monkeypatch.setattr(world.aws.schedules, "paused", True)
     arn = world.start({"recipe": "small", "force": True})
     world.aws.until(lambda: world.tagged("builder", arn.rpartition(":")[2]), what="the builder")
-    world.aws.client("stepfunctions").stop_execution(executionArn=arn)
-    bake = world.ended(arn).name
-    world.aws.until(lambda: world.left_behind(bake) == [], what="the janitor")
+    if cut == "stopped":
+        world.aws.client("stepfunctions").stop_execution(executionArn=arn)
+    else:
+        world.aws.clock.advance(seconds=budgets.WHOLE_BAKE.total_seconds() + 3600)
+    ended = world.ended(arn)
+    assert ended.status == {"stopped": "ABORTED", "timed out": "TIMED_OUT"}[cut]
+    world.aws.until(lambda: world.left_behind(ended.name) == [], what="the janitor")
     world.aws.until(lambda: world.leases() == {}, what="the end of the lease")
 
 
