@@ -36,7 +36,7 @@ STEPS = timedelta(days=5)
 """All steps of a recipe together: a hundred with the default time-out."""
 TESTS = timedelta(hours=12)
 """All tests of a recipe together, on one test instance."""
-WHOLE_BAKE = timedelta(days=21)
+WHOLE_BAKE = timedelta(days=30)
 
 MAX_STEP_SECONDS = 12 * 3600
 """The longest time-out that a recipe may give a step."""

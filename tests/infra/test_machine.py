@@ -215,16 +215,19 @@ ITEMS = {
 }
 """How many of its items a Map may have, where each may take as long as it may take."""
 SCRIPTS = {
-    "Customize": (budgets.STEPS, 100),
+    "Customize": (budgets.STEPS, MOST_STEPS),
     "RunTests": (budgets.TESTS + 2 * budgets.COMMAND, MOST_TESTS),
 }
-"""What the recipe's model grants all of them together, and how many may pause for retries."""
+"""What the recipe's model grants all of them together, and how many may be tried again."""
+SCRIPT_TRY, LONGEST_TRY = 60, 285
+"""Seconds that a function may take to fail: one that sends a script's command, and any other."""
 
 
-def pauses(state: State) -> float:
+def pauses(state: State, tries: float) -> float:
+    """Of its retries, with what the tries take that fail: the time-out counts anew for each."""
     return float(
         sum(
-            retry["MaxAttempts"] * retry.get("MaxDelaySeconds", retry["IntervalSeconds"])
+            retry["MaxAttempts"] * (retry.get("MaxDelaySeconds", retry["IntervalSeconds"]) + tries)
             for retry in state["Retry"]
         )
     )
@@ -237,11 +240,15 @@ def seconds(name: str, state: State) -> float:
     if name in SCRIPTS:
         together, count = SCRIPTS[name]
         (task,) = state["ItemProcessor"]["States"].values()
-        return together.total_seconds() + count * pauses(task)
+        return together.total_seconds() + count * pauses(task, SCRIPT_TRY)
     if state["Type"] == "Map":
         at_once = state.get("MaxConcurrency") or ITEMS[name]
         return math.ceil(ITEMS[name] / at_once) * longest(state["ItemProcessor"])
-    return float(state["TimeoutSeconds"]) + pauses(state) if state["Type"] == "Task" else 0.0
+    return (
+        float(state["TimeoutSeconds"]) + pauses(state, LONGEST_TRY)
+        if state["Type"] == "Task"
+        else 0.0
+    )
 
 
 def longest(part: dict[str, Any]) -> float:
