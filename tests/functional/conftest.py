@@ -14,7 +14,7 @@ from scripts.bakery_cli.synthesis import synthesize
 from scripts.local import LocalAws
 from scripts.local.lambdas import Function
 from tests.account import Account
-from tests.functional.making import Making
+from tests.functional.making import Making, begun, end_all
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -163,10 +163,12 @@ class World(Account):
         """The events of the kind about this bake: one of the test before may come late."""
         return [it for it in self.aws.events.of(kind) if it["detail"]["bake"] == bake]
 
-    def calls(self, operation: str) -> list[dict[str, Any]]:
-        """Parameters of every call of an operation that had its effect."""
+    def calls(self, operation: str, region: str = "") -> list[dict[str, Any]]:
+        """Parameters of every call of an operation that had its effect, in a Region or in all."""
         return [
-            c.parameters for c in self.aws.calls.of(operation=operation) if c.error in _HAPPENED
+            c.parameters
+            for c in self.aws.calls.of(operation=operation)
+            if c.error in _HAPPENED and region in ("", c.region)
         ]
 
     def launches(self) -> list[dict[str, Any]]:
@@ -189,6 +191,7 @@ def deployed(assembly: Path) -> Iterator[World]:
     with LocalAws.start(assembly, region="eu-west-1", scale=120.0) as aws:
         prepare(aws)
         yield World(aws, aws.deploy())
+        assert end_all(aws) == []
 
 
 def prepare(aws: LocalAws) -> None:
@@ -210,6 +213,7 @@ def world(deployed: World) -> Iterator[World]:
     aws = deployed.aws
     aws.calls.clear()
     aws.events.recorded.clear()
+    others = begun(aws)  # of the whole module
     yield deployed
     # A function of a bake that was stopped goes on: what kept it from making something must stay.
     aws.until(lambda: aws.lambdas.idle, what="the end of all functions")
@@ -218,6 +222,7 @@ def world(deployed: World) -> Iterator[World]:
     aws.agent.scripts.clear()
     aws.agent.all_silent = False
     aws.ec2.state.shortages.clear()
+    assert end_all(aws, but=others) == []
 
 
 @pytest.fixture

@@ -5,13 +5,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from bakery.naming import TAG_BAKE
+from scripts.local import LocalAws
 
 if TYPE_CHECKING:
     from tests.functional.conftest import World
 
 NOBODY = "a-token-that-nobody-waits-for"
+_BEGUN: WeakKeyDictionary[LocalAws, list["Making"]] = WeakKeyDictionary()
+"""All that were begun and are not ended yet."""
+
 NOT_YET = 3600.0
 """AWS seconds that what is pending stays pending while a test looks at it."""
 
@@ -37,7 +42,22 @@ class Making:
             "entered": world.aws.clock.now().isoformat(),
         }
         plan = world.invoke("plan", event)
-        return cls(world, bake, plan, json.loads(world.items()[f"text#steps#{bake}"]["text"]["S"]))
+        steps = json.loads(world.items()[f"text#steps#{bake}"]["text"]["S"])
+        making = cls(world, bake, plan, steps)
+        _BEGUN.setdefault(world.aws, []).append(making)
+        return making
+
+    def ended(self) -> list[str]:
+        """Clean up as the machine does when a bake has failed; what is left of it then."""
+        failure = {"Error": "CustomizationFailedError", "Cause": "The test is over."}
+        execution = self.world.execution(self.bake)
+        plan = {**self.plan, "keep_hours": 0}
+        state = {"plan": plan, "failure": failure}
+        event = {"bake": self.bake, "execution": execution, "state": state}
+        told = self.world.invoke("clean_up", event)["left"]
+        waits = [key for key, wait in self.world.waits().items() if wait["bake"] == self.bake]
+        leases = [it for it, holder in self.world.leases().items() if holder == execution]
+        return [*told, *self.world.left_behind(self.bake), *waits, *leases]
 
     # Payloads
 
@@ -172,6 +192,11 @@ class Making:
     def images(self) -> list[str]:
         return [image["ImageId"] for image in self.world.tagged("image", self.bake)]
 
+    def tag(self, resource: str) -> None:
+        """Let it be the bake's once more, of which clean up can know."""
+        tags = [{"Key": TAG_BAKE, "Value": self.bake}]
+        self.world.aws.client("ec2").create_tags(Resources=[resource], Tags=tags)
+
     def _image_state(self) -> list[str]:
         return [image["State"] for image in self.world.tagged("image", self.bake)]
 
@@ -179,6 +204,17 @@ class Making:
         self.world.aws.until(
             lambda: state(self.world, builder) == wanted, what=f"{builder} to be {wanted}"
         )
+
+
+def begun(aws: LocalAws) -> int:
+    """How many bakes were begun here and are not ended."""
+    return len(_BEGUN.get(aws, []))
+
+
+def end_all(aws: LocalAws, *, but: int = 0) -> list[str]:
+    """End all bakes but the first so many; what is left of them."""
+    makings = _BEGUN.get(aws, [])
+    return [left for _ in range(len(makings) - but) for left in makings.pop().ended()]
 
 
 def state(world: "World", instance_id: str) -> str:

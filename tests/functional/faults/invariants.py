@@ -3,13 +3,14 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from bakery import errors
 from bakery.errors import BakeryError
-from bakery.naming import TAG_BAKE, TAG_CLONE_OF, TAG_RECIPE
+from bakery.naming import TAG_BAKE, TAG_CLONE_OF, TAG_RECIPE, TAG_TEST
 from scripts.local import LocalAws
 from scripts.local.calls import Call
 from scripts.local.faults import Fault
@@ -95,8 +96,8 @@ class Watched:
         ended = self.run(scene, *faults)
         builders = 2 if scene == "taken" else 1
         broken = [
-            *self._broken(ended, recipe, before, told),
-            *self._twice(ended.name, builders),
+            *self.broken(ended, recipe, before, told),
+            *self.twice(ended.name, builders),
             *self._hidden(ended, scene, faults),
         ]
         self.violations += [f"{label}: {text}" for text in broken]
@@ -181,13 +182,14 @@ class Watched:
             and event["detail"].get("bake") == bake
         ]
 
-    def _broken(self, ended: Ended, recipe: str, before: Published, told: int) -> Iterator[str]:
+    def broken(self, ended: Ended, recipe: str, before: Published, told: int = 1) -> Iterator[str]:
         if ended.status not in SCENES.values():
             yield f"ended as {ended.status}"
         if ended.status == "FAILED" and ended.error not in OWN_ERRORS - {"UnexpectedError"}:
             yield f"unclassified error {ended.error}: {ended.cause}"
         yield from violations(self.world, recipe, ended, before, told_as_left(ended))
         yield from self._left(ended)
+        yield from self._taken_back(ended, recipe)
         announced = self._announced(ended.name)
         expected = "Bake Succeeded" if ended.status == "SUCCEEDED" else "Bake Failed"
         if set(announced) != {expected} or len(announced) > told:
@@ -212,21 +214,49 @@ class Watched:
         if waits := world.open_waits():
             yield f"waits: {waits}"
 
-    def _twice(self, bake: str, builders: int) -> Iterator[str]:
+    def _taken_back(self, ended: Ended, recipe: str) -> Iterator[str]:
+        """Of a bake that failed no image is there, one that was current for a while neither."""
+        if ended.status != "FAILED":
+            return
+        told, current = told_as_left(ended), Published.of(self.world, recipe).parameters.values()
+        images = [
+            image["ImageId"]
+            for region in self.world.regions
+            for image in self.world.tagged("image", ended.name, region)
+        ]
+        left = [it for it in images if it not in told and it not in current]
+        if left and f"images in eu-west-1 of bake {ended.name}" not in told:
+            yield f"published, taken back and left behind: {left}"
+
+    def twice(self, bake: str, builders: int) -> Iterator[str]:
         """What was made more often than once for each of its builders."""
         world = self.world
+        tests = Counter(tag_of(it, TAG_TEST) for it in world.tagged("instance", bake))
+        yield from (f"{n} test instances {it}" for it, n in tests.items() if it and n > 1)
+        mine = {"Key": TAG_BAKE, "Value": bake}
+        copies = Counter(
+            region
+            for region in world.regions
+            for call in world.calls("CopyImage", region)
+            if mine in call["TagSpecifications"][0]["Tags"]
+        )
+        yield from (f"{n} copies in {region}" for region, n in copies.items() if n > 1)
         if len(world.tagged("builder", bake)) > builders:
             yield "too many builders"
         made = [
             call
             for call in world.calls("CreateImage")
-            if {"Key": TAG_BAKE, "Value": bake} in call["TagSpecifications"][0]["Tags"]
+            if mine in call["TagSpecifications"][0]["Tags"]
         ]
         clones = [it for it in made if TAG_CLONE_OF in str(it["TagSpecifications"])]
         if max(len(clones), len(made) - len(clones)) > 1:
             yield f"{len(made)} images, {len(clones)} of them clones"
-        sent = Counter((call["Comment"], *call["InstanceIds"]) for call in world.sent_to_builders())
+        sent = Counter((it["Comment"], *it["InstanceIds"]) for it in world.calls("SendCommand"))
         yield from (f"{what} ran {n} times" for what, n in sent.items() if n > 1)
+
+
+def tag_of(resource: Mapping[str, Any], key: str) -> str | None:
+    return next((it["Value"] for it in resource.get("Tags", []) if it["Key"] == key), None)
 
 
 def recipe_of(scene: str) -> str:

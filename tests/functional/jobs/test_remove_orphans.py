@@ -12,6 +12,7 @@ import pytest
 from bakery import budgets, holds
 from bakery.naming import TAG_BAKE, TAG_RECIPE, pointer
 from tests.functional.conftest import FunctionFailedError, World
+from tests.functional.faults.points import points_of
 from tests.hostile import TAGGED
 
 BASE = "ami-0a120230000000064"
@@ -602,6 +603,43 @@ def test_a_read_that_fails_means_that_nothing_is_removed(
     fault.times = 0
     assert account.alive() == before
     assert told(world) == []
+
+
+@pytest.mark.failure(70)
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InternalError"])
+def test_each_read_by_itself_that_fails_means_that_nothing_is_removed(
+    account: Account, code: str
+) -> None:
+    """The table is read for waits, leases and holds, and what is kept must not go."""
+    world, role = account.world, "JobsRemoveOrphansRole"
+    orphan, kept = account.instance(tags(account.cut_short())), account.cut_short()
+    builder, hold = account.instance(tags(kept)), f"claim#{holds.PREFIX}{kept}"
+    world.put_item(hold, holder="2099-01-01T00:00:00+00:00")
+    before = account.alive()
+    world.aws.calls.clear()
+    janitor(world, dry_run=True)
+    made = points_of((it for it in world.aws.calls.of() if role in it.principal.role), role)
+    assert len([it for it in made if it.operation == "Query"]) >= 3
+    for point in made:
+        assert point.reads, point
+        fault = world.aws.faults.error(
+            point.service,
+            point.operation,
+            code=code,
+            status=500 if code == "InternalError" else 400,
+            times=99,
+            skip=point.occurrence,
+            role=role,
+            region=point.region,
+        )
+        with contextlib.suppress(FunctionFailedError):
+            assert janitor(world)["removed"] == [], point
+        assert fault.matched, point
+        fault.times = 0
+        assert account.alive() == before, point
+    assert orphan in str(janitor(world)["removed"])
+    assert builder in account.alive()
+    world.remove_item(hold)
 
 
 def test_a_builder_that_somebody_has_started_again_goes_too(account: Account) -> None:

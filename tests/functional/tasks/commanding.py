@@ -195,7 +195,7 @@ class CommandTask:
         assert failure["error"] == self.error
         assert str(self.command(turn.making)["label"]) in failure["cause"]
         assert f"exit code 7 on {turn.builder}" in failure["cause"]
-        assert "line 28\nline 29" in failure["cause"]
+        assert "| line 28\n| line 29" in failure["cause"]
         assert len(failure["cause"].splitlines()) == 21
         assert len(turn.commands(self.stage)) == 1  # its script is not run again
         assert turn.world.open_waits() == []

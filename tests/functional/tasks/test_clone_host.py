@@ -238,6 +238,7 @@ def test_a_builder_is_launched_from_the_clone_only_when_it_is_shown(making: Maki
     forget_tag(making.world, made)  # nothing of it is needed any more
     making.world.invoke("launch_builder", launching)
     assert len(making.world.launches()) == 1
+    making.tag(made)
 
 
 @pytest.mark.parametrize("of_host", [False, True])
@@ -266,6 +267,7 @@ def test_whoever_may_tag_makes_no_clone(making: Making, of_host: bool) -> None:
     with pytest.raises(FunctionFailedError) as failed:
         launching = {**making.launching(), "host": making.plan["host"]}
         making.world.invoke("launch_builder", launching)
+    making.tag(made)
     assert failed.value.name == "NotYetVisibleError"
     assert making.world.launches() == []
     ec2.deregister_image(ImageId=foreign)

@@ -319,6 +319,8 @@ def test_an_image_that_failed_is_told_with_ec2s_reason(making: Making) -> None:
 def test_an_image_whose_tag_is_lost_is_not_made_twice(making: Making) -> None:
     builder = making.stopped()
     image(making, builder)
-    forget_tag(making.world, making.images()[0])
+    (made,) = making.images()
+    forget_tag(making.world, made)
     assert refused(making, builder).name == "ImageFailedError"
     assert len(making.world.calls("CreateImage")) == 1
+    making.tag(made)

@@ -300,6 +300,7 @@ def test_that_its_bake_was_stopped_is_a_reason_to_replace_the_current_image(
     # The same name, given to another execution that began later.
     retag(making, image, TAG_BAKE, stopped(making.world))
     assert plan(world, preview=True)["reason"] == f"nothing has changed since image {image}"
+    making.tag(image)
 
 
 def test_what_changed_is_named_though_other_bakes_have_failed_since(

@@ -18,7 +18,7 @@ class TestVerifyIdentity(CommandTask):
         self.ended(turn)
         self.send(turn)
         (failure,) = resumed(turn.world)
-        assert "left: /etc/chef\nleft: /opt/aws/opsworks\n" in failure["cause"]
+        assert "| left: /etc/chef\n| left: /opt/aws/opsworks\n" in failure["cause"]
 
 
 def test_it_checks_what_the_tasks_before_were_told(making: Making) -> None:
