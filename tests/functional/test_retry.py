@@ -1,11 +1,14 @@
 """Builders of failed bakes are kept on request, and bakes go on from the stage that failed."""
 
+import os
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 
+from scripts.bakery_cli.main import main
 from scripts.local.faults import Fault
-from tests.functional.conftest import Ended, World
+from tests.functional.conftest import RECIPES, Ended, World
 
 DENIED = {"code": "AccessDeniedException", "status": 400}
 UNAUTHORIZED = {"code": "UnauthorizedOperation", "status": 403}
@@ -34,8 +37,12 @@ def failed(world: World, *faults: Fault, **options: object) -> Ended:
 
 
 def retried(world: World, ended: Ended) -> Ended:
-    world.aws.client("stepfunctions").redrive_execution(executionArn=ended.arn)
-    return world.ended(ended.arn)
+    """What the operator's command makes of it."""
+    with patch.dict(os.environ, {**world.aws.environment, "TERM": "dumb"}):
+        code = main(["retry", ended.name, "--recipes", str(RECIPES)])
+    again = world.ended(ended.arn)
+    assert code == (0 if again.status == "SUCCEEDED" else 1)
+    return again
 
 
 def builders(world: World, ended: Ended) -> list[tuple[str, str]]:
