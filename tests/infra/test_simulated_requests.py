@@ -690,6 +690,22 @@ REQUESTS = [
         {"SnapshotId": "snap-ours", "OperationType": "add", "UserIds": ["444455556666"]},
         "ec2:ModifySnapshotAttribute on snapshot/snap-ours",
     ),
+    # No condition key holds these two back, as docs/security.md says.
+    *(
+        Row(
+            role,
+            "show a bake's image to everybody, where the account does not block that",
+            "ec2:ModifyImageAttribute",
+            {"ImageId": "ami-ours", "LaunchPermission": EVERYBODY},
+        )
+        for role in (SHARER, "TasksHardenImageRole")
+    ),
+    Row(
+        "TasksRunStepRole",
+        "run a step on an instance that somebody has tagged",
+        "ssm:SendCommand",
+        command("AmiBakery.web.packages", "i-tagged"),
+    ),
     Row(
         SHARER,
         "switch off the account's block of public images",
