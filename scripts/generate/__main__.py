@@ -5,7 +5,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from scripts.generate import fault_catalogue, machine_diagram, recipe_reference, recipe_schema
+from scripts.generate import (
+    fault_catalogue,
+    machine_diagram,
+    recipe_reference,
+    recipe_schema,
+    rights,
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -13,6 +19,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "recipes/recipe.schema.json": recipe_schema.text,
     "docs/faults.md": fault_catalogue.text,
     "docs/recipe-reference.md": recipe_reference.text,
+    "docs/rights.md": rights.text,
     "README.md": machine_diagram.text,
 }
 

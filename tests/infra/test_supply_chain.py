@@ -145,3 +145,22 @@ def test_a_known_vulnerability_fails_the_audit_by_name(advisories: Advisories) -
 def test_an_audit_that_could_not_ask_is_not_clean(advisories: Advisories) -> None:
     advisories.out_of_order = True
     assert make("audit", advisories.option).returncode != 0
+
+
+LOCKS = ("requirements.lock", "functions/requirements.lock", "tests/dotnet/requirements.lock")
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_of_every_lock_has_its_hash(lock: str) -> None:
+    """pip is told to take no other (`--require-hashes`, in the Makefile)."""
+    lines = (PROJECT / lock).read_text().replace(" \\\n    --hash", " --hash").splitlines()
+    packages = [it for it in lines if it and not it.startswith((" ", "#"))]
+    assert packages
+    assert [it for it in packages if "==" not in it or "--hash=sha256:" not in it] == []
+
+
+def test_every_package_of_npm_has_its_hash() -> None:
+    packages = json.loads((PROJECT / "package-lock.json").read_text())["packages"]
+    installed = {name: it for name, it in packages.items() if name}
+    assert installed
+    assert [name for name, it in installed.items() if "sha512-" not in it["integrity"]] == []

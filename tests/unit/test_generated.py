@@ -17,7 +17,8 @@ BASE = {"ami": "ami-0123456789abcdef0"}
 
 
 @pytest.mark.parametrize(
-    "name", ["docs/faults.md", "docs/recipe-reference.md", "recipes/recipe.schema.json"]
+    "name",
+    ["docs/faults.md", "docs/recipe-reference.md", "docs/rights.md", "recipes/recipe.schema.json"],
 )
 def test_a_generated_file_is_not_stale(name: str) -> None:
     assert (PROJECT / name).read_text(encoding="utf-8") == generate.GENERATED[name](), (
