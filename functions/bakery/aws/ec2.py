@@ -653,19 +653,22 @@ def unshare_image(image: Image, *, region: str | None = None) -> None:
         clients.ec2(region).reset_image_attribute(ImageId=image.id, Attribute="launchPermission")
 
 
-def delete_image(image_id: str, snapshots: Iterable[str], *, region: str | None = None) -> None:
+def delete_image(image_id: str, snapshots: Iterable[str], *, region: str | None = None) -> bool:
     """Deregister the image and delete its snapshots; harmless when they are gone.
 
-    A copy that is still pending is cancelled by that.
+    A copy that is still pending is cancelled by that. Returns whether the image was there.
     """
+    was_there = True
     with translated("ec2:DeregisterImage", _in(region, image_id)):
         try:
             clients.ec2(region).deregister_image(ImageId=image_id)
         except ClientError as error:
             if not is_gone(error, lambda: own_image(image_id, region)):
                 raise
+            was_there = False
     for snapshot in snapshots:
         delete_snapshot(snapshot, region=region)
+    return was_there
 
 
 def delete_snapshot(snapshot_id: str, *, region: str | None = None) -> None:

@@ -48,7 +48,8 @@ class Result(State):
     kept_until: str | None = None
 
 
-Removal = tuple[str, Callable[[], None]]
+Removal = tuple[str, Callable[[], bool | None]]
+"""What is to be removed, and how; False: it was not there any more."""
 
 _LOST = {RecipeBusyError.__name__, CannotResumeError.__name__}
 """What tells a redriven bake that its recipe is, or was, another's."""
@@ -180,8 +181,8 @@ def _remove(look: Look, request: Request, removed: list[str]) -> dict[str, Baker
     errors: dict[str, BakeryError] = {}
     for what, remove in found:
         try:
-            remove()
-            removed.append(what)
+            if remove() is not False:
+                removed.append(what)
         except BakeryError as error:
             logger.exception("could not remove", what=what)
             errors[what] = error
@@ -316,13 +317,14 @@ def _images(
     held = ssm.parameters_of(_recipe(state), region=region)
     kept = {*results, _current(state, region), *held.values()}
     kept |= _in_use(state, region, others=others)
+    found = {it.id: it.snapshots for it in ec2.images_of_bake(bake, region=region)}
+    # The janitor leaves what was ever published alone: if EC2 does not show such an image by its
+    # tag just now, nobody would come back for it.
+    known = (it.image_id for it in stages.copies(state) if it.region == region and it.image_id)
     return [
-        (
-            f"image {image.id}",
-            partial(ec2.delete_image, image.id, image.snapshots, region=region),
-        )
-        for image in ec2.images_of_bake(bake, region=region)
-        if image.id not in kept
+        (f"image {image}", partial(ec2.delete_image, image, snapshots, region=region))
+        for image, snapshots in (dict.fromkeys(known, ()) | found).items()
+        if image not in kept
     ]
 
 

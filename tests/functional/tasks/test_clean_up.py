@@ -74,6 +74,26 @@ def gone(making: Making) -> bool:
     return making.world.left_behind(making.bake) == [] and making.images() == []
 
 
+def test_an_image_that_was_published_goes_though_ec2_does_not_show_its_tag(
+    published: tuple[Making, str],
+) -> None:
+    """The janitor would leave it: a pointer has held it."""
+    making, image = published
+    world = making.world
+    hidden = world.aws.faults.error(
+        "ec2", "DescribeImages", code="InvalidAMIID.NotFound", times=99, role="TasksCleanUp"
+    )
+    with pytest.raises(FunctionFailedError, match="NotYetVisibleError"):
+        clean(making, **result(image))
+    world.aws.until(lambda: world.pointer(making.plan["recipe"]) == OLD)
+    told = clean(making, **result(image))
+    assert hidden.matched
+    hidden.times = 0
+    assert f"image {image}" in told["removed"] and told["left"] == []
+    assert gone(making)
+    assert clean(making, **result(image))["removed"] == []
+
+
 NOTHING: dict[str, Any] = {"removed": [], "left": [], "kept": [], "kept_until": None}
 
 
