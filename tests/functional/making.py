@@ -55,7 +55,7 @@ class Making:
         state = {"plan": plan, "failure": failure}
         event = {"bake": self.bake, "execution": execution, "state": state}
         told = self.world.invoke("clean_up", event)["left"]
-        waits = [key for key, wait in self.world.waits().items() if wait["bake"] == self.bake]
+        waits = [key for key, wait in self.world.waits().items() if wait.get("bake") == self.bake]
         leases = [it for it, holder in self.world.leases().items() if holder == execution]
         return [*told, *self.world.left_behind(self.bake), *waits, *leases]
 

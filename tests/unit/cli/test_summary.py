@@ -84,7 +84,7 @@ def test_a_failed_test_shows_where_why_and_that_nothing_was_published() -> None:
     for part in (
         "The bake of web failed in Test and copy",
         "Test 'answers' ended as Failed with exit code 7",
-        "  connection refused",
+        "  | connection refused",
         "/ami-bakery/web/image is as it was: it has no image",
         "of every script: CloudWatch log group commands",
     ):
@@ -114,7 +114,7 @@ def test_a_failed_step_shows_where_why_and_what_is_left() -> None:
         "The bake of web failed in Customize, step 'packages'",
         "CustomizationFailedError",
         "exit code 7",
-        "  no such package",
+        "  | no such package",
         "Meaning     A step",
         "/ami-bakery/web/image is as it was: it has no image",
         "nothing; Clean up removed 1 resource",
