@@ -53,12 +53,16 @@ def _of_clean_up(state: Mapping[str, Any]) -> tuple[str, ...]:
 def kept(state: Mapping[str, Any]) -> str | None:
     """What clean up has kept, until when, and what can be done with it; None if nothing."""
     result = _result(state)
-    if not result.get("kept"):
+    if not result.get("kept_until"):
         return None
     builder = next((it.split()[1] for it in result["kept"] if it.startswith("instance ")), "")
+    shell = (
+        f"Open a shell on the builder: aws ssm start-session --target {builder} (start it first if "
+        "it is stopped). "
+    )
     return (
-        f"Kept until {result['kept_until']}: {', '.join(result['kept'])}. Open a shell on the "
-        f"builder: aws ssm start-session --target {builder} (start it first if it is stopped). "
+        f"Kept until {result['kept_until']}: {', '.join(result['kept']) or 'its instances'}. "
+        f"{shell if builder else ''}"
         "Go on from the failed stage: bakery retry EXECUTION, or Redrive in the console."
     )
 

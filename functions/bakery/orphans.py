@@ -118,8 +118,8 @@ def find(
     """The orphans among ``tagged``, in the order in which they can be removed.
 
     ``executions`` has those of the candidates that Step Functions knows, by name; ``published`` are
-    the images that a pointer holds or held: they are the published result, whatever became of their
-    bake.
+    the images that a pointer holds, or held and was not moved back from: they are the published
+    result, whatever became of their bake.
     """
     orphans: list[Tagged] = []
     strange: list[str] = []

@@ -4,7 +4,7 @@ Without a Region: that of the stack.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ from bakery.resources import Document, Invocation, ManagedInstance, Parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.type_defs import CommandInvocationTypeDef, ParameterHistoryTypeDef
+
+_TAKEN_BACK = ", in place of that of a failed bake: "
+"""In the description of a parameter that was moved back; the image that it had follows."""
 
 _NO_SUCH_DOCUMENT = {"InvalidDocument", "InvalidDocumentVersion"}
 
@@ -210,19 +213,28 @@ def get_parameter(name: str, *, region: str | None = None) -> str | None:
 
 
 def put_image_parameter(
-    name: str, image_id: str, description: str, *, region: str | None = None
+    name: str,
+    image_id: str,
+    description: str,
+    *,
+    region: str | None = None,
+    takes_back: str = "",
 ) -> None:
     """Ask Parameter Store to point ``name`` at an image.
+
+    ``takes_back`` names the image that it is put in the place of, of a bake that failed: the
+    description says so, and that image does not count as published any more.
 
     Returns before the value is in force: a value of type ``aws:ec2:image`` is validated
     asynchronously, and the old one stays if it is refused.
     Source: SSM user guide, "Native parameter support for Amazon Machine Image IDs".
     """
+    taken_back = f"{_TAKEN_BACK}{takes_back}" if takes_back else ""
     with translated("ssm:PutParameter", _in(region, name)):
         clients.ssm(region).put_parameter(
             Name=name,
             Value=image_id,
-            Description=description,
+            Description=f"{description}{taken_back}",
             Type="String",
             DataType="aws:ec2:image",
             Overwrite=True,
@@ -251,8 +263,8 @@ def parameters_of(recipe: str, *, region: str | None = None) -> dict[str, str]:
 
 
 def published_images(region: str | None = None, *, recipe: str = "") -> set[str]:
-    """Every image that a pointer, a previous image or a label holds, or has held: of any recipe,
-    unless one is named."""
+    """Every image that a pointer, a previous image or a label holds, or has held and none took
+    back: of any recipe, unless one is named."""
     path = f"{POINTERS}/{recipe}" if recipe else POINTERS
     with translated("ssm:GetParametersByPath", _in(region, path)):
         pages = (
@@ -267,8 +279,16 @@ def published_images(region: str | None = None, *, recipe: str = "") -> set[str]
 
 def images_ever(names: Sequence[str], region: str | None = None) -> set[str]:
     """Every value that the parameters have, or have had: of each its last hundred, which is what
-    Parameter Store keeps."""
-    return {it["Value"] for name in names for it in _history(name, region)}
+    Parameter Store keeps. What a parameter took back it has not had."""
+    return set[str]().union(*(_lasting(_history(name, region)) for name in names))
+
+
+def _lasting(versions: Iterable["ParameterHistoryTypeDef"]) -> set[str]:
+    found: set[str] = set()
+    for version in sorted(versions, key=lambda it: it["Version"]):
+        found.discard(version.get("Description", "").partition(_TAKEN_BACK)[2])
+        found.add(version["Value"])
+    return found
 
 
 def _history(name: str, region: str | None) -> "list[ParameterHistoryTypeDef]":

@@ -93,20 +93,34 @@ def run(request: Request) -> Result:
         # Plan creates nothing. What carries the name of this execution is an earlier bake's.
         return Result(removed=(), left=())
     hours = request.state["plan"].get("keep_hours", 0) if "failure" in request.state else 0
-    builders = ec2.builders_of_bake(request.bake) if hours else []
-    if builders:
-        return _keep(request, hours, builders)
+    found = _worth_keeping(request.bake) if hours else []
+    if found:
+        return _keep(request, hours, found)
     return _remove_all(request)
 
 
-def _keep(request: Request, hours: int, builders: list[Instance]) -> Result:
+def _worth_keeping(bake: str) -> list[Instance] | BakeryError:
+    """The instances of the bake, if a builder is among them; the error when EC2 does not tell: then
+    there may be one."""
+    try:
+        found = ec2.instances_of_bake(bake)
+    except BakeryError as error:
+        return error
+    return found if any(not it.test for it in found) else []
+
+
+def _keep(request: Request, hours: int, found: list[Instance] | BakeryError) -> Result:
     """Leave the builder, and images that a later try can publish; what was published goes back."""
     table_name, recipe = CleanUpSettings.load().table, _recipe(request.state)
-    # First: what follows may have to be tried for longer than the janitor would wait.
-    until = holds.keep(table_name, request.bake, hours)
-    tests = ec2.test_instances_of_bake(request.bake)
-    kept = [f"instance {it.id}" for it in (*builders, *tests)]
-    looks = _looks_of_kept(request.bake, request.state, kept, others=_is_others(request))
+    kept: list[str] = []
+    looks = _looks_of_kept(request.bake, request.state, found, kept, others=_is_others(request))
+    try:
+        # First: what follows may have to be tried for longer than the janitor would wait.
+        until = holds.keep(table_name, request.bake, hours)
+    except BakeryError:
+        # But it matters most that nobody launches what failed.
+        _tried(request, looks)
+        raise
     done = _tried(request, looks)
     waiting.forget_all(table_name, request.bake)
     leases.give_back(table_name, recipe, request.execution)
@@ -226,9 +240,17 @@ def _looks(bake: str, state: dict[str, Any], *, others: bool) -> Iterator[Look]:
 
 
 def _looks_of_kept(
-    bake: str, state: dict[str, Any], kept: list[str], *, others: bool
+    bake: str,
+    state: dict[str, Any],
+    found: list[Instance] | BakeryError,
+    kept: list[str],
+    *,
+    others: bool,
 ) -> Iterator[Look]:
-    """The same when the builder stays; adds the images that stay to ``kept``."""
+    """The same when the builder stays; adds what stays to ``kept``: the instances that were
+    ``found``, and the images."""
+    home = state["plan"]["region"]
+    yield Look("instances", partial(_kept_instances, found, kept), home)
     yield from _clone(bake, state)
     if not others:
         yield from _published(bake, state)
@@ -334,6 +356,14 @@ def _in_use(state: dict[str, Any], region: str, *, others: bool) -> set[str]:
     return ssm.published_images(region, recipe=_recipe(state)) if others else set()
 
 
+def _kept_instances(found: list[Instance] | BakeryError, kept: list[str]) -> list[Removal]:
+    if isinstance(found, BakeryError):
+        raise found
+    builders_first = sorted(found, key=lambda it: bool(it.test))
+    kept.extend(f"instance {it.id}" for it in builders_first)
+    return []
+
+
 def _kept_images(
     bake: str, state: dict[str, Any], region: str, kept: list[str], *, others: bool
 ) -> list[Removal]:
@@ -395,7 +425,8 @@ def _move_back(state: dict[str, Any], region: str, name: str, image: str) -> Non
         # Before UpdateTemplates has ended, KeepPrevious has not begun.
         if "templates" in state:
             _restore_previous(recipe, region, before)
-    ssm.put_image_parameter(name, before, f"{what} of recipe {recipe}", region=region)
+    text = f"{what} of recipe {recipe}"
+    ssm.put_image_parameter(name, before, text, region=region, takes_back=image)
     if ssm.get_parameter(name, region=region) != before:
         # Validated asynchronously.
         raise NotYetVisibleError(f"{name} in {region} is not back at {before} yet")

@@ -30,14 +30,28 @@ SCENES = {"good": "SUCCEEDED", "failing": "FAILED", "taken": "SUCCEEDED", "whole
 its image is published already; one whose first builder AWS takes; and one of all that a recipe can
 ask for after its image, in three Regions."""
 
-_ENDS = {**SCENES, "host": "SUCCEEDED"}
-"""And one that begins with a running host, which has a deployment of its own: test_hosts.py."""
+_ENDS = {
+    **SCENES,
+    "host": "SUCCEEDED",
+    "spot": "SUCCEEDED",
+    "interrupted": "SUCCEEDED",
+    "kept": "FAILED",
+}
+"""And one that begins with a running host, which has a deployment of its own: test_hosts.py; one on
+spot, one whose spot builder EC2 interrupts, and one that fails like ``failing`` and keeps its
+builder: test_other_bakes.py."""
+
+_KEPT_HOURS = 5
+"""Longer than recipe small keeps a builder."""
+
+_ASKED = {"kept": {"on_failure": "keep"}}
+"""What else the start of the bake asks for."""
 
 _CALLS: WeakKeyDictionary[LocalAws, dict[str, list[Call]]] = WeakKeyDictionary()
 """All calls of a bake without faults, for each scene: they are the same every time."""
 
 _KEEPER, _OWN = "TasksKeepPreviousRole", "The scene fails by itself."
-"""Whose call AWS refuses in the scene `failing`, and what it says."""
+"""Whose call AWS refuses in the scenes `failing` and `kept`, and what it says."""
 
 _STUCK_SECONDS = 10
 """Real seconds without an event of its execution after which a bake is taken to wait for what will
@@ -72,9 +86,10 @@ class Watched:
                 self.settled()
             self.world.aws.calls.clear()
             self._spoil(scene)
-            ended = self.world.bake(recipe, force=True, seconds=180)
+            ended = self.world.bake(recipe, force=True, seconds=180, **_ASKED.get(scene, {}))
             assert ended.status == _ENDS[scene], ended
             self.settled()
+            self._no_longer_kept(scene)
             known[scene] = self.world.aws.calls.of()
         return points_of((call for call in known[scene] if role in call.principal.role), role)
 
@@ -94,14 +109,15 @@ class Watched:
         recipe = recipe_of(scene)
         before = Published.of(world, recipe)
         ended = self.run(scene, *faults)
-        builders = 2 if scene == "taken" else 1
+        builders = 2 if scene in ("taken", "interrupted") else 1
         broken = [
             *self.broken(ended, recipe, before, told),
             *self.twice(ended.name, builders),
             *self._hidden(ended, scene, faults),
         ]
         self.violations += [f"{label}: {text}" for text in broken]
-        self._tidy("small")
+        if recipe != "wide":
+            self._tidy(recipe)
         own = ended.error == "AwsCallFailedError" and _OWN in ended.cause
         if ended.status == _ENDS[scene] and (own or not ended.error):
             return None
@@ -110,9 +126,17 @@ class Watched:
     def run(self, scene: str, *faults: Fault) -> Ended:
         """A bake to its end, whatever holds afterwards; the faults are over with it."""
         self.spoilt = self._spoil(scene)
-        ended = self._ended(self.world.start({"recipe": recipe_of(scene), "force": True}))
+        asked = {"recipe": recipe_of(scene), "force": True, **_ASKED.get(scene, {})}
+        ended = self._ended(self.world.start(asked))
         self.settled(ended, *faults, *self.spoilt)
+        self._no_longer_kept(scene)
         return ended
+
+    def _no_longer_kept(self, scene: str) -> None:
+        """What a failed bake has kept may be there until its time is over."""
+        if scene == "kept":
+            self.world.aws.clock.advance(hours=_KEPT_HOURS)
+            self.world.invoke("remove_orphans", {})
 
     def _tidy(self, recipe: str) -> None:
         """Images of its past go: with a thousand of them the janitor's answers would be as long."""
@@ -128,19 +152,27 @@ class Watched:
     def _spoil(self, scene: str) -> list[Fault]:
         faults = self.world.aws.faults
         match scene:
-            case "failing":
+            case "failing" | "kept":
                 code = "ValidationException"
                 return [faults.error("ssm", "PutParameter", code=code, message=_OWN, role=_KEEPER)]
             case "taken":
                 return [faults.after("ssm", "SendCommand", self._take_builder)]
+            case "interrupted":
+                return [faults.after("ssm", "SendCommand", self._interrupt_builder)]
             case _:
                 return []
 
     def _take_builder(self) -> None:
-        ec2 = self.world.aws.ec2
-        for instance in ec2.all("instances"):
-            if instance["State"]["Name"] == "running":
-                ec2.retire(instance["InstanceId"])
+        for instance in self._running():
+            self.world.aws.ec2.retire(instance)
+
+    def _interrupt_builder(self) -> None:
+        for instance in self._running():
+            self.world.aws.ec2.interrupt(instance, notice=0)
+
+    def _running(self) -> list[str]:
+        found = self.world.aws.ec2.all("instances")
+        return [it["InstanceId"] for it in found if it["State"]["Name"] == "running"]
 
     def _ended(self, arn: str) -> Ended:
         """The end of the execution; one that is stuck is helped to its time-outs."""
@@ -197,7 +229,7 @@ class Watched:
 
     def _hidden(self, ended: Ended, scene: str, faults: Sequence[Fault]) -> Iterator[str]:
         """The first error of the bake stays so, whatever goes wrong after it."""
-        came_to_it = scene == "failing" and any(it.matched for it in self.spoilt)
+        came_to_it = _ENDS[scene] == "FAILED" and any(it.matched for it in self.spoilt)
         before = any(it.role in _KEEPER for it in faults)
         if came_to_it and not before and ended.status == "FAILED" and _OWN not in ended.cause:
             yield f"ended as {ended.error}, which hides the first error: {ended.cause}"
@@ -234,13 +266,15 @@ class Watched:
         tests = Counter(tag_of(it, TAG_TEST) for it in world.tagged("instance", bake))
         yield from (f"{n} test instances {it}" for it, n in tests.items() if it and n > 1)
         mine = {"Key": TAG_BAKE, "Value": bake}
-        copies = Counter(
-            region
-            for region in world.regions
-            for call in world.calls("CopyImage", region)
-            if mine in call["TagSpecifications"][0]["Tags"]
-        )
-        yield from (f"{n} copies in {region}" for region, n in copies.items() if n > 1)
+        for region in world.regions:
+            # The SDK asks again, with the same token, when an answer is lost: it is one copy.
+            copies = {
+                it.get("ClientToken", number)
+                for number, it in enumerate(world.calls("CopyImage", region))
+                if mine in it["TagSpecifications"][0]["Tags"]
+            }
+            if len(copies) > 1:
+                yield f"{len(copies)} copies in {region}"
         if len(world.tagged("builder", bake)) > builders:
             yield "too many builders"
         made = [
@@ -260,7 +294,8 @@ def tag_of(resource: Mapping[str, Any], key: str) -> str | None:
 
 
 def recipe_of(scene: str) -> str:
-    return {"whole": "wide", "host": "host"}.get(scene, "small")
+    others = {"whole": "wide", "host": "host", "spot": "thrifty", "interrupted": "thrifty"}
+    return others.get(scene, "small")
 
 
 def told_as_left(ended: Ended) -> str:

@@ -44,13 +44,15 @@ def renewed(before: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[d
 
 def lines(rows: list[dict[str, Any]]) -> list[str]:
     """The table for a terminal."""
-    head = f"{'function':<16} {'bake':<8} {'fault':<14} {'calls':>5} {'survived':>8}  failed, clean"
+    head = (
+        f"{'function':<16} {'bake':<11} {'fault':<14} {'calls':>5} {'survived':>8}  failed, clean"
+    )
     return [head, *(_line(row) for row in rows)]
 
 
 def _line(row: dict[str, Any]) -> str:
     failed = ", ".join(f"{name} {count}" for name, count in row["failed"].items())
     return (
-        f"{row['function']:<16} {row['scene']:<8} {row['fault']:<14} {row['calls']:>5} "
+        f"{row['function']:<16} {row['scene']:<11} {row['fault']:<14} {row['calls']:>5} "
         f"{row['survived']:>8}  {failed}"
     ).rstrip()

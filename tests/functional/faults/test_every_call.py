@@ -120,7 +120,7 @@ def varies(point: Point, scene: str) -> bool:
     """How often clean up of a failed bake is tried again varies; what retirement asks, too, for it
     depends on the images that are there; and how often a job runs is a matter of time."""
     moved = {role("tasks", "RetireImages"), *(role("jobs", job) for job in JOBS)}
-    return scene == "failing" or point.role in moved
+    return scene in ("failing", "kept") or point.role in moved
 
 
 def turns(made: list[Point], kind: str) -> list[list[Point]]:

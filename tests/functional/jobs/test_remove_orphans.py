@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bakery import budgets, holds
-from bakery.naming import TAG_BAKE, TAG_RECIPE, pointer
+from bakery.naming import TAG_BAKE, TAG_RECIPE, label_pointer, pointer
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.faults.points import points_of
 from tests.hostile import TAGGED
@@ -301,6 +301,35 @@ def test_an_image_stays_as_long_as_it_could_still_become_a_pointers_value(
     account.world.aws.clock.advance(**PERIOD)
     assert janitor(account.world)["removed"] == []
     assert image in account.alive()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_image_that_was_published_and_taken_back_stays_only_if_it_was_published_again(
+    account: Account, again: bool
+) -> None:
+    """CleanUp leaves it where a builder is kept, so that a retry may publish it."""
+    bake = account.cut_short()
+    image, name = account.copied(tags(bake)), label_pointer("stopped", f"taken-{again}".lower())
+    text = "Labelled image of recipe stopped"
+    back = (BASE, f"{text}, in place of that of a failed bake: {image}")
+    values = [(BASE, text), (image, text), back, *([(image, text), (BASE, text)] if again else [])]
+    for value, description in values:
+        put(account.world, name, value, description)
+    account.world.aws.clock.advance(**PERIOD)
+    removed = f"image {image} of bake {bake}" in janitor(account.world)["removed"]
+    assert (removed, image in account.alive()) == (not again, again)
+
+
+def put(world: World, name: str, value: str, description: str) -> None:
+    world.aws.client("ssm").put_parameter(
+        Name=name,
+        Value=value,
+        Description=description,
+        Type="String",
+        DataType="aws:ec2:image",
+        Overwrite=True,
+    )
+    world.aws.until(lambda: world.parameter(name) == value, what=f"{name} at {value}")
 
 
 def test_a_bake_that_keeps_its_builder_and_ends_while_the_janitor_reads_keeps_it(

@@ -374,6 +374,51 @@ def test_called_twice_it_does_not_keep_longer(making: Making) -> None:
     let_go(making)
 
 
+@pytest.mark.parametrize(
+    ("service", "operation"), [("ec2", "DescribeInstances"), ("dynamodb", "PutItem")]
+)
+def test_what_was_published_goes_back_whether_or_not_a_builder_can_be_kept(
+    published: tuple[Making, str], service: str, operation: str
+) -> None:
+    making, image = published
+    own, world = keeping(making), making.world
+    refused = world.aws.faults.error(
+        service, operation, code="AccessDeniedException", times=99, role="TasksCleanUp"
+    )
+    with pytest.raises(FunctionFailedError):  # the pointer is not back yet
+        clean(own, **result(image))
+    world.aws.until(lambda: world.pointer(own.plan["recipe"]) == OLD)
+    if operation == "PutItem":
+        with pytest.raises(FunctionFailedError, match="AccessDeniedError"):
+            clean(own, **result(image))
+    else:
+        done = clean(own, **result(image))
+        assert done["left"][0].startswith(f"instances of bake {own.bake}: ")
+        assert done["kept"] == [f"image {image}"]
+        assert done["kept_until"] is not None
+    assert refused.matched
+    refused.times = 0
+    assert own.images() == [image]
+    let_go(own)
+
+
+def test_a_parameter_that_was_moved_back_says_from_which_image(
+    published: tuple[Making, str],
+) -> None:
+    """By that the janitor knows that nobody uses the image."""
+    making, image = published
+    recipe, world = making.plan["recipe"], making.world
+    with pytest.raises(FunctionFailedError, match="NotYetVisibleError"):
+        clean(making, **result(image))
+    world.aws.until(lambda: world.pointer(recipe) == OLD)
+    history = world.aws.client("ssm").get_parameter_history(Name=pointer(recipe))["Parameters"]
+    assert history[-1]["Description"] == (
+        f"Current image of recipe {recipe}, in place of that of a failed bake: {image}"
+    )
+    clean(making, **result(image))
+    assert gone(making)
+
+
 def test_an_image_that_failed_is_not_kept(making: Making) -> None:
     making.world.aws.ec2.next_image_fails("Server.InternalError")
     making.world.invoke("create_image", making.imaging(making.stopped()))

@@ -141,6 +141,14 @@ def test_a_clean_up_that_failed_as_a_whole_is_told_after_the_first_error(quiet: 
     assert cause.endswith(": States.Timeout")
 
 
+def test_a_builder_that_may_be_kept_is_told_without_a_name(quiet: World) -> None:
+    until, left = "2026-01-01T07:00:00+00:00", ["instances of bake b: ec2:DescribeInstances failed"]
+    kept = {"removed": [], "left": left, "kept": [], "kept_until": until}
+    _, cause = told(quiet, clean_up={"result": kept})
+    assert f"Kept until {until}: its instances. Go on from the failed stage" in cause
+    assert "start-session" not in cause
+
+
 def test_what_is_kept_is_told_with_how_to_look_at_it_and_how_to_go_on(quiet: World) -> None:
     until = "2026-01-01T07:00:00+00:00"
     kept = {"removed": [], "left": [], "kept": ["instance i-1"], "kept_until": until}
