@@ -7,7 +7,7 @@ goes on right where it was, and meanwhile the recipe may have been another's.
 from bakery import leases
 from bakery.aws import ssm
 from bakery.bake import Copied, State
-from bakery.errors import CannotResumeError
+from bakery.errors import CannotResumeError, NotYetVisibleError
 from bakery.naming import pointer
 from bakery.settings import WaitSettings
 
@@ -29,13 +29,17 @@ class Publication(State):
 def check(it: Publication) -> None:
     """Take the recipe's lease again if the bake was redriven.
 
-    Raises RecipeBusyError while another execution has it, and CannotResumeError when the recipe's
-    pointer has moved to another image since: an older one does not take its place.
+    Raises RecipeBusyError while another execution has it, CannotResumeError when the recipe's
+    pointer has moved to another image since: an older one does not take its place; and
+    NotYetVisibleError when it is not shown though it was there: it has not moved.
     """
     if it.redrives == 0:
         return
     leases.take(WaitSettings.load().table, it.recipe, it.execution)
-    now = ssm.get_parameter(pointer(it.recipe))
+    name = pointer(it.recipe)
+    now = ssm.get_parameter(name)
+    if now is None and it.before:
+        raise NotYetVisibleError(f"{name} is not there, though Plan has seen it")
     if now not in (it.before, it.copies[0].image_id):
         raise CannotResumeError(
             f"The recipe's pointer has moved to {now} since this bake was planned; an older image "

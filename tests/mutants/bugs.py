@@ -812,6 +812,14 @@ BUGS = (
         "test_a_pointer_that_has_moved_since_is_left_alone",
     ),
     Bug(
+        "after a redrive a pointer that is not shown counts as moved",
+        "functions/bakery/redriving.py",
+        "    if now is None and it.before:\n",
+        "    if False:\n",
+        _PUBLISH,
+        "test_after_a_redrive_a_pointer_that_is_not_shown_has_not_moved",
+    ),
+    Bug(
         "a late redrive puts an older image in place of a newer",
         "functions/bakery/redriving.py",
         "    if now not in (it.before, it.copies[0].image_id):\n",

@@ -36,16 +36,18 @@ _ENDS = {
     "spot": "SUCCEEDED",
     "interrupted": "SUCCEEDED",
     "kept": "FAILED",
+    "retried": "SUCCEEDED",
+    "republished": "SUCCEEDED",
 }
 """And one that begins with a running host, which has a deployment of its own: test_hosts.py; one on
-spot, one whose spot builder EC2 interrupts, and one that fails like ``failing`` and keeps its
-builder: test_other_bakes.py."""
+spot, one whose spot builder EC2 interrupts, one that fails like ``failing`` and keeps its builder,
+and two that failed, in CreateImage or like that, and are redriven: test_other_bakes.py."""
 
 _KEPT_HOURS = 5
 """Longer than recipe small keeps a builder."""
 
-_ASKED = {"kept": {"on_failure": "keep"}}
-"""What else the start of the bake asks for."""
+_KEEPS = ("kept", "retried", "republished")
+"""The bakes whose start asks that the builder be kept if they fail."""
 
 _CALLS: WeakKeyDictionary[LocalAws, dict[str, list[Call]]] = WeakKeyDictionary()
 """All calls of a bake without faults, for each scene: they are the same every time."""
@@ -68,6 +70,8 @@ class Watched:
     violations: list[str] = field(default_factory=list)
     spoilt: list[Fault] = field(default_factory=list)
     """What the scene itself did to the last bake."""
+    failed: str = ""
+    """ARN of the bake that is redriven next."""
 
     @classmethod
     def begin(cls, world: World) -> "Watched":
@@ -84,18 +88,36 @@ class Watched:
             if self.world.pointer(recipe) is None:  # there is no way back from a first image
                 self.world.bake(recipe, seconds=180)
                 self.settled()
+            self.ready(scene)
             self.world.aws.calls.clear()
-            self._spoil(scene)
-            ended = self.world.bake(recipe, force=True, seconds=180, **_ASKED.get(scene, {}))
+            ended = self.run(scene)
             assert ended.status == _ENDS[scene], ended
-            self.settled()
-            self._no_longer_kept(scene)
             known[scene] = self.world.aws.calls.of()
         return points_of((call for call in known[scene] if role in call.principal.role), role)
 
     def regions(self, scene: str) -> list[str]:
         """Where its images are, the home Region first."""
         return regions_of(self.world, deployed_recipe(self.world, recipe_of(scene)))
+
+    def ready(self, scene: str) -> None:
+        """What comes before the faults: a bake that is to be redriven fails, and keeps its builder.
+
+        Nothing to do for the others.
+        """
+        self.failed = ""
+        match scene:
+            case "retried":
+                fault = self._refuse("ec2", "CreateImage", "TasksCreateImageRole")
+            case "republished":
+                fault = self._refuse("ssm", "PutParameter", _KEEPER)
+            case _:
+                return
+        ended = self._ended(self._started(scene))
+        assert fault.matched and ended.status == "FAILED", ended
+        self.settled(ended, fault)
+        self.world.aws.calls.clear()
+        self.world.aws.events.recorded.clear()
+        self.failed = ended.arn
 
     def bake(self, label: str, *faults: Fault, told: int = 1, scene: str = "good") -> str | None:
         """Bake under faults; note every invariant that does not hold afterwards.
@@ -126,15 +148,22 @@ class Watched:
     def run(self, scene: str, *faults: Fault) -> Ended:
         """A bake to its end, whatever holds afterwards; the faults are over with it."""
         self.spoilt = self._spoil(scene)
-        asked = {"recipe": recipe_of(scene), "force": True, **_ASKED.get(scene, {})}
-        ended = self._ended(self.world.start(asked))
+        ended = self._ended(self._started(scene))
         self.settled(ended, *faults, *self.spoilt)
         self._no_longer_kept(scene)
         return ended
 
+    def _started(self, scene: str) -> str:
+        if self.failed:
+            states = self.world.aws.client("stepfunctions")
+            states.redrive_execution(executionArn=self.failed)
+            return self.failed
+        keep = {"on_failure": "keep"} if scene in _KEEPS else {}
+        return self.world.start({"recipe": recipe_of(scene), "force": True, **keep})
+
     def _no_longer_kept(self, scene: str) -> None:
         """What a failed bake has kept may be there until its time is over."""
-        if scene == "kept":
+        if scene in _KEEPS:
             self.world.aws.clock.advance(hours=_KEPT_HOURS)
             self.world.invoke("remove_orphans", {})
 
@@ -153,14 +182,17 @@ class Watched:
         faults = self.world.aws.faults
         match scene:
             case "failing" | "kept":
-                code = "ValidationException"
-                return [faults.error("ssm", "PutParameter", code=code, message=_OWN, role=_KEEPER)]
+                return [self._refuse("ssm", "PutParameter", _KEEPER)]
             case "taken":
                 return [faults.after("ssm", "SendCommand", self._take_builder)]
             case "interrupted":
                 return [faults.after("ssm", "SendCommand", self._interrupt_builder)]
             case _:
                 return []
+
+    def _refuse(self, service: str, operation: str, role: str) -> Fault:
+        code, faults = "ValidationException", self.world.aws.faults
+        return faults.error(service, operation, code=code, message=_OWN, role=role)
 
     def _take_builder(self) -> None:
         for instance in self._running():

@@ -54,6 +54,7 @@ UNREAL = {
     ("TasksKeepPreviousRole", "DescribeImages", "not found"),
     # A token that Step Functions has just given is known to it.
     ("TasksFailBakeRole", "SendTaskFailure", "not found"),
+    ("TasksFailBakeRole", "SendTaskSuccess", "not found"),
 }
 
 

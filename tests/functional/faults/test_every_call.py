@@ -100,15 +100,25 @@ def points_of_job(watched: Watched, job: str) -> list[Point]:
 
 
 def bake_under(
-    watched: Watched, scene: str, kind: str, *some: Point, told: int = 1, times: float | None = None
+    watched: Watched,
+    scene: str,
+    kind: str,
+    *some: Point,
+    told: int = 1,
+    times: float | None = None,
+    may_fail: bool = False,
 ) -> Outcome:
-    """Bake while each of these calls goes wrong, as often as is usual for the kind of fault."""
+    """Bake while each of these calls goes wrong, as often as is usual for the kind of fault.
+
+    That the bake fails is a violation for kinds that are to be survived, unless it ``may_fail``.
+    """
+    watched.ready(scene)
     faults = [kinds.inject(watched.world.aws.faults, kind, point) for point in some]
     for fault in faults:
         fault.times = fault.times if times is None else times
     label = ", ".join(map(str, some))
     error = watched.bake(label, *faults, told=told, scene=scene)
-    if error and kind in SURVIVED:
+    if error and kind in SURVIVED and not may_fail:
         watched.violations.append(f"{label}: {error}")
     reached = [point for point, fault in zip(some, faults, strict=True) if fault.matched]
     if len(some) == 1 and not reached and not varies(*some, scene):

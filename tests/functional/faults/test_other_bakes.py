@@ -1,4 +1,5 @@
-"""Every call that only some bakes make goes wrong, in every way: on spot, and with a kept builder.
+"""Every call that only some bakes make goes wrong, in every way: on spot, with a kept builder, and
+when they are redriven.
 
 No request of the spot market is left, for one that stands would launch the next instance by itself;
 and when its time is over, nothing of what a failed bake has kept.
@@ -6,6 +7,7 @@ and when its time is over, nothing of what a failed bake has kept.
 
 import pytest
 
+from tests.functional.faults import kinds
 from tests.functional.faults.invariants import Watched
 from tests.functional.faults.matrix import Record, Row
 from tests.functional.faults.points import Point
@@ -23,6 +25,8 @@ SCENES = {
     "spot": ("LaunchBuilder", "CleanUp"),
     "interrupted": ("ReplaceBuilder",),
     "kept": ("CleanUp",),
+    "retried": ("CreateImage", "LaunchTest"),
+    "republished": ("ReleaseImages", "PublishPointers", "KeepPrevious", "CleanUp"),
 }
 """What works differently in the bake."""
 
@@ -45,7 +49,7 @@ def test_what_such_a_bake_survives(
 ) -> None:
     calls = {task: calls_of(watched, task, scene, kind) for task in SCENES[scene]}
     asked = {point.operation for made in calls.values() for point in made}
-    assert scene == "kept" or asked >= _SPOT_ONLY
+    assert scene not in ("spot", "interrupted") or asked >= _SPOT_ONLY
     survive(watched, scene, kind, calls, record_property)
 
 
@@ -59,4 +63,25 @@ def test_what_such_a_bake_is_refused(
         for point in calls_of(watched, task, scene, kind):
             row.add(bake_under(watched, scene, kind, point).error)
         row.record(record_property)
+    assert watched.violations == []
+
+
+@pytest.mark.parametrize("kind", kinds.CRASHES)
+def test_a_retry_that_is_cut_off_where_it_begins_goes_on(
+    watched: Watched, kind: str, record_property: Record
+) -> None:
+    calls = {"FailBake": points(watched, "FailBake", "republished", kind)}
+    assert len(calls["FailBake"]) > 5
+    survive(watched, "republished", kind, calls, record_property)
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_a_retry_that_cannot_begin_fails_again_and_leaves_nothing(
+    watched: Watched, kind: str, record_property: Record
+) -> None:
+    """Somebody may retry it once more while its builder is kept."""
+    row = Row("FailBake", "republished", kind)
+    for point in points(watched, "FailBake", "republished", kind):
+        row.add(bake_under(watched, "republished", kind, point, may_fail=True).error)
+    row.record(record_property)
     assert watched.violations == []

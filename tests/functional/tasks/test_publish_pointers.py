@@ -256,6 +256,19 @@ def test_after_a_redrive_an_older_image_does_not_take_the_place_of_a_newer_one(
     assert publishing.versions() == [OLD]
 
 
+def test_after_a_redrive_a_pointer_that_is_not_shown_has_not_moved(publishing: Publishing) -> None:
+    """By CannotResumeError, CleanUp would take the recipe for another's, and move nothing back."""
+    publishing.published(OLD)
+    hidden = publishing.world.aws.faults.error(
+        "ssm", "GetParameter", code="ParameterNotFound", role="TasksPublishPointers"
+    )
+    error = redriven(publishing, before=OLD)
+    assert hidden.matched == 1
+    assert error.name == "NotYetVisibleError"
+    assert "though Plan has seen it" in error.message
+    assert publishing.versions() == [OLD]
+
+
 def test_after_a_redrive_nothing_moves_while_another_bake_has_the_recipe(
     publishing: Publishing,
 ) -> None:
