@@ -57,9 +57,14 @@ def judge(bug: Bug, project: Path) -> bool:
 
 
 def run(tests: Sequence[str], project: Path) -> int:
-    """pytest's exit code of these tests in that copy of the project."""
+    """pytest's exit code of these tests in that copy of the project.
+
+    Python's tracebacks, not pytest's: those parse the source, and before 3.11.8 that fails while
+    another thread does so (SystemError, python/cpython#106905).
+    """
+    options = ["-q", "-x", *_ALL, "-p", "no:cacheprovider", "--tb=native"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", *_ALL, "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-m", "pytest", *options, *tests],
         cwd=project,
         env={**os.environ, "PYTHONPATH": f"{project / 'functions'}:{project}"},
         capture_output=True,
