@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
+from bakery.naming import pointer
 from tests.functional.conftest import FunctionFailedError, World
 from tests.functional.making import Making
 
 TEMPLATE = "lt-0123456789abcdef0"
 IMAGE = "ami-0123456789abcdef0"
+OTHER = "ami-0c0de180400000012"
+"""An image of this account, as another bake would have published it."""
 
 
 def versions(world: World) -> dict[int, dict[str, Any]]:
@@ -80,15 +83,19 @@ def test_after_a_redrive_an_older_image_does_not_take_the_place_of_a_newer_one(
 ) -> None:
     """A bake that was stopped goes on where it was; another has published meanwhile."""
     before, execution = versions(wide.world), wide.world.execution(wide.bake)
+    ssm, name = wide.world.aws.client("ssm"), pointer("wide")
+    ssm.put_parameter(Name=name, Value=OTHER, Type="String", DataType="aws:ec2:image")
+    wide.world.aws.until(lambda: wide.world.pointer("wide") == OTHER, what="the pointer")
     with pytest.raises(FunctionFailedError, match="CannotResumeError"):
         update(wide, redrives=1, execution=execution, before="ami-0123456789abcdef1")
     assert versions(wide.world) == before
+    ssm.delete_parameter(Name=name)
 
 
 def test_after_a_redrive_nothing_changes_while_another_bake_has_the_recipe(wide: Making) -> None:
     with wide.world.baking("wide"):
         before, execution = versions(wide.world), wide.world.execution(wide.bake)
-        pointer = wide.world.pointer("wide")
+        held = wide.world.pointer("wide")
         with pytest.raises(FunctionFailedError, match="RecipeBusyError"):
-            update(wide, redrives=1, execution=execution, before=pointer)
+            update(wide, redrives=1, execution=execution, before=held)
         assert versions(wide.world) == before
